@@ -1,0 +1,1 @@
+"""An async agent framework that makes any LLM recommend better from its own mistakes."""

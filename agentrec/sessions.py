@@ -1,0 +1,32 @@
+"""What a user did, in time order, and what there is to choose from next."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Session(BaseModel):
+    """One session of one user.
+
+    Attributes:
+        session_id: Its identity, unique in its data set.
+        items: Item ids the user interacted with, oldest first, at least one.
+        target: The item that came next; ``None`` where it is not known (live use).
+        candidates: Item ids to rank, without repetition; empty where none were given.
+            When both are given, the target is one of the candidates.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    session_id: str = Field(min_length=1)
+    items: tuple[str, ...] = Field(min_length=1)
+    target: str | None = None
+    candidates: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Session:
+        if len(set(self.candidates)) != len(self.candidates):
+            raise ValueError("candidates name an item twice")
+        if self.target is not None and self.candidates and self.target not in self.candidates:
+            raise ValueError("target is not among the candidates")
+        return self
