@@ -1,4 +1,4 @@
-"""Typed failures. Each one's text is a single line that says what is wrong and what would be right."""
+"""Typed failures: the text of each is one line that says what is wrong and what would be right."""
 
 from __future__ import annotations
 

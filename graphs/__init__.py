@@ -1,0 +1,1 @@
+"""LangGraph state graphs and their nodes."""

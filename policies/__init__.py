@@ -1,0 +1,1 @@
+"""Hint policies and their trainers."""

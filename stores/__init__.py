@@ -1,0 +1,1 @@
+"""Hint stores: in memory and in Qdrant."""

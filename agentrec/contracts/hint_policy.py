@@ -18,9 +18,7 @@ class HintPolicy(Protocol):
     callers in an event loop run it in a thread when the batch is large.
     """
 
-    def choose(
-        self, states: npt.NDArray[np.float32], hints: Sequence[Hint]
-    ) -> list[HintChoice]:
+    def choose(self, states: npt.NDArray[np.float32], hints: Sequence[Hint]) -> list[HintChoice]:
         """Choose for a batch of sessions.
 
         Args:

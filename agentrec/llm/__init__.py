@@ -1,0 +1,1 @@
+"""Language models: prompts, parsing, the call journal, and the embedded model."""

@@ -1,0 +1,1 @@
+"""What tests of agentrec and of its plug-ins are made with."""
