@@ -1,1 +1,31 @@
-"""Interactions, sessions, splits and negatives; the neutral on-disk format; fetching MovieLens-100K."""
+"""Interactions, sessions, splits and negatives; the neutral on-disk format; MovieLens-100K.
+
+``load_folder`` reads your own data, ``load_movielens`` fetches a public data set; both give a
+``Dataset``. ``fetch_minilm`` has the files of the default text encoder on disk.
+"""
+
+from agentrec.data.dataset import Dataset
+from agentrec.data.folder_format import load_folder, read_folder
+from agentrec.data.folder_writing import write_folder
+from agentrec.data.interactions import Interaction
+from agentrec.data.movielens import load_movielens
+from agentrec.data.negatives import Negatives, item_counts, with_candidates
+from agentrec.data.session_building import TimedSession, TimeSplit, build_sessions, split_by_time
+from agentrec.data.text_encoder_files import fetch_minilm
+
+__all__ = [
+    "Dataset",
+    "Interaction",
+    "Negatives",
+    "TimeSplit",
+    "TimedSession",
+    "build_sessions",
+    "fetch_minilm",
+    "item_counts",
+    "load_folder",
+    "load_movielens",
+    "read_folder",
+    "split_by_time",
+    "with_candidates",
+    "write_folder",
+]

@@ -1,0 +1,90 @@
+"""The embedded model's network: a small Llama whose item embeddings start from the features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from agentrec.llm.catalog_lm.item_features import Floats, ItemFeatures
+from agentrec.llm.catalog_lm.vocabulary import END, PAD, Vocabulary
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """Size of the network.
+
+    Attributes:
+        width: Embedding dimension.
+        layers: Number of transformer blocks.
+        heads: Attention heads a block.
+        feed_forward: Inner dimension of the gated feed-forward part.
+    """
+
+    width: int = 128
+    layers: int = 3
+    heads: int = 2
+    feed_forward: int = 384
+
+
+def build_network(
+    vocabulary: Vocabulary, features: ItemFeatures, size: NetworkSize, seed: int
+) -> LlamaForCausalLM:
+    """Make an untrained network.
+
+    Item embeddings, tied to the output layer, start as the items' features: then likeness is a
+    dot product from the first step on, and training has to learn what to weigh, not what the
+    items are.
+
+    Args:
+        vocabulary: The tokens.
+        features: The catalogue's features.
+        size: Size of the network.
+        seed: Seed of the initialisation.
+    """
+    config = LlamaConfig(
+        vocab_size=vocabulary.size,
+        hidden_size=size.width,
+        intermediate_size=size.feed_forward,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        pad_token_id=vocabulary.ids[PAD],
+        bos_token_id=None,
+        eos_token_id=vocabulary.ids[END],
+        
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = LlamaForCausalLM(config)
+    with torch.no_grad():
+        vectors = torch.from_numpy(_initial_vectors(features, size.width))
+        network.get_input_embeddings().weight[vocabulary.first_item :] = vectors
+    return network
+
+
+def _initial_vectors(features: ItemFeatures, width: int) -> Floats:
+    """Features squeezed into the embedding: text, categories and numbers side by side."""
+    groups = [[features.text]]
+    groups.append([category.vectors for category in features.categories])
+    groups.append([number.vectors for number in features.numbers])
+    present = [np.concatenate(group, axis=1) for group in groups if group]
+    shares = {1: (0.8,), 2: (0.5, 0.3), 3: (0.45, 0.2, 0.25)}[len(present)]
+    columns = np.zeros((len(features.text), width), dtype=np.float32)
+    start = 0
+    for block, share in zip(present, shares, strict=True):
+        squeezed = _principal(block, int(share * width))
+        squeezed /= max(float(np.linalg.norm(squeezed, axis=1).mean()), 1e-6)
+        columns[:, start : start + squeezed.shape[1]] = squeezed
+        start += squeezed.shape[1]
+    return columns / np.float32(np.sqrt(len(present)))
+
+
+def _principal(block: Floats, limit: int) -> Floats:
+    centred = block - block.mean(axis=0)
+    _, _, directions = np.linalg.svd(centred[: 4000 if len(centred) > 4000 else None], False)
+    return np.asarray(centred @ directions[:limit].T, dtype=np.float32)

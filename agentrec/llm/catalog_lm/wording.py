@@ -1,0 +1,101 @@
+"""Hints and reflections as words: how the embedded model's teacher says what it means."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from agentrec.llm.catalog_lm.aspects import Aspect
+
+PREFER = (
+    ("prefer",),
+    ("favour",),
+    ("favor",),
+    ("recommend",),
+    ("choose",),
+    ("prioritize",),
+    ("focus", "on"),
+    ("look", "for"),
+)
+AVOID = (("avoid",), ("less",), ("do", "not", "recommend"))
+FILLERS = ((), ("items", "with"), ("candidates", "with"))
+HINT_END = ";"
+
+CRITIQUE_LEAD = ("the", "predictions", "lean", "to")
+CRITIQUE_TAIL = (",", "perhaps", "too", "much", ".")
+DIAGNOSIS_LEAD = ("the", "target", "has", "more", ":")
+DIAGNOSIS_LACK = (".", "the", "predictions", "have", "more", ":")
+
+Signed = tuple[Aspect, int]
+
+
+def hint_words(wanted: Sequence[Signed], rng: random.Random | None = None) -> list[str]:
+    """Word a hint that asks for aspects.
+
+    Args:
+        wanted: Aspects, each with 1 (prefer) or -1 (avoid); at least one.
+        rng: Source of paraphrases; ``None`` for the plain wording the model itself writes.
+
+    Returns:
+        Lower-case words, such as ``prefer year close to the history and avoid genres horror``.
+    """
+    words: list[str] = []
+    previous = 0
+    for aspect, sign in wanted:
+        if words:
+            words.append("and")
+        if sign != previous or (rng is not None and rng.random() < 0.3):
+            verbs = PREFER if sign > 0 else AVOID
+            words.extend(verbs[0] if rng is None else rng.choice(verbs))
+            words.extend(() if rng is None else rng.choice(FILLERS))
+        words.extend(aspect.phrase.split())
+        previous = sign
+    return words
+
+
+def critique_words(excess: Sequence[Aspect]) -> list[str]:
+    """Say which aspects the predictions hold much of."""
+    return [*CRITIQUE_LEAD, *_joined(excess), *CRITIQUE_TAIL]
+
+
+def diagnosis_words(more: Sequence[Aspect], less: Sequence[Aspect]) -> list[str]:
+    """Say what the target has more, and what less, of than the predictions."""
+    return [*DIAGNOSIS_LEAD, *_joined(more), *DIAGNOSIS_LACK, *_joined(less), "."]
+
+
+def hint_list_words(hints: Sequence[Sequence[Signed]]) -> list[str]:
+    """Several hints, each closed by ``HINT_END``."""
+    return [word for wanted in hints for word in [*hint_words(wanted), HINT_END]]
+
+
+def all_words(aspects: Sequence[Aspect]) -> list[str]:
+    """Every word that can occur, in a fixed order, without repetition."""
+    groups = [
+        *(aspect.phrase.split() for aspect in aspects),
+        *PREFER,
+        *AVOID,
+        *FILLERS,
+        CRITIQUE_LEAD,
+        CRITIQUE_TAIL,
+        DIAGNOSIS_LEAD,
+        DIAGNOSIS_LACK,
+        ("and", HINT_END),
+    ]
+    return list(dict.fromkeys(word for group in groups for word in group))
+
+
+def sentences(words: Sequence[str]) -> str:
+    """Words as text a person reads: spaces, capital letters, a full stop."""
+    text = " ".join(words)
+    for mark in (".", ",", ":"):
+        text = text.replace(f" {mark}", mark)
+    parts = [part.strip() for part in text.split(". ") if part.strip(" .")]
+    return ". ".join(part[0].upper() + part[1:] for part in parts).rstrip(".") + "."
+
+
+def _joined(aspects: Sequence[Aspect]) -> list[str]:
+    words: list[str] = []
+    for aspect in aspects:
+        words.extend(["and"] if words else [])
+        words.extend(aspect.phrase.split())
+    return words

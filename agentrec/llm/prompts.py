@@ -1,0 +1,106 @@
+"""The prompts: text files with named placeholders, checked when they are loaded.
+
+A file holds a system part and a user part with a line of three hyphens between them (a file
+without such a line is a user part alone). Placeholders are written ``$name``. Values are put in
+once and never looked at again, so a value that looks like a placeholder stays as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Literal, get_args
+
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+
+from agentrec.errors import InputError
+
+PromptName = Literal["recommend", "repair", "critique", "diagnose", "hints"]
+
+_PLACEHOLDERS: Mapping[PromptName, frozenset[str]] = {
+    "recommend": frozenset({"history", "candidates", "hint", "count"}),
+    "repair": frozenset({"valid", "illegal", "count"}),
+    "critique": frozenset({"history", "predictions"}),
+    "diagnose": frozenset({"history", "predictions", "target", "critique"}),
+    "hints": frozenset({"history", "predictions", "target", "diagnosis", "count"}),
+}
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """A complete, valid set of prompts.
+
+    Attributes:
+        texts: The raw text of each prompt file, by name.
+    """
+
+    texts: Mapping[PromptName, str]
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> Prompts:
+        """Load the prompts that come with the package, or a user's own.
+
+        Args:
+            folder: A folder with some of the files ``recommend.md``, ``repair.md``,
+                ``critique.md``, ``diagnose.md``, ``hints.md``; those that are not there are
+                taken from the package.
+
+        Raises:
+            InputError: If the folder is not there, or a file's placeholders are not exactly
+                those that its prompt needs.
+        """
+        if folder is not None and not folder.is_dir():
+            raise InputError("no such folder of prompts", file=folder)
+        texts: dict[PromptName, str] = {}
+        for name in get_args(PromptName):
+            own = None if folder is None else folder / f"{name}.md"
+            if own is not None and own.is_file():
+                texts[name] = _checked(name, own.read_text(encoding="utf-8"), own)
+            else:
+                packaged = resources.files("agentrec.llm") / "prompts" / f"{name}.md"
+                texts[name] = packaged.read_text(encoding="utf-8")
+        return cls(texts)
+
+    @property
+    def content_hash(self) -> str:
+        """Hex SHA-256 over all prompts, for manifests and provenance."""
+        joined = "\x00".join(f"{name}\x00{self.texts[name]}" for name in sorted(self.texts))
+        return hashlib.sha256(joined.encode()).hexdigest()
+
+    def render(self, name: PromptName, values: Mapping[str, str | int]) -> list[BaseMessage]:
+        """Fill one prompt.
+
+        Args:
+            name: Which prompt.
+            values: A value for every placeholder of it, already made safe as data.
+
+        Returns:
+            A system message (where the prompt has that part) and a user message.
+        """
+        filled = [
+            Template(part).substitute(values) for part in self.texts[name].split("\n---\n", 1)
+        ]
+        system, user = filled if len(filled) == 2 else ("", filled[0])
+        messages: list[BaseMessage] = [SystemMessage(system.strip())] if system else []
+        return [*messages, HumanMessage(user.strip())]
+
+
+def _checked(name: PromptName, text: str, file: Path) -> str:
+    template = Template(text)
+    if not template.is_valid():
+        raise InputError("has a $ that starts no placeholder; write $$ for the sign", file=file)
+    found, needed = set(template.get_identifiers()), _PLACEHOLDERS[name]
+    for placeholder in sorted(needed - found):
+        raise InputError(f"lacks the placeholder ${placeholder}", file=file, field=placeholder)
+    for placeholder in sorted(found - needed):
+        expected = ", ".join(f"${n}" for n in sorted(needed))
+        raise InputError(
+            f"has an unknown placeholder ${placeholder}; known are {expected}",
+            file=file,
+            field=placeholder,
+        )
+    return text

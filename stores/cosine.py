@@ -1,0 +1,78 @@
+"""Cosine geometry that every hint store shares: one notion of direction, one order of results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from agentrec.hints import Hint, ScoredHint
+
+SIMILARITY_DECIMALS = 6
+"""Similarities are rounded to this many decimals before they are compared.
+
+The same two vectors give sums that differ in the last bits from one machine, and one row of a
+matrix, to the next. Rounding makes what is equal on paper equal in the result, so that ties are
+broken by ``hint_id`` everywhere.
+"""
+
+
+def unit_vector(vector: Sequence[float], dimension: int) -> npt.NDArray[np.float64]:
+    """Scale a vector to length 1.
+
+    Args:
+        vector: Any 1-D sequence of finite numbers, not all zero.
+        dimension: The length it has to have.
+
+    Returns:
+        The direction, shape ``[dimension]``, of Euclidean length 1.
+
+    Raises:
+        ValueError: If the shape is another, or the vector has no direction.
+    """
+    values = np.asarray(vector, dtype=np.float64)
+    if values.shape != (dimension,):
+        raise ValueError(f"a vector here has shape ({dimension},), not {values.shape}")
+    largest = float(np.max(np.abs(values)))
+    if not np.isfinite(largest):
+        raise ValueError("a vector holds a number that is not finite")
+    if largest == 0.0:
+        raise ValueError("a vector of zeros has no direction")
+    # Dividing by the largest entry first keeps the squares of huge and tiny numbers in range.
+    scaled = values / largest
+    return np.asarray(scaled / np.linalg.norm(scaled), dtype=np.float64)
+
+
+def rounded_similarity(similarity: float) -> float:
+    """A similarity as it is compared and reported: rounded, within [-1, 1]."""
+    return min(1.0, max(-1.0, round(similarity, SIMILARITY_DECIMALS)))
+
+
+def nearest_first(found: Iterable[tuple[Hint, float]], limit: int) -> list[ScoredHint]:
+    """Order search results.
+
+    Args:
+        found: Hints with their similarities, in any order, holding every hint that is as
+            similar as the last one to be returned.
+        limit: How many to return at most.
+
+    Returns:
+        The most similar first, equal similarities in order of ``hint_id``.
+    """
+    scored = [
+        ScoredHint(hint=hint, similarity=rounded_similarity(similarity))
+        for hint, similarity in found
+    ]
+    scored.sort(key=lambda each: (-each.similarity, each.hint.hint_id))
+    return scored[:limit]
+
+
+def check_limit(limit: int) -> None:
+    """Refuse a search for less than one hint.
+
+    Raises:
+        ValueError: If ``limit`` is below 1.
+    """
+    if limit < 1:
+        raise ValueError(f"limit is at least 1, not {limit}")

@@ -1,0 +1,35 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentrec.hints import Hint
+from agentrec.stores.cosine import nearest_first, unit_vector
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(finite, min_size=1, max_size=12))
+def test_every_finite_vector_but_zero_has_a_direction_of_length_one(entries: list[float]) -> None:
+    if not any(entries):
+        with pytest.raises(ValueError, match="zeros"):
+            unit_vector(entries, len(entries))
+        return
+    direction = unit_vector(entries, len(entries))
+    assert np.linalg.norm(direction) == pytest.approx(1.0)
+    assert np.all(np.sign(direction) * np.sign(entries) >= 0)
+
+
+def test_a_matrix_is_not_a_vector() -> None:
+    matrix: Any = np.eye(2)
+    with pytest.raises(ValueError, match=r"\(2, 2\)"):
+        unit_vector(matrix, 2)
+
+
+def test_what_is_equal_on_paper_is_ordered_by_id() -> None:
+    one, other = sorted((Hint(text="a"), Hint(text="b")), key=lambda hint: hint.hint_id)
+    found = nearest_first([(other, 0.1 + 0.2), (one, 0.3)], 2)
+    assert [each.hint for each in found] == [one, other]
+    assert nearest_first([(other, 1.0000001), (one, 0.9)], 2)[0].similarity == 1.0
