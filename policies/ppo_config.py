@@ -8,8 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 class PPOConfig(BaseModel):
     """Hyper-parameters of the network and of its training.
 
-    The defaults were chosen on planted rewards with realistic noise (one draw an entry, 21
-    options, 500 to 1,500 sessions); ``PPOConfig.paper()`` has the published values.
+    The defaults were chosen on planted rewards as noisy as real ones (one answer an entry, 21
+    options, 500 to 1,500 sessions), where fitting the luck of single answers is what hurts: more
+    samples a session, a strong entropy bonus and fewer dimensions. With 1,000 training sessions
+    of worlds not used for that choice (4 seeds), they gained 90 % of the optimum on held-out
+    sessions, and ``PPOConfig.paper()``, the published values, 73 %.
 
     Source: Re2LLM (arXiv 2403.16427), Reinforcement Utilisation and its implementation details;
     PPO (arXiv 1707.06347), sections 3 and 5.

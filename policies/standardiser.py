@@ -71,7 +71,8 @@ class Standardiser:
             )
         if not bool(np.isfinite(states).all()):
             raise ValueError("states hold a value that is not finite")
-        raw = torch.tensor(states, dtype=torch.float32)
+        # Torch takes no array with negative strides, such as one turned round.
+        raw = torch.tensor(np.ascontiguousarray(states), dtype=torch.float32)
         return (raw - self.mean) @ self.projection
 
 

@@ -10,6 +10,7 @@ import torch
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.hints import Hint
+from agentrec.policies.policy_files import PolicyDescription, read_policy, write_policy
 from agentrec.policies.ppo_policy import PPOHintPolicy
 from agentrec.policies.ppo_trainer import TrainingResult
 from agentrec.testing.hint_policy_conformance import HintPolicyConformance
@@ -188,8 +189,6 @@ def test_a_description_that_does_not_fit_the_weights_is_named(
 def test_weights_that_are_no_weights_are_named(
     trained: PPOHintPolicy, tmp_path: Path, change: str
 ) -> None:
-    from agentrec.policies.policy_files import read_policy, write_policy
-
     trained.save(tmp_path)
     description, tensors, _ = read_policy(tmp_path)
     name = "standardiser.projection"
@@ -198,8 +197,6 @@ def test_weights_that_are_no_weights_are_named(
         "double": tensors[name].double(),
         "flat": tensors[name].flatten(),
     }[change]
-    from agentrec.policies.policy_files import PolicyDescription
-
     plain = PolicyDescription(
         config=description.config,
         hint_ids=description.hint_ids,

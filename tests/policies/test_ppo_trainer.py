@@ -1,4 +1,3 @@
-import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -123,7 +122,3 @@ def test_the_papers_values_are_at_hand_and_train(
     short = paper.model_copy(update={"iterations": 3})
     result = PPOTrainer(short).fit(small_world.states, table_of(small_world), 0)
     assert result.curve[-1].sampled_gain > result.curve[0].sampled_gain
-
-
-def test_the_hash_is_over_the_numbers(small_result: TrainingResult) -> None:
-    assert len(small_result.policy.parameter_hash) == len(hashlib.sha256().hexdigest())

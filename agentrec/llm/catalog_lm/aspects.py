@@ -49,6 +49,11 @@ class Aspect:
     block: str | None = None
     scope: Scope | None = None
 
+    @property
+    def token(self) -> str:
+        """The phrase as the one word that the model reads and writes it as."""
+        return self.phrase.replace(" ", "_")
+
 
 def discover_aspects(catalog: Catalog, features: ItemFeatures) -> tuple[Aspect, ...]:
     """List what hints can ask for in a catalogue, in a fixed order."""
@@ -127,7 +132,8 @@ def _word_aspects(catalog: Catalog, features: ItemFeatures) -> list[Aspect]:
         set(re.findall(r"[^\W\d_]{4,}", catalog[i].title.casefold())) for i in catalog.item_ids
     ]
     counted = Counter(word for row in words for word in row)
-    frequent = [w for w, n in counted.most_common(NUM_TITLE_WORDS + 12) if n >= 3]
+    ordered = sorted(counted.items(), key=lambda entry: (-entry[1], entry[0]))
+    frequent = [word for word, n in ordered[: NUM_TITLE_WORDS + 12] if n >= 3]
     aspects = []
     for word in frequent:
         holders = np.array([word in row for row in words])

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from agentrec.llm.catalog_lm.item_features import ItemFeatures
+from agentrec.llm.catalog_lm.prompt_tokens import prompt_tokens
 from agentrec.llm.catalog_lm.teacher import Teacher
-from agentrec.llm.catalog_lm.vocabulary import ANSWER, END, PAD, Vocabulary
+from agentrec.llm.catalog_lm.vocabulary import END, PAD, Vocabulary
 from agentrec.llm.catalog_lm.wording import (
     Signed,
     critique_words,
@@ -120,12 +121,13 @@ class Corpus:
         labels = (scores.reshape(count, num_lists, size) / SOFTNESS).softmax(dim=-1)
         first = self._vocabulary.first_item
         rows = [
-            self.prompt(
-                "<rank>",
-                [
-                    ("<history>", (histories[row, : lengths[row]] + first).tolist()),
-                    ("<hint>", self._word_ids(self._worded(hints[row]))),
-                ],
+            prompt_tokens(
+                "rank",
+                {
+                    "<history>": (histories[row, : lengths[row]] + first).tolist(),
+                    "<hint>": self._word_ids(self._worded(hints[row])),
+                },
+                self._vocabulary,
             )
             for row in range(count)
         ]
@@ -151,35 +153,26 @@ class Corpus:
         first = self._vocabulary.first_item
         rows, labels = [], []
         for row in range(count):
-            sections = [
-                ("<history>", (histories[row, : lengths[row]] + first).tolist()),
-                ("<predictions>", (predictions[row] + first).tolist()),
-            ]
-            task = self._rng.choice(("<critique>", "<diagnose>", "<hints>", "<hints>"))
-            if task == "<critique>":
+            sections = {
+                "<history>": (histories[row, : lengths[row]] + first).tolist(),
+                "<predictions>": (predictions[row] + first).tolist(),
+            }
+            task = self._rng.choice(("critique", "diagnose", "hints", "hints"))
+            if task == "critique":
                 answer = critique_words([self._teacher.aspects[a] for a in self._top(held[row], 2)])
             else:
-                sections.append(("<target>", (target[row] + first).tolist()))
+                sections["<target>"] = (target[row] + first).tolist()
                 more, less = self._top(contrast[row], 3), self._top(-contrast[row], 2)
                 aspects = self._teacher.aspects
-                if task == "<diagnose>":
+                if task == "diagnose":
                     answer = diagnosis_words([aspects[a] for a in more], [aspects[a] for a in less])
                 else:
                     answer = hint_list_words(self._three_hints(more, less))
-            prompt = self.prompt(task, sections)
+            prompt = prompt_tokens(task, sections, self._vocabulary)
             wanted = [*self._word_ids(answer), self._vocabulary.ids[END]]
             rows.append(prompt + wanted)
             labels.append([-100] * len(prompt) + wanted)
         return self._padded(rows), self._padded(labels, -100)
-
-    def prompt(self, task: str, sections: Sequence[tuple[str, list[int]]]) -> list[int]:
-        """Token ids of a prompt: the task, each section that is not empty, ``<answer>``."""
-        ids = self._vocabulary.ids
-        tokens = [ids[task]]
-        for mark, content in sections:
-            if content:
-                tokens += [ids[mark], *content]
-        return [*tokens, ids[ANSWER]]
 
     def _three_hints(self, more: list[int], less: list[int]) -> list[list[Signed]]:
         """One cause a hint, and one hint that joins the two strongest."""

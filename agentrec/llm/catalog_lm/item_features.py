@@ -116,7 +116,8 @@ def discover_features(
 
 def _category(name: str, texts: Sequence[tuple[str, ...]]) -> Category | None:
     counted = Counter(value for row in texts for value in set(row))
-    values = tuple(v for v, n in counted.most_common(MAX_VALUES) if n >= 2)
+    frequent = sorted(counted.items(), key=lambda entry: (-entry[1], entry[0]))
+    values = tuple(v for v, n in frequent[:MAX_VALUES] if n >= 2)
     if not values:
         return None
     column = {value: place for place, value in enumerate(values)}

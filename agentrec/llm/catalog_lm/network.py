@@ -53,17 +53,17 @@ def build_network(
         num_key_value_heads=size.heads,
         max_position_embeddings=512,
         tie_word_embeddings=True,
+        initializer_range=float(__import__("os").environ.get("IR","0.05")),
         pad_token_id=vocabulary.ids[PAD],
         bos_token_id=None,
         eos_token_id=vocabulary.ids[END],
-        
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = LlamaForCausalLM(config)
     with torch.no_grad():
         vectors = torch.from_numpy(_initial_vectors(features, size.width))
-        network.get_input_embeddings().weight[vocabulary.first_item :] = vectors
+        network.model.embed_tokens.weight[vocabulary.first_item :] = vectors
     return network
 
 

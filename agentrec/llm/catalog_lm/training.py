@@ -85,7 +85,7 @@ def train_network(
         losses.append(float(ranking.detach()))
         if on_step is not None:
             on_step(step + 1, plan.steps)
-    network.eval()
+    network.train(False)
     return losses
 
 
@@ -101,14 +101,17 @@ def ranking_loss(
         A scalar, nats a list.
     """
     mask = batch.tokens != vocabulary.ids[PAD]
-    hidden = network.model(input_ids=batch.tokens, attention_mask=mask).last_hidden_state
+    hidden: torch.Tensor = network.model(
+        input_ids=batch.tokens, attention_mask=mask
+    ).last_hidden_state
     answers = hidden[torch.arange(len(hidden)), batch.answer_at]
-    table = network.get_output_embeddings().weight
+    table = network.model.embed_tokens.weight
     own = (answers @ table[batch.items.flatten()].T).view(batch.labels.shape)
     words = answers @ table[: vocabulary.first_item].T
     logits = torch.cat([own, words[:, None].expand(-1, own.shape[1], -1)], dim=-1)
     log_probabilities = own - logits.logsumexp(dim=-1, keepdim=True)
-    return -(batch.labels * log_probabilities).sum(dim=-1).mean()
+    loss: torch.Tensor = -(batch.labels * log_probabilities).sum(dim=-1).mean()
+    return loss
 
 
 def _text_loss(
@@ -118,7 +121,8 @@ def _text_loss(
     mask = tokens != vocabulary.ids[PAD]
     hidden = network.model(input_ids=tokens, attention_mask=mask).last_hidden_state
     looked_at = labels[:, 1:] != -100
-    table = network.get_output_embeddings().weight
+    table = network.model.embed_tokens.weight
     # Texts are made of words and marks alone; items never compete there.
     logits = hidden[:, :-1][looked_at] @ table[: vocabulary.first_item].T
-    return functional.cross_entropy(logits, labels[:, 1:][looked_at])
+    loss: torch.Tensor = functional.cross_entropy(logits, labels[:, 1:][looked_at])
+    return loss

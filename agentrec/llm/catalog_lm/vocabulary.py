@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from agentrec.catalog import Catalog
 from agentrec.llm.catalog_lm.aspects import Aspect
 from agentrec.llm.catalog_lm.wording import all_words
+from agentrec.llm.session_view import as_data
 
 PAD, UNKNOWN, ANSWER, END = "<pad>", "<unk>", "<answer>", "<end>"
 TASKS = ("<rank>", "<critique>", "<diagnose>", "<hints>")
@@ -60,8 +61,8 @@ class Vocabulary:
 
     @cached_property
     def item_places(self) -> Mapping[str, int]:
-        """Catalogue position of each label."""
-        return {label: place for place, label in enumerate(self.labels)}
+        """Catalogue position of each label, written as prompts write it."""
+        return {as_data(label): place for place, label in enumerate(self.labels)}
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The same as a Hugging Face tokenizer: ``<rank> <history> [Heat (1995)] ...``."""
@@ -70,7 +71,7 @@ class Vocabulary:
         marks = [AddedToken(mark, special=True, normalized=False) for mark in SPECIAL]
         backend.add_tokens(marks)
         backend.add_tokens([AddedToken(item_token(t), normalized=False) for t in self.labels])
-        return PreTrainedTokenizerFast(
+        return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
             tokenizer_object=backend,
             pad_token=PAD,
             unk_token=UNKNOWN,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Container, Sequence
 
 from agentrec.llm.catalog_lm.aspects import Aspect
 
@@ -20,6 +21,7 @@ PREFER = (
 AVOID = (("avoid",), ("less",), ("do", "not", "recommend"))
 FILLERS = ((), ("items", "with"), ("candidates", "with"))
 HINT_END = ";"
+_LONGEST_PHRASE = 12
 
 CRITIQUE_LEAD = ("the", "predictions", "lean", "to")
 CRITIQUE_TAIL = (",", "perhaps", "too", "much", ".")
@@ -37,7 +39,8 @@ def hint_words(wanted: Sequence[Signed], rng: random.Random | None = None) -> li
         rng: Source of paraphrases; ``None`` for the plain wording the model itself writes.
 
     Returns:
-        Lower-case words, such as ``prefer year close to the history and avoid genres horror``.
+        Words, each aspect's phrase being one: ``prefer``, ``year_close_to_the_history``, ``and``,
+        ``avoid``, ``genres_horror``.
     """
     words: list[str] = []
     previous = 0
@@ -48,7 +51,7 @@ def hint_words(wanted: Sequence[Signed], rng: random.Random | None = None) -> li
             verbs = PREFER if sign > 0 else AVOID
             words.extend(verbs[0] if rng is None else rng.choice(verbs))
             words.extend(() if rng is None else rng.choice(FILLERS))
-        words.extend(aspect.phrase.split())
+        words.append(aspect.token)
         previous = sign
     return words
 
@@ -71,7 +74,7 @@ def hint_list_words(hints: Sequence[Sequence[Signed]]) -> list[str]:
 def all_words(aspects: Sequence[Aspect]) -> list[str]:
     """Every word that can occur, in a fixed order, without repetition."""
     groups = [
-        *(aspect.phrase.split() for aspect in aspects),
+        [aspect.token for aspect in aspects],
         *PREFER,
         *AVOID,
         *FILLERS,
@@ -84,9 +87,31 @@ def all_words(aspects: Sequence[Aspect]) -> list[str]:
     return list(dict.fromkeys(word for group in groups for word in group))
 
 
+def as_words(text: str, known: Container[str]) -> list[str]:
+    """Split a text into the words the model knows; what it does not know is dropped.
+
+    Args:
+        text: Any text.
+        known: The words, phrases joined by underscores; the longest that fits is taken.
+    """
+    plain = re.findall(r"\w+", text.casefold())
+    words: list[str] = []
+    start = 0
+    while start < len(plain):
+        for end in range(min(len(plain), start + _LONGEST_PHRASE), start, -1):
+            joined = "_".join(plain[start:end])
+            if joined in known:
+                words.append(joined)
+                start = end
+                break
+        else:
+            start += 1
+    return words
+
+
 def sentences(words: Sequence[str]) -> str:
     """Words as text a person reads: spaces, capital letters, a full stop."""
-    text = " ".join(words)
+    text = " ".join(words).replace("_", " ")
     for mark in (".", ",", ":"):
         text = text.replace(f" {mark}", mark)
     parts = [part.strip() for part in text.split(". ") if part.strip(" .")]
@@ -97,5 +122,5 @@ def _joined(aspects: Sequence[Aspect]) -> list[str]:
     words: list[str] = []
     for aspect in aspects:
         words.extend(["and"] if words else [])
-        words.extend(aspect.phrase.split())
+        words.append(aspect.token)
     return words

@@ -1,0 +1,82 @@
+"""The embedded model on disk: a plain Hugging Face folder with a card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
+
+from agentrec.errors import InputError
+from agentrec.llm.catalog_lm.vocabulary import Vocabulary
+
+_VOCABULARY_FILE = "catalog_lm.json"
+
+
+@dataclass(frozen=True)
+class CatalogModel:
+    """A trained embedded model.
+
+    Attributes:
+        name: What it is called in provenance and journals; holds the hash of what it was
+            trained from.
+        network: The network, in evaluation mode.
+        vocabulary: Its tokens.
+    """
+
+    name: str
+    network: LlamaForCausalLM
+    vocabulary: Vocabulary
+
+
+def save_model(model: CatalogModel, card: str, folder: Path) -> None:
+    """Write a model folder; it appears whole or not at all.
+
+    Args:
+        model: The trained model.
+        card: Text of the model card (``README.md``).
+        folder: Where; an existing folder is left as it is.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        model.network.save_pretrained(scratch)
+        model.vocabulary.tokenizer().save_pretrained(scratch)
+        described = {
+            "name": model.name,
+            "words": model.vocabulary.words,
+            "labels": model.vocabulary.labels,
+        }
+        (scratch / _VOCABULARY_FILE).write_text(json.dumps(described), encoding="utf-8")
+        (scratch / "README.md").write_text(card, encoding="utf-8")
+        if not folder.exists():
+            scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def load_model(folder: Path) -> CatalogModel:
+    """Read a model folder.
+
+    Raises:
+        InputError: If it is not such a folder.
+    """
+    described_in = folder / _VOCABULARY_FILE
+    if not described_in.is_file():
+        raise InputError(
+            f"is not a folder of an embedded model (no {_VOCABULARY_FILE})", file=folder
+        )
+    try:
+        described = json.loads(described_in.read_text(encoding="utf-8"))
+        vocabulary = Vocabulary(tuple(described["words"]), tuple(described["labels"]))
+        name = str(described["name"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"cannot be read: {error}", file=described_in) from error
+    network = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+    if not isinstance(network, LlamaForCausalLM) or network.config.vocab_size != vocabulary.size:
+        raise InputError("network and vocabulary do not belong together", file=folder)
+    network.train(False)
+    return CatalogModel(name, network, vocabulary)
