@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from agentrec.atomic_files import write_atomically
 from agentrec.errors import InputError
-from agentrec.policies.atomic_files import write_atomically
 from agentrec.policies.ppo_config import PPOConfig
 from agentrec.policies.training_curve import CurvePoint
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from agentrec.atomic_files import write_atomically
 from agentrec.errors import InputError
-from agentrec.policies.atomic_files import write_atomically
 
 _FORMAT = "agentrec-reward-table-1"
 

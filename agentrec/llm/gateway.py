@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 from asyncio_throttle.throttler import Throttler
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from agentrec.errors import ModelCallError
 from agentrec.llm.call_errors import as_model_call_error
@@ -27,6 +30,9 @@ class ModelGateway:
         journal: Where answers are kept; ``None`` to keep them for this object's life only.
         max_concurrency: Most calls at a time, at least 1.
         requests_per_minute: Most calls a minute, spread evenly; ``None`` for no limit.
+
+    Raises:
+        ValueError: If a limit is out of range.
     """
 
     def __init__(
@@ -40,23 +46,25 @@ class ModelGateway:
     ) -> None:
         if max_concurrency < 1:
             raise ValueError("max_concurrency must be at least 1")
-        if requests_per_minute is not None and requests_per_minute <= 0:
-            raise ValueError("requests_per_minute must be above 0")
+        if requests_per_minute is not None and not 0 < requests_per_minute < math.inf:
+            raise ValueError("requests_per_minute must be a finite number above 0")
         self.model = model
         self.name = name
         self._journal = journal
         self._kept: dict[str, JournaledAnswer] = {}
-        self._in_flight: dict[str, asyncio.Task[JournaledAnswer]] = {}
+        self._in_flight: dict[str, _SharedCall] = {}
         self._slots = asyncio.Semaphore(max_concurrency)
         # One call an interval instead of a minute's quota at once; behind the lock only one
         # waiter polls, first come first served.
-        self._throttle = (
-            None
-            if requests_per_minute is None
-            else Throttler(rate_limit=1, period=60.0 / requests_per_minute)
-        )
+        self._throttle: Throttler | None = None
+        if requests_per_minute is not None:
+            period = 60.0 / requests_per_minute
+            # It looks again only now and then, which must be short against the interval, or the
+            # rate stays far below what is allowed.
+            self._throttle = Throttler(1, period, retry_interval=min(0.01, period / 10))
         self._turn = asyncio.Lock()
         self._made: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
         self._cached: Counter[str] = Counter()
         self._tokens: Counter[str] = Counter()
 
@@ -73,32 +81,44 @@ class ModelGateway:
 
         Raises:
             ModelCallError: If the call failed; nothing is kept of it.
+            AgentRecError: If the answer could not be written to the journal.
         """
         key = self.key(messages, sample)
         known = self._kept.get(key) if self._journal is None else self._journal.get(key)
         if known is not None:
             self._cached[node] += 1
             return known.text
-        task = self._in_flight.get(key)
-        if task is None:
-            task = asyncio.create_task(self._call(node, key, messages))
-            self._in_flight[key] = task
-            task.add_done_callback(lambda done: self._finished(key, done))
-        else:
-            self._cached[node] += 1
-        # Shielded: a cancelled caller must not throw away what was paid for, nor what another
-        # caller waits for.
-        return (await asyncio.shield(task)).text
+        call = self._in_flight.get(key)
+        if call is None:
+            call = self._in_flight[key] = _SharedCall()
+            call.task = asyncio.create_task(self._call(node, key, messages, call))
+            call.task.add_done_callback(partial(self._finished, key, call))
+            return (await self._wait(key, call)).text
+        answer = await self._wait(key, call)
+        self._cached[node] += 1
+        return answer.text
 
     def key(self, messages: Sequence[BaseMessage], sample: int = 0) -> str:
-        """Content-derived key of a request."""
-        content = [self.name, sample, *([message.type, message.text] for message in messages)]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        """Content-derived key of a request.
+
+        It covers all that a provider is sent of a message, and nothing that differs from run to
+        run, such as message ids.
+        """
+        content = [self.name, sample, *(_content(message) for message in messages)]
+        return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
 
     @property
     def calls(self) -> Mapping[str, Mapping[str, int]]:
-        """Calls made to the model, and saved because the answer was there, by node."""
-        return {"made": dict(self._made), "cached": dict(self._cached)}
+        """By node: calls ``made`` to the model, those of them that ``failed``, and ``cached``.
+
+        ``cached`` counts the answers that needed no call of their own, because they were there
+        or on the way for another caller.
+        """
+        return {
+            "made": dict(self._made),
+            "failed": dict(self._failed),
+            "cached": dict(self._cached),
+        }
 
     @property
     def tokens(self) -> Mapping[str, int]:
@@ -107,38 +127,79 @@ class ModelGateway:
 
     async def aclose(self) -> None:
         """Wait for calls in flight, so that their answers are kept."""
-        if self._in_flight:
-            await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
+        while self._in_flight:
+            # Unlike gather, this leaves the calls alone if whoever waits here is cancelled.
+            await asyncio.wait([call.task for call in self._in_flight.values()])
 
-    async def _call(self, node: str, key: str, messages: Sequence[BaseMessage]) -> JournaledAnswer:
+    async def _wait(self, key: str, call: _SharedCall) -> JournaledAnswer:
+        call.waiting += 1
+        try:
+            # Shielded: a cancelled caller must not throw away what was paid for, nor what
+            # another caller waits for.
+            return await asyncio.shield(call.task)
+        finally:
+            call.waiting -= 1
+            if not call.waiting and not call.sent and not call.task.done():
+                # Nobody wants it any more and nothing is paid yet: a run that is stopped must
+                # not go on to send all that still queues. Whoever asks next starts afresh.
+                self._in_flight.pop(key)
+                call.task.cancel()
+
+    async def _call(
+        self, node: str, key: str, messages: Sequence[BaseMessage], call: _SharedCall
+    ) -> JournaledAnswer:
         async with self._slots:
             if self._throttle is not None:
                 async with self._turn:
                     await self._throttle.acquire()  # type: ignore[no-untyped-call]
+            call.sent = True
+            self._made[node] += 1
             try:
                 message = await self.model.ainvoke(list(messages))
             except Exception as error:
+                self._failed[node] += 1
                 raise as_model_call_error(error) from error
-        text = message.text
-        if not text.strip():
-            raise ModelCallError("the model answered nothing", kind="malformed")
         usage = message.usage_metadata
         answer = JournaledAnswer(
-            text,
+            message.text,
             0 if usage is None else usage["input_tokens"],
             0 if usage is None else usage["output_tokens"],
         )
-        self._made[node] += 1
+        # Also for an answer without text, which is paid for like any other.
         self._tokens["input"] += answer.input_tokens
         self._tokens["output"] += answer.output_tokens
+        if not answer.text.strip():
+            self._failed[node] += 1
+            raise ModelCallError("the model answered nothing", kind="malformed")
         if self._journal is None:
             self._kept[key] = answer
         else:
             await self._journal.put(key, node, answer)
         return answer
 
-    def _finished(self, key: str, task: asyncio.Task[JournaledAnswer]) -> None:
-        self._in_flight.pop(key, None)
+    def _finished(self, key: str, call: _SharedCall, task: asyncio.Task[JournaledAnswer]) -> None:
+        if self._in_flight.get(key) is call:
+            del self._in_flight[key]
         if not task.cancelled():
             # Looked at, so that a failure nobody waits for any more is not reported twice.
             task.exception()
+
+
+@dataclass(eq=False)
+class _SharedCall:
+    """One call and how many callers wait for it."""
+
+    task: asyncio.Task[JournaledAnswer] = field(init=False)
+    waiting: int = 0
+    sent: bool = False
+
+
+def _content(message: BaseMessage) -> list[object]:
+    content: list[object] = [message.type, message.content]
+    if message.name is not None:
+        content.append({"name": message.name})
+    if isinstance(message, AIMessage) and message.tool_calls:
+        content.append({"tool_calls": message.tool_calls})
+    if isinstance(message, ToolMessage):
+        content.append({"tool_call_id": message.tool_call_id})
+    return content

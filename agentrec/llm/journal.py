@@ -1,4 +1,10 @@
-"""Every answer that was paid for, on disk before anybody sees it."""
+"""Every answer that was paid for, in a file before anybody sees it.
+
+Kept against the death of the process, however sudden: with SQLite's write-ahead log a commit has
+handed its pages to the operating system, which writes them out whoever dies. ``synchronous`` is
+NORMAL, so a commit does not wait for the disk itself: a power cut or a crash of the operating
+system can cost the answers of the last moments (they are asked for again), never the file.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from agentrec.errors import InputError
+from agentrec.errors import AgentRecError, InputError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -42,9 +48,9 @@ class CallJournal:
     """Answers by key, in an SQLite file.
 
     Look-ups are answered from memory. Writes of concurrent callers share one transaction, made
-    in a thread of the journal's own; ``put`` returns once the answer is on disk, and not
-    earlier, so an answer that was seen is there after a crash. Only answers are kept: a failed
-    call leaves nothing and is made again.
+    in a thread of the journal's own; ``put`` returns once that is committed, and not earlier, so
+    an answer that was seen is there after the process was killed. Of several answers under one
+    key the first stays. Only answers are kept: a failed call leaves nothing and is made again.
 
     Use ``await CallJournal.open(path)`` and ``async with``.
     """
@@ -60,13 +66,14 @@ class CallJournal:
         self._answers = answers
         self._waiting: list[tuple[str, str, JournaledAnswer, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._closed = False
 
     @classmethod
     async def open(cls, path: Path) -> CallJournal:
         """Open a journal, making it where there is none.
 
         Raises:
-            InputError: If the file is not a journal.
+            InputError: If the file is not a journal, or cannot be opened or made.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="call-journal")
         loop = asyncio.get_running_loop()
@@ -85,13 +92,18 @@ class CallJournal:
         return len(self._answers)
 
     async def put(self, key: str, node: str, answer: JournaledAnswer) -> None:
-        """Keep an answer; returns when it is on disk.
+        """Keep an answer; returns when it is committed.
 
         Args:
             key: Content-derived key of the request.
             node: What step of what graph the call was made for.
             answer: The answer.
+
+        Raises:
+            AgentRecError: If it could not be written (the disk is full, the journal closed).
         """
+        if self._closed:
+            raise AgentRecError("the call journal is closed")
         loop = asyncio.get_running_loop()
         stored: asyncio.Future[None] = loop.create_future()
         self._waiting.append((key, node, answer, stored))
@@ -99,31 +111,36 @@ class CallJournal:
             self._writer = loop.create_task(self._write_all())
         # Shielded: the answer is paid for, so a caller that is cancelled must not take it along.
         await asyncio.shield(stored)
-        self._answers[key] = answer
 
     async def _write_all(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
-                rows = [(k, n, a.text, a.input_tokens, a.output_tokens) for k, n, a, _ in batch]
+                rows = [(k, n, _text(a), a.input_tokens, a.output_tokens) for k, n, a, _ in batch]
                 try:
                     await loop.run_in_executor(self._thread, _insert, self._connection, rows)
-                except sqlite3.Error as error:
+                # Whatever it is: a caller that is told nothing would wait for ever.
+                except Exception as error:
+                    problem = f"an answer could not be written to the call journal: {error}"
                     for *_, stored in batch:
-                        if not stored.done():
-                            stored.set_exception(error)
+                        stored.set_exception(AgentRecError(problem))
                     continue
-                for *_, stored in batch:
-                    if not stored.done():
-                        stored.set_result(None)
+                for key, _, answer, stored in batch:
+                    # Here and not in put, whose caller may be gone by now.
+                    self._answers.setdefault(key, answer)
+                    stored.set_result(None)
         finally:
             self._writer = None
 
     async def aclose(self) -> None:
-        """Write what is waiting and close the file."""
+        """Write what is waiting and close the file; a second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         if self._writer is not None:
-            await self._writer
+            # Shielded: who is cancelled while closing must not take the last answers along.
+            await asyncio.shield(self._writer)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._connection.close)
         self._thread.shutdown()
@@ -141,8 +158,11 @@ class CallJournal:
 
 
 def _open(path: Path) -> tuple[sqlite3.Connection, dict[str, JournaledAnswer]]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    except (OSError, sqlite3.Error) as error:
+        raise InputError(f"a call journal cannot be opened here ({error})", file=path) from error
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -151,7 +171,12 @@ def _open(path: Path) -> tuple[sqlite3.Connection, dict[str, JournaledAnswer]]:
         return connection, {row[0]: JournaledAnswer(*row[1:]) for row in rows}
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise InputError(f"is not a call journal ({error})", file=path) from error
+        raise InputError(f"cannot be used as a call journal ({error})", file=path) from error
+
+
+def _text(answer: JournaledAnswer) -> str:
+    # Half a surrogate pair (an answer cut off in the middle of a character) is no UTF-8.
+    return answer.text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[str, str, str, int, int]]) -> None:

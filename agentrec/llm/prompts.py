@@ -1,13 +1,15 @@
 """The prompts: text files with named placeholders, checked when they are loaded.
 
 A file holds a system part and a user part with a line of three hyphens between them (a file
-without such a line is a user part alone). Placeholders are written ``$name``. Values are put in
-once and never looked at again, so a value that looks like a placeholder stays as it is.
+without such a line is a user part alone), in UTF-8. Placeholders are written ``$name``. Values
+are put in once and never looked at again, so a value that looks like a placeholder stays as it
+is.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -28,6 +30,8 @@ _PLACEHOLDERS: Mapping[PromptName, frozenset[str]] = {
     "diagnose": frozenset({"history", "predictions", "target", "critique"}),
     "hints": frozenset({"history", "predictions", "target", "diagnosis", "count"}),
 }
+
+_PART_END = re.compile(r"^---[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ class Prompts:
                 taken from the package.
 
         Raises:
-            InputError: If the folder is not there, or a file's placeholders are not exactly
-                those that its prompt needs.
+            InputError: If the folder is not there, or a file is no UTF-8 text, has no user
+                part, or has placeholders that are not exactly those that its prompt needs.
         """
         if folder is not None and not folder.is_dir():
             raise InputError("no such folder of prompts", file=folder)
@@ -59,7 +63,7 @@ class Prompts:
         for name in get_args(PromptName):
             own = None if folder is None else folder / f"{name}.md"
             if own is not None and own.is_file():
-                texts[name] = _checked(name, own.read_text(encoding="utf-8"), own)
+                texts[name] = _checked(name, _read(own), own)
             else:
                 packaged = resources.files("agentrec.llm") / "prompts" / f"{name}.md"
                 texts[name] = packaged.read_text(encoding="utf-8")
@@ -81,19 +85,39 @@ class Prompts:
         Returns:
             A system message (where the prompt has that part) and a user message.
         """
-        filled = [
-            Template(part).substitute(values) for part in self.texts[name].split("\n---\n", 1)
-        ]
-        system, user = filled if len(filled) == 2 else ("", filled[0])
-        messages: list[BaseMessage] = [SystemMessage(system.strip())] if system else []
-        return [*messages, HumanMessage(user.strip())]
+        system, user = (Template(p).substitute(values).strip() for p in _parts(self.texts[name]))
+        messages: list[BaseMessage] = [SystemMessage(system)] if system else []
+        return [*messages, HumanMessage(user)]
+
+
+def _parts(text: str) -> tuple[str, str]:
+    *system, user = _PART_END.split(text, 1)
+    return "".join(system), user
+
+
+def _read(file: Path) -> str:
+    try:
+        # Some editors put a byte order mark in front, which no model should see.
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"is not UTF-8 text (byte {error.start}); save it as UTF-8", file=file
+        ) from error
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", file=file) from error
 
 
 def _checked(name: PromptName, text: str, file: Path) -> str:
-    template = Template(text)
-    if not template.is_valid():
-        raise InputError("has a $ that starts no placeholder; write $$ for the sign", file=file)
-    found, needed = set(template.get_identifiers()), _PLACEHOLDERS[name]
+    for match in Template.pattern.finditer(text):
+        if match["invalid"] is not None:
+            raise InputError(
+                "has a $ that starts no placeholder; write $$ for the sign",
+                file=file,
+                line=text.count("\n", 0, match.start()) + 1,
+            )
+    if not _parts(text)[1].strip():
+        raise InputError("has no user part: nothing comes after the line ---", file=file)
+    found, needed = set(Template(text).get_identifiers()), _PLACEHOLDERS[name]
     for placeholder in sorted(needed - found):
         raise InputError(f"lacks the placeholder ${placeholder}", file=file, field=placeholder)
     for placeholder in sorted(found - needed):

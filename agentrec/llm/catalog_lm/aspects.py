@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from agentrec.catalog import Catalog
-from agentrec.llm.catalog_lm.item_features import (
+from agentrec.data.item_features import (
     FAME,
     Category,
     Floats,

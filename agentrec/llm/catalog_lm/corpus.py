@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from agentrec.llm.catalog_lm.item_features import ItemFeatures
+from agentrec.data.item_features import ItemFeatures
 from agentrec.llm.catalog_lm.prompt_tokens import prompt_tokens
 from agentrec.llm.catalog_lm.teacher import Teacher
 from agentrec.llm.catalog_lm.vocabulary import END, PAD, Vocabulary
@@ -65,8 +65,10 @@ class Corpus:
     ) -> None:
         self._teacher = teacher
         self._vocabulary = vocabulary
-        self._rng = random.Random(seed)
-        self._generator = torch.Generator().manual_seed(seed)
+        self._seed = seed
+        self._rng = random.Random()
+        self._generator = torch.Generator()
+        self.begin_step(0)
         self._num_items = len(features.text)
         self._aspect_places = range(len(teacher.aspects))
         # Likeness to a history is harder to learn than a property of an item: show it more.
@@ -79,6 +81,14 @@ class Corpus:
                 *(number.vectors for number in features.numbers),
             )
         ]
+
+    def begin_step(self, step: int) -> None:
+        """Make all draws from here on depend on the seed and this step alone.
+
+        So a training that was interrupted goes on with what it would have seen.
+        """
+        self._rng.seed(f"{self._seed} {step}")
+        self._generator.manual_seed(self._rng.getrandbits(62))
 
     def histories(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw histories.

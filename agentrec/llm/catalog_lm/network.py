@@ -8,8 +8,12 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from agentrec.llm.catalog_lm.item_features import Floats, ItemFeatures
+from agentrec.data.item_features import Floats, ItemFeatures
 from agentrec.llm.catalog_lm.vocabulary import END, PAD, Vocabulary
+
+# With both at 1 the output layer could not tell items apart as sharply as the rule does.
+ITEM_NORM = 2.0
+LOGIT_SCALE = 2.0
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,8 @@ class NetworkSize:
     """
 
     width: int = 128
-    layers: int = 3
-    heads: int = 2
+    layers: int = 2
+    heads: int = 4
     feed_forward: int = 384
 
 
@@ -53,7 +57,7 @@ def build_network(
         num_key_value_heads=size.heads,
         max_position_embeddings=512,
         tie_word_embeddings=True,
-        initializer_range=float(__import__("os").environ.get("IR","0.05")),
+        initializer_range=float(__import__("os").environ.get("IR", "0.05")),
         pad_token_id=vocabulary.ids[PAD],
         bos_token_id=None,
         eos_token_id=vocabulary.ids[END],
@@ -63,25 +67,33 @@ def build_network(
         network = LlamaForCausalLM(config)
     with torch.no_grad():
         vectors = torch.from_numpy(_initial_vectors(features, size.width))
-        network.model.embed_tokens.weight[vocabulary.first_item :] = vectors
+        network.model.embed_tokens.weight[vocabulary.first_item :] = vectors * float(
+            __import__("os").environ.get("RN", "1")
+        )
+        network.model.norm.weight.fill_(float(__import__("os").environ.get("FN", "1")))
     return network
 
 
 def _initial_vectors(features: ItemFeatures, width: int) -> Floats:
-    """Features squeezed into the embedding: text, categories and numbers side by side."""
-    groups = [[features.text]]
-    groups.append([category.vectors for category in features.categories])
-    groups.append([number.vectors for number in features.numbers])
-    present = [np.concatenate(group, axis=1) for group in groups if group]
-    shares = {1: (0.8,), 2: (0.5, 0.3), 3: (0.45, 0.2, 0.25)}[len(present)]
+    """Features squeezed into the embedding: numbers, categories and text side by side.
+
+    Numbers and categories get as many columns as they have, up to a share; text, which loses
+    most by squeezing, gets the rest but for a few columns that are left to learning.
+    """
+    groups = [
+        ([number.vectors for number in features.numbers], width // 4),
+        ([category.vectors for category in features.categories], width // 5),
+        ([features.text], width),
+    ]
+    present = [(np.concatenate(group, axis=1), share) for group, share in groups if group]
     columns = np.zeros((len(features.text), width), dtype=np.float32)
-    start = 0
-    for block, share in zip(present, shares, strict=True):
-        squeezed = _principal(block, int(share * width))
+    start, end = 0, width - width // 16
+    for block, share in present:
+        squeezed = _principal(block, min(share, end - start))
         squeezed /= max(float(np.linalg.norm(squeezed, axis=1).mean()), 1e-6)
         columns[:, start : start + squeezed.shape[1]] = squeezed
         start += squeezed.shape[1]
-    return columns / np.float32(np.sqrt(len(present)))
+    return columns * np.float32(ITEM_NORM / np.sqrt(len(present)))
 
 
 def _principal(block: Floats, limit: int) -> Floats:

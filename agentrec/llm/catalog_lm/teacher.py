@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
+from agentrec.data.item_features import ItemFeatures
 from agentrec.llm.catalog_lm.aspects import TEXT_BLOCK, Aspect, Scope
-from agentrec.llm.catalog_lm.item_features import ItemFeatures
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,11 @@ import torch
 import torch.nn.functional as functional
 from transformers import LlamaForCausalLM
 
+from agentrec.llm.catalog_lm.checkpoint import Checkpoint
 from agentrec.llm.catalog_lm.corpus import Corpus, RankingBatch
 from agentrec.llm.catalog_lm.vocabulary import PAD, Vocabulary
+
+CHECKPOINT_EVERY = 200
 
 OnStep = Callable[[int, int], None]
 """Called with the number of steps done and of all steps."""
@@ -31,8 +34,8 @@ class TrainingPlan:
         list_size: Candidates a list.
     """
 
-    steps: int = 700
-    batch_size: int = 128
+    steps: int = 1800
+    batch_size: int = 64
     text_every: int = 3
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
@@ -45,7 +48,8 @@ def train_network(
     corpus: Corpus,
     vocabulary: Vocabulary,
     plan: TrainingPlan,
-    on_step: OnStep | None = None,
+    checkpoint: Checkpoint,
+    on_step: OnStep,
 ) -> list[float]:
     """Train in place.
 
@@ -54,7 +58,8 @@ def train_network(
         corpus: Where batches come from.
         vocabulary: The tokens.
         plan: How long and how fast.
-        on_step: Progress callback.
+        checkpoint: Where an interrupted training is kept, and found again.
+        on_step: Progress callback; raising in it stops the training, which is kept.
 
     Returns:
         The ranking loss (nats a list) of every step.
@@ -67,8 +72,10 @@ def train_network(
         betas=(0.9, 0.98),
     )
     warm_up = max(1, plan.steps // 20)
-    losses = []
-    for step in range(plan.steps):
+    losses: list[float] = []
+    start = checkpoint.restore(network, optimizer, losses)
+    for step in range(start, plan.steps):
+        corpus.begin_step(step)
         progress = max(0.0, (step - warm_up) / max(1, plan.steps - warm_up))
         factor = min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * progress))
         for group in optimizer.param_groups:
@@ -83,8 +90,13 @@ def train_network(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         losses.append(float(ranking.detach()))
-        if on_step is not None:
+        try:
             on_step(step + 1, plan.steps)
+        except BaseException:
+            checkpoint.keep(network, optimizer, losses)
+            raise
+        if (step + 1) % CHECKPOINT_EVERY == 0:
+            checkpoint.keep(network, optimizer, losses)
     network.train(False)
     return losses
 

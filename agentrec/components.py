@@ -1,0 +1,64 @@
+"""The chosen parts, handed to every graph as its context. Swapping a part is swapping a field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from agentrec.catalog import Catalog
+from agentrec.contracts import HintPolicy, HintStore
+from agentrec.sessions import Session
+
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+
+    from agentrec.llm.gateway import ModelGateway
+    from agentrec.llm.prompts import Prompts
+
+
+class SessionEncoder(Protocol):
+    """Turns sessions into the vectors that searches and policies work on."""
+
+    def state(self, session: Session) -> npt.NDArray[np.float32]:
+        """What a policy sees of a session, ``[state_dim]``."""
+        ...
+
+    def query(self, session: Session) -> npt.NDArray[np.float32]:
+        """What a hint store is searched with, in the space of the hints' text vectors."""
+        ...
+
+
+@dataclass(frozen=True)
+class Components:
+    """What graphs are put together from.
+
+    Attributes:
+        catalog: The items.
+        model: The way to the language model.
+        prompts: What it is told.
+        embeddings: Text embeddings of hints.
+        encoder: Session vectors.
+        hint_store: The knowledge base.
+        hint_policy: Chooses hints.
+        seed: Seed of candidate orders.
+        list_length: How many items a ranking has, at least 1.
+        hints_offered: How many of the nearest hints a policy chooses among.
+        hint_similarity: Cosine from which on two hints say the same, above 0 to 1.
+        max_hints: How many hints the knowledge base may hold.
+    """
+
+    catalog: Catalog
+    model: ModelGateway
+    prompts: Prompts
+    embeddings: Embeddings
+    encoder: SessionEncoder
+    hint_store: HintStore
+    hint_policy: HintPolicy
+    seed: int = 0
+    list_length: int = 10
+    hints_offered: int = 32
+    hint_similarity: float = 0.97
+    max_hints: int = 20

@@ -1,0 +1,68 @@
+"""An interrupted training of the embedded model, on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from transformers import LlamaForCausalLM
+
+from agentrec.atomic_files import write_atomically
+
+
+class Checkpoint:
+    """Keeps network, optimiser and losses in one file.
+
+    Args:
+        path: The file; its name has to tell one training from another.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def keep(
+        self, network: LlamaForCausalLM, optimizer: torch.optim.Optimizer, losses: list[float]
+    ) -> None:
+        """Write the state after ``len(losses)`` steps."""
+        tensors: dict[str, torch.Tensor] = {}
+        for name, parameter in network.named_parameters():
+            tensors[f"network.{name}"] = parameter.detach()
+            for moment, value in optimizer.state[parameter].items():
+                tensors[f"optimizer.{moment}.{name}"] = value
+        write_atomically(self.path, save(tensors, {"losses": json.dumps(losses)}))
+
+    def restore(
+        self, network: LlamaForCausalLM, optimizer: torch.optim.Optimizer, losses: list[float]
+    ) -> int:
+        """Bring back what was kept.
+
+        Returns:
+            The number of steps done; 0, with nothing changed, where nothing usable was kept.
+        """
+        if not self.path.is_file():
+            return 0
+        try:
+            with safe_open(self.path, framework="pt") as kept:
+                known = json.loads(kept.metadata()["losses"])
+                tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+        except (SafetensorError, ValueError, KeyError, TypeError, OSError):
+            return 0
+        parameters = dict(network.named_parameters())
+        if any(f"network.{name}" not in tensors for name in parameters):
+            return 0
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(tensors[f"network.{name}"])
+                optimizer.state[parameter] = {
+                    moment: tensors[f"optimizer.{moment}.{name}"]
+                    for moment in ("step", "exp_avg", "exp_avg_sq")
+                }
+        losses.extend(known)
+        return len(losses)
+
+    def discard(self) -> None:
+        """Forget it: the training is over."""
+        self.path.unlink(missing_ok=True)

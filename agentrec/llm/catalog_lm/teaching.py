@@ -1,0 +1,90 @@
+"""From a catalogue to a trained embedded model, kept by the hash of what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from agentrec.catalog import Catalog
+from agentrec.data.item_features import ItemFeatures
+from agentrec.llm.catalog_lm.aspects import discover_aspects
+from agentrec.llm.catalog_lm.card import model_card
+from agentrec.llm.catalog_lm.checkpoint import Checkpoint
+from agentrec.llm.catalog_lm.corpus import Corpus
+from agentrec.llm.catalog_lm.folder import CatalogModel, load_model, save_model
+from agentrec.llm.catalog_lm.network import NetworkSize, build_network
+from agentrec.llm.catalog_lm.teacher import RuleWeights, Teacher
+from agentrec.llm.catalog_lm.training import OnStep, TrainingPlan, train_network
+from agentrec.llm.catalog_lm.vocabulary import Vocabulary
+
+RECIPE_VERSION = 1
+"""Raised whenever the same inputs would be taught something else."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what comes out of a catalogue.
+
+    Attributes:
+        plan: How long and how fast to train.
+        size: Size of the network.
+        weights: Strengths of the rule.
+        seed: Seed of initialisation and corpus.
+    """
+
+    plan: TrainingPlan = field(default_factory=TrainingPlan)
+    size: NetworkSize = field(default_factory=NetworkSize)
+    weights: RuleWeights = field(default_factory=RuleWeights)
+    seed: int = 0
+
+
+def obtain_model(
+    catalog: Catalog,
+    features: ItemFeatures,
+    counts: Mapping[str, int],
+    cache: Path,
+    recipe: Recipe,
+    on_step: OnStep,
+) -> CatalogModel:
+    """Load the catalogue's model from the cache, training it first where it is not there.
+
+    Blocks for as long as the training takes: minutes. A training that is interrupted goes on
+    where it was.
+
+    Args:
+        catalog: The items.
+        features: What is known of them.
+        counts: How often each was chosen in training sessions, as given to ``features``.
+        cache: Folder of models.
+        recipe: What decides what comes out.
+        on_step: Called with steps done and of all; not called when nothing is trained. Raising
+            in it stops the training.
+    """
+    name = f"catalog-lm-{_recipe_hash(catalog, features, counts, recipe)}"
+    folder = cache / "catalog-lm" / name
+    if not folder.is_dir():
+        checkpoint = Checkpoint(folder.with_suffix(".part.safetensors"))
+        aspects = discover_aspects(catalog, features)
+        vocabulary = Vocabulary.of(catalog, aspects)
+        teacher = Teacher(features, aspects, recipe.weights)
+        corpus = Corpus(features, teacher, vocabulary, recipe.seed)
+        network = build_network(vocabulary, features, recipe.size, recipe.seed)
+        losses = train_network(network, corpus, vocabulary, recipe.plan, checkpoint, on_step)
+        model = CatalogModel(name, network, vocabulary)
+        card = model_card(model, teacher, corpus, recipe.plan, losses)
+        save_model(model, card, folder)
+        checkpoint.discard()
+    return load_model(folder)
+
+
+def _recipe_hash(
+    catalog: Catalog, features: ItemFeatures, counts: Mapping[str, int], recipe: Recipe
+) -> str:
+    digest = hashlib.sha256(catalog.content_hash.encode())
+    digest.update(features.text.tobytes())
+    described = [RECIPE_VERSION, asdict(recipe), sorted(counts.items())]
+    digest.update(json.dumps(described).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,94 @@
+"""The run folder: what a run was made of and what came out of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from agentrec.atomic_files import write_atomically
+from agentrec.errors import InputError
+
+Json = Mapping[str, object]
+
+
+class RunFolder:
+    """Files of one run.
+
+    Args:
+        path: The folder; made when the manifest is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def manifest(self) -> Path:
+        """Versions, seeds, hashes and settings."""
+        return self.path / "manifest.json"
+
+    @property
+    def calls(self) -> Path:
+        """The call journal."""
+        return self.path / "calls.sqlite"
+
+    @property
+    def knowledge_base(self) -> Path:
+        """The hint store's folder."""
+        return self.path / "knowledge-base"
+
+    @property
+    def hints(self) -> Path:
+        """The stored hints with provenance, a line each, for people to read."""
+        return self.path / "hints.jsonl"
+
+    def rewards(self, split: str) -> Path:
+        """The reward table of a split."""
+        return self.path / f"rewards.{split}.safetensors"
+
+    def policy(self, name: str = "policy") -> Path:
+        """A trained policy's folder."""
+        return self.path / name
+
+    @property
+    def metrics(self) -> Path:
+        """The report."""
+        return self.path / "metrics.json"
+
+    def begin(self, manifest: Json) -> None:
+        """Start or go on with a run.
+
+        Args:
+            manifest: What the run is made of, JSON values only. Its ``identity`` must be that
+                of the run that is in the folder already, if there is one.
+
+        Raises:
+            InputError: If the folder holds another run or something that is no run.
+        """
+        if self.manifest.is_file():
+            try:
+                known = json.loads(self.manifest.read_text(encoding="utf-8"))["identity"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"is not a manifest ({error})", file=self.manifest) from error
+            wanted = json.loads(json.dumps(manifest["identity"]))
+            for field in sorted({*known, *wanted}):
+                if known.get(field) != wanted.get(field):
+                    raise InputError(
+                        f"holds a run with {field} {known.get(field)!r}, not"
+                        f" {wanted.get(field)!r}; name another folder with --run",
+                        file=self.path,
+                        field=field,
+                    )
+            return
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise InputError(
+                "is there already and is no run folder; name another with --run", file=self.path
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.manifest, manifest)
+
+
+def write_json(file: Path, content: Json) -> None:
+    """Write a JSON file, whole or not at all."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(file, text.encode())

@@ -1,0 +1,70 @@
+"""The rule of the house: which package may import which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from architecture.source_imports import (
+    LINKED,
+    ROOT,
+    Import,
+    imports_of,
+    module_name,
+    product_files,
+)
+
+FLOOR = {
+    "contracts": 0,
+    "data": 1,
+    "llm": 1,
+    "evaluation": 1,
+    "runs": 1,
+    "testing": 1,
+    "stores": 2,
+    "policies": 2,
+    "graphs": 2,
+    "app": 3,
+}
+CORE = "core"
+# Names the types a bundle of parts holds; at run time it stays on the ground.
+MAY_LOOK_UP_FOR_TYPES = "agentrec.components"
+# What anyone who runs the suites has; nothing heavier may be needed to run them.
+TESTING_MAY_USE = {"langchain", "langchain_core", "numpy", "pydantic", "pytest"}
+
+
+def package_of(module: str) -> str:
+    """The package under `agentrec` a module belongs to; the core's modules are `core`."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in FLOOR else CORE
+
+
+def breach(module: str, imported: Import) -> str | None:
+    """What is wrong with one import in one module of ours; None when nothing is."""
+    top = imported.target.split(".")[0]
+    if top in LINKED:
+        return f"imports the bare name {top}; write agentrec.{top}"
+    own = package_of(module)
+    if top != "agentrec":
+        return None
+    other = package_of(imported.target)
+    if other == own:
+        return None
+    if own == "testing" and FLOOR.get(other, 0) > 0:
+        return f"testing may import the core only, not {other}"
+    if own in LINKED and other in LINKED:
+        return f"the siblings {own} and {other} never import one another"
+    if FLOOR.get(other, 0) > FLOOR.get(own, 0):
+        if imported.typing_only and module == MAY_LOOK_UP_FOR_TYPES:
+            return None
+        return f"{own} imports upward from {other}"
+    return None
+
+
+def breaches(root: Path = ROOT) -> list[str]:
+    """Every breach in the source tree at `root`, as `file:line: what is wrong`."""
+    return [
+        f"{file.relative_to(root)}:{imported.line}: {wrong}"
+        for file in product_files(root)
+        for imported in imports_of(file, root)
+        if (wrong := breach(module_name(file, root), imported))
+    ]
