@@ -81,7 +81,7 @@ def parse_lines(answer: str, limit: int) -> list[str]:
     unmarked: dict[str, str] = {}
     for line in answer.splitlines():
         bulleted, numbered, rest = _split(line)
-        text = _unquoted(rest.replace("**", "").replace("`", ""))
+        text = _unquoted(re.sub(r"[*`]", "", rest))
         if text:
             # However cased: two sentences that differ in nothing else are one.
             (texts if bulleted or numbered else unmarked).setdefault(text.casefold(), text)
@@ -125,7 +125,7 @@ def _split(line: str) -> tuple[bool, bool, str]:
 
 def _unquoted(text: str) -> str:
     text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'*_":
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'_":
         return text[1:-1].strip()
     return text
 

@@ -63,11 +63,6 @@ def test_the_order_depends_on_seed_and_session() -> None:
     assert len(orders) == 9
 
 
-def test_an_id_with_half_a_surrogate_pair_is_an_id() -> None:
-    session = Session(session_id="\ud83d", items=("i0",), candidates=("i1", "i2"))
-    assert len(SessionView.of(session, CATALOG).candidate_ids) == 2
-
-
 def test_the_target_stands_anywhere_equally_often() -> None:
     candidates = tuple(f"i{n}" for n in range(10))
     sessions = 2000

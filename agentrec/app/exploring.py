@@ -1,0 +1,86 @@
+"""Looking for errors in many training sessions at once, and keeping the hints they teach."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from agentrec.components import Components
+from agentrec.graphs.admission_turns import AdmissionTurns
+from agentrec.graphs.hint_learning import (
+    HintLearningGraph,
+    HintLearningInput,
+    HintLearningState,
+)
+from agentrec.hints import Hint
+from agentrec.runs.concurrency import map_concurrently
+from agentrec.sessions import Session
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """What came of exploring.
+
+    Attributes:
+        explored: Sessions that were looked at.
+        errors: Sessions the model got wrong without a hint.
+        refusals: How many proposals were refused, by reason.
+        hints: The knowledge base at the end, in the order of storing.
+    """
+
+    explored: int
+    errors: int
+    refusals: Mapping[str, int]
+    hints: tuple[Hint, ...]
+
+
+async def explore(
+    sessions: Sequence[Session],
+    components: Components,
+    graph: HintLearningGraph,
+    concurrency: int,
+    on_done: Callable[[], None],
+) -> Exploration:
+    """Run hint learning over sessions until the knowledge base is full or they are used up.
+
+    What is stored does not depend on which session finishes first.
+
+    Args:
+        sessions: Training sessions with targets and candidates.
+        components: The parts.
+        graph: The compiled hint-learning graph.
+        concurrency: Most sessions in flight.
+        on_done: Called after each session.
+
+    Raises:
+        ModelCallError: If a call failed for good.
+    """
+    turns = AdmissionTurns([session.session_id for session in sessions])
+    full = False
+
+    def until_full() -> Iterator[Session]:
+        for session in sessions:
+            if full:
+                return
+            yield session
+
+    async def learn(session: Session) -> HintLearningState:
+        nonlocal full
+        try:
+            state = await graph.ainvoke(
+                HintLearningInput(session=session, turns=turns), context=components
+            )
+        finally:
+            turns.done(session.session_id)
+        full = full or len(await components.hint_store.all()) >= components.max_hints
+        return HintLearningState(**state)
+
+    states = await map_concurrently(until_full(), learn, concurrency, on_done)
+    refusals = Counter(refusal.reason for state in states for refusal in state.get("refused", ()))
+    return Exploration(
+        explored=len(states),
+        errors=sum(not state["right"] for state in states),
+        refusals=dict(refusals),
+        hints=tuple(await components.hint_store.all()),
+    )
