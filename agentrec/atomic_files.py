@@ -28,7 +28,16 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        # mkstemp makes files for their owner alone; this one is to be like any other.
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    """The process's mask; reading it needs setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -11,7 +11,7 @@ from agentrec.graphs.admission_turns import AdmissionTurns
 from agentrec.graphs.hint_learning import (
     HintLearningGraph,
     HintLearningInput,
-    HintLearningState,
+    Refusal,
 )
 from agentrec.hints import Hint
 from agentrec.runs.concurrency import map_concurrently
@@ -33,6 +33,12 @@ class Exploration:
     errors: int
     refusals: Mapping[str, int]
     hints: tuple[Hint, ...]
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    right: bool
+    refused: tuple[Refusal, ...]
 
 
 async def explore(
@@ -65,7 +71,7 @@ async def explore(
                 return
             yield session
 
-    async def learn(session: Session) -> HintLearningState:
+    async def learn(session: Session) -> _Outcome:
         nonlocal full
         try:
             state = await graph.ainvoke(
@@ -74,13 +80,15 @@ async def explore(
         finally:
             turns.done(session.session_id)
         full = full or len(await components.hint_store.all()) >= components.max_hints
-        return HintLearningState(**state)
+        return _Outcome(state["right"], tuple(state.get("refused", ())))
 
-    states = await map_concurrently(until_full(), learn, concurrency, on_done)
-    refusals = Counter(refusal.reason for state in states for refusal in state.get("refused", ()))
+    outcomes = await map_concurrently(until_full(), learn, concurrency, on_done)
+    refusals: Counter[str] = Counter(
+        refusal.reason for outcome in outcomes for refusal in outcome.refused
+    )
     return Exploration(
-        explored=len(states),
-        errors=sum(not state["right"] for state in states),
+        explored=len(outcomes),
+        errors=sum(not outcome.right for outcome in outcomes),
         refusals=dict(refusals),
         hints=tuple(await components.hint_store.all()),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentrec.data.negatives import Negatives
+from agentrec.policies.ppo_config import PPOConfig
 
 
 class DemoSettings(BaseModel):
@@ -25,6 +26,8 @@ class DemoSettings(BaseModel):
         max_rewarded: Most training sessions in the reward table.
         concurrency: Most sessions in flight.
         requests_per_minute: Most model calls a minute; ``None`` for no limit.
+        lm_steps: Training steps of the embedded model; ``None`` for its recipe's.
+        ppo: Hyper-parameters of the policy's training.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,3 +44,5 @@ class DemoSettings(BaseModel):
     max_rewarded: int = Field(default=1500, ge=1)
     concurrency: int = Field(default=64, ge=1)
     requests_per_minute: float | None = Field(default=None, gt=0)
+    lm_steps: int | None = Field(default=None, ge=1)
+    ppo: PPOConfig = Field(default_factory=PPOConfig)

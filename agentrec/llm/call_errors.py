@@ -20,7 +20,7 @@ _SECRETS = (
     # What looks random, or is too long for a word, shortly after a word for a secret.
     re.compile(
         r"(?i)(?P<kept>(?:key|token|secret|password|authorization)\b.{0,24}?)"
-        r"(?<![\w\-+/=.~*])(?:(?=[a-z_\-+/=.~*]*\d)[\w\-+/=.~*]{12,}|[\w\-+/=.~*]{24,})"
+        r"(?<![\w\-])(?:(?=[a-z_\-+/=.~*]*\d)[\w\-+/=.~*]{12,}|[\w\-+/=.~*]{24,})"
     ),
 )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +91,14 @@ class CallJournal:
     def __len__(self) -> int:
         return len(self._answers)
 
+    @property
+    def tokens(self) -> Mapping[str, int]:
+        """Tokens read and written for all answers kept."""
+        return {
+            "input": sum(answer.input_tokens for answer in self._answers.values()),
+            "output": sum(answer.output_tokens for answer in self._answers.values()),
+        }
+
     async def put(self, key: str, node: str, answer: JournaledAnswer) -> None:
         """Keep an answer; returns when it is committed.
 
@@ -143,7 +151,8 @@ class CallJournal:
             await asyncio.shield(self._writer)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._connection.close)
-        self._thread.shutdown()
+        # Nothing is left for it to do, and waiting for its end would block the loop.
+        self._thread.shutdown(wait=False)
 
     async def __aenter__(self) -> CallJournal:
         return self

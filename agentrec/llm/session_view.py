@@ -50,9 +50,7 @@ class SessionView:
         """
         if not session.candidates:
             raise ValueError(f"session {session.session_id!r} has no candidates")
-        # An id from a JSON file may hold half a surrogate pair, which plain UTF-8 refuses.
-        identity = f"{seed}\x00{session.session_id}".encode("utf-8", "surrogatepass")
-        digest = hashlib.sha256(identity).digest()
+        digest = hashlib.sha256(f"{seed}\x00{session.session_id}".encode()).digest()
         generator = np.random.default_rng(int.from_bytes(digest[:8], "little"))
         # Sorting first makes the order a function of the set alone, not of how it was listed.
         ordered = sorted(session.candidates)

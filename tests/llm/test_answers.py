@@ -89,7 +89,16 @@ def test_what_claims_no_place_counts_for_nothing(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["1. C00", "1. C11 | Film A", "C999999", "1. Film", "1. Film G and H", "1. Film K", "1.", "1. *"],
+    [
+        "1. C00",
+        "1. C11 | Film A",
+        "C999999",
+        "1. Film",
+        "1. Film G and H",
+        "1. Film K",
+        "1.",
+        "1. *",
+    ],
 )
 def test_a_place_for_nothing_that_was_offered_is_illegal(line: str) -> None:
     parsed = parse_ranking(line, TEN)
@@ -165,7 +174,7 @@ def test_more_than_a_hundred_candidates() -> None:
     assert parse_ranking("1. C100\n2. C10\n3. C131", view).item_ids == ("i100", "i10")
 
 
-GPT_STYLE = """Based on the user's interest in dark comedies and 90s dramas, here are my recommendations:
+GPT_STYLE = """Based on the user's interest in 90s dramas, here are my recommendations:
 
 1. Dr. Strangelove or: How I Learned to Stop Worrying and Love the Bomb (1963)
 2. E.T. the Extra-Terrestrial (1982)

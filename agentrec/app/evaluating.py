@@ -1,0 +1,71 @@
+"""Ranks of the target on test sessions, for every method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from agentrec.app.parts import CatalogKnowledge
+from agentrec.components import Components
+from agentrec.data import Dataset
+from agentrec.evaluation.baselines import (
+    ItemKNNRanker,
+    PopularityRanker,
+    RandomRanker,
+    Ranker,
+    TextSimilarityRanker,
+)
+from agentrec.graphs.recommendation import RecommendationInput, build_recommendation_graph
+from agentrec.runs.concurrency import map_concurrently
+from agentrec.sessions import Session
+
+DIFFERENCES = (
+    ("policy", "no_hint"),
+    ("policy", "best_single_hint"),
+    ("policy", "random_hint"),
+    ("best_single_hint", "no_hint"),
+    ("noise_control", "no_hint"),
+    ("noise_control", "best_single_hint"),
+    ("policy", "noise_control"),
+)
+
+
+def baseline_ranks(
+    dataset: Dataset, knowledge: CatalogKnowledge, seed: int
+) -> dict[str, list[int | None]]:
+    """Rank of each test session's target under methods that need no language model."""
+    ids = dataset.catalog.item_ids
+    rankers: dict[str, Ranker] = {
+        "random": RandomRanker(seed),
+        "popularity": PopularityRanker(knowledge.counts, seed),
+        "item_knn": ItemKNNRanker(dataset.train, ids, seed=seed),
+        "text_similarity": TextSimilarityRanker(ids, knowledge.text_vectors, seed=seed),
+    }
+    return {
+        name: [_rank_in(ranker.rank(session), session) for session in dataset.test]
+        for name, ranker in rankers.items()
+    }
+
+
+async def policy_ranks(
+    sessions: Sequence[Session],
+    components: Components,
+    concurrency: int,
+    on_done: Callable[[], None],
+) -> list[int | None]:
+    """Rank of each session's target when the recommendation graph runs with some components.
+
+    Raises:
+        ModelCallError: If a call failed for good.
+    """
+    graph = build_recommendation_graph()
+
+    async def rank_of_target(session: Session) -> int | None:
+        state = await graph.ainvoke(RecommendationInput(session=session), context=components)
+        return _rank_in(state["ranking"].item_ids, session)
+
+    return await map_concurrently(sessions, rank_of_target, concurrency, on_done)
+
+
+def _rank_in(ranked: Sequence[str], session: Session) -> int | None:
+    target = session.target
+    return ranked.index(target) + 1 if target is not None and target in ranked else None

@@ -1,0 +1,148 @@
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from agentrec.errors import ModelCallError
+from agentrec.llm.call_errors import as_model_call_error
+
+KEY = "sk-abc123DEF456ghi789JKL012mno345"
+
+# The HTTP library that openai is built on is not in every version the same.
+_openai = vars(openai._exceptions)
+_http: Any = _openai.get("httpx2") or _openai["httpx"]
+REQUEST = _http.Request("POST", "https://api.example.com/v1/chat/completions")
+
+
+def status(kind: Callable[..., Exception], code: int, message: str = "no") -> Exception:
+    return kind(message, response=_http.Response(code, request=REQUEST), body=None)
+
+
+class SomeReadTimeoutError(Exception):
+    pass
+
+
+class EndpointConnectionError(Exception):
+    pass
+
+
+class RateLimitExceededError(Exception):
+    pass
+
+
+def from_httpx(code: int) -> Exception:
+    request = httpx.Request("GET", "https://x.example")
+    return httpx.HTTPStatusError("x", request=request, response=httpx.Response(code))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (status(openai.RateLimitError, 429), "rate_limited", "limits the rate"),
+        (status(openai.AuthenticationError, 401), "refused", "status 401"),
+        (status(openai.PermissionDeniedError, 403), "refused", "status 403"),
+        (status(openai.BadRequestError, 400, "too long"), "failed", "status 400: too long"),
+        (status(openai.NotFoundError, 404), "failed", "status 404"),
+        (status(openai.InternalServerError, 500), "failed", "status 500"),
+        (status(openai.APIStatusError, 408), "timed_out", "in time"),
+        (status(openai.InternalServerError, 504), "timed_out", "in time"),
+        (openai.APITimeoutError(REQUEST), "timed_out", "in time"),
+        (openai.APIConnectionError(request=REQUEST), "unreachable", "cannot be reached"),
+        (openai.OpenAIError("odd"), "failed", "OpenAIError: odd"),
+        (httpx.ConnectError("refused"), "unreachable", "refused"),
+        (httpx.ReadError("reset"), "unreachable", "reset"),
+        (httpx.RemoteProtocolError("hung up"), "unreachable", "hung up"),
+        (httpx.ConnectTimeout("slow"), "timed_out", "slow"),
+        (from_httpx(429), "rate_limited", "limits"),
+        (from_httpx(401), "refused", "status 401"),
+        (TimeoutError(), "timed_out", "TimeoutError"),
+        (TimeoutError("timed out"), "timed_out", "timed out"),
+        (ConnectionResetError("reset by peer"), "unreachable", "reset by peer"),
+        (socket.gaierror(-2, "Name or service not known"), "unreachable", "not known"),
+        (SomeReadTimeoutError("x"), "timed_out", "x"),
+        (EndpointConnectionError("x"), "unreachable", "x"),
+        (RateLimitExceededError("x"), "rate_limited", "x"),
+        (FileNotFoundError(2, "no such file"), "failed", "FileNotFoundError"),
+        (ValueError("bad\n value"), "failed", "ValueError: bad value"),
+        (KeyError(), "failed", "KeyError: KeyError"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_kinds(error: Exception, kind: str, said: str) -> None:
+    typed = as_model_call_error(error)
+    assert type(typed) is ModelCallError
+    assert typed.kind == kind
+    assert said in str(typed)
+    assert len(str(typed).splitlines()) == 1
+
+
+def test_a_typed_error_stays_itself() -> None:
+    error = ModelCallError("x", kind="malformed")
+    assert as_model_call_error(error) is error
+
+
+def test_the_line_is_short_and_harmless() -> None:
+    line = str(as_model_call_error(ValueError("a\x1b[31m\r\n\u2028b " + "long " * 10_000)))
+    assert line.isprintable()
+    assert len(line) < 400
+
+
+SECRET = "Zk83hd72ksHHs8812mmQpw01"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        f"Incorrect API key provided: {KEY}. You can find your API key at https://x.example.",
+        f"Error code: 401 - {{'error': {{'message': 'Incorrect API key provided: {KEY}'}}}}",
+        f"{KEY}",
+        f"sent headers {{'Authorization': 'Bearer {SECRET}', 'x': 1}}",
+        "Authorization: Bearer onlyletters",
+        f"https://x.example/v1?key={SECRET}&alt=json",
+        f"x-api-key: {SECRET}",
+        f'{{"api_key": "{SECRET}"}}',
+        f"OPENAI_API_KEY={SECRET}",
+        f"invalid token {SECRET}",
+        f"authorization basic {SECRET}",
+        "cannot reach http://user:pw-onlyletters@proxy.example:8080/",
+        "bad key gsk_onlylettersonlyletters",
+        "bad AIzaSyA" + SECRET,
+        "hf_onlylettersonly is no key",
+        "word " * 58 + KEY,
+        "word " * 58 + f"key {KEY}",
+    ],
+)
+def test_no_key_is_ever_repeated(message: str) -> None:
+    for error in (status(openai.AuthenticationError, 401, message), RuntimeError(message)):
+        line = str(as_model_call_error(error))
+        assert "***" in line or len(message) > 290
+        for secret in (KEY, SECRET, "onlyletters", "abc123", SECRET[:6]):
+            assert secret not in line
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The model gpt-4o-mini-2024-07-18 does not exist",
+        "maximum context length is 128000 tokens, you asked for 130000",
+        "the API key authentication failed for this organization",
+        "task-oriented risk-free desk-top",
+        "see https://platform.example.com/docs/guides/error-codes",
+        "request req_8f2c1d77aa0b failed",
+    ],
+)
+def test_what_helps_is_left_readable(message: str) -> None:
+    assert str(as_model_call_error(RuntimeError(message))).endswith(message)
+
+
+def test_masking_a_hostile_message_takes_no_time() -> None:
+    for message in (
+        "key " * 50_000,
+        "a" * 200_000,
+        "key" + "-" * 200_000,
+        "bearer " + " " * 200_000,
+    ):
+        as_model_call_error(RuntimeError(message))

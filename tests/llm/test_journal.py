@@ -1,0 +1,201 @@
+import asyncio
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+from agentrec.errors import AgentRecError, InputError
+from agentrec.llm import journal as journal_module
+from agentrec.llm.journal import CallJournal, JournaledAnswer
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "calls.sqlite"
+
+
+def rows_on_disk(path: Path) -> dict[str, str]:
+    """What another reader sees of the file, now."""
+    connection = sqlite3.connect(path)
+    try:
+        return dict(connection.execute("SELECT key, text FROM answers"))
+    finally:
+        connection.close()
+
+
+async def test_two_hundred_at_once_are_all_there_after_reopening(path: Path) -> None:
+    with blockbuster_ctx():
+        async with await CallJournal.open(path) as journal:
+            await asyncio.gather(
+                *(
+                    journal.put(f"k{n}", "rank", JournaledAnswer(f"answer {n}\n“x”", n, 2 * n))
+                    for n in range(200)
+                )
+            )
+            assert len(journal) == 200
+    async with await CallJournal.open(path) as again:
+        assert len(again) == 200
+        for n in range(200):
+            assert again.get(f"k{n}") == JournaledAnswer(f"answer {n}\n“x”", n, 2 * n)
+        assert again.get("other") is None
+
+
+async def test_an_answer_is_seen_only_once_it_is_in_the_file(path: Path) -> None:
+    async with await CallJournal.open(path) as journal:
+        for n in range(20):
+            putting = asyncio.create_task(journal.put(f"k{n}", "n", JournaledAnswer(str(n))))
+            while not putting.done():
+                if journal.get(f"k{n}") is not None:
+                    assert f"k{n}" in rows_on_disk(path)
+                await asyncio.sleep(0)
+            await putting
+            assert rows_on_disk(path)[f"k{n}"] == str(n)
+
+
+async def test_the_first_answer_under_a_key_stays_in_memory_as_on_disk(path: Path) -> None:
+    async with await CallJournal.open(path) as journal:
+        both = [journal.put("k", "n", JournaledAnswer(text)) for text in ("first", "second")]
+        await asyncio.gather(*both)
+        await journal.put("k", "n", JournaledAnswer("third"))
+        in_memory = journal.get("k")
+    async with await CallJournal.open(path) as again:
+        assert again.get("k") == in_memory == JournaledAnswer("first")
+
+
+async def test_writers_share_transactions(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    insert = journal_module._insert
+    monkeypatch.setattr(
+        journal_module, "_insert", lambda c, rows: (sizes.append(len(rows)), insert(c, rows))
+    )
+    async with await CallJournal.open(path) as journal:
+        await asyncio.gather(*(journal.put(f"k{n}", "n", JournaledAnswer("x")) for n in range(300)))
+    assert sum(sizes) == 300
+    assert len(sizes) <= 3
+
+
+async def test_a_cancelled_caller_does_not_take_the_answer_along(path: Path) -> None:
+    journal = await CallJournal.open(path)
+    caller = asyncio.create_task(journal.put("k", "n", JournaledAnswer("paid")))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await journal.put("later", "n", JournaledAnswer("x"))
+    assert journal.get("k") == JournaledAnswer("paid")
+    await journal.aclose()
+    assert rows_on_disk(path)["k"] == "paid"
+
+
+async def test_closing_writes_what_waits_even_if_the_closer_is_cancelled(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    insert = journal_module._insert
+    monkeypatch.setattr(journal_module, "_insert", lambda c, rows: (go.wait(5), insert(c, rows)))
+    journal = await CallJournal.open(path)
+    callers = [
+        asyncio.create_task(journal.put(f"k{n}", "n", JournaledAnswer("x"))) for n in range(2)
+    ]
+    await asyncio.sleep(0.01)
+    callers.append(asyncio.create_task(journal.put("k2", "n", JournaledAnswer("x"))))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(journal.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    go.set()
+    await asyncio.wait_for(asyncio.gather(*callers), 5)
+    assert set(rows_on_disk(path)) == {"k0", "k1", "k2"}
+
+
+async def test_the_loop_goes_on_while_the_disk_is_slow(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    insert = journal_module._insert
+    monkeypatch.setattr(journal_module, "_insert", lambda c, rows: (go.wait(5), insert(c, rows)))
+    async with await CallJournal.open(path) as journal:
+        putting = asyncio.create_task(journal.put("k", "n", JournaledAnswer("x")))
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        assert not putting.done()
+        assert journal.get("k") is None
+        go.set()
+        await putting
+
+
+async def test_a_failed_write_tells_its_callers_and_ends_nothing_else(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert = journal_module._insert
+
+    def full(connection: sqlite3.Connection, rows: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async with await CallJournal.open(path) as journal:
+        monkeypatch.setattr(journal_module, "_insert", full)
+        with pytest.raises(AgentRecError, match="disk is full"):
+            await asyncio.wait_for(journal.put("k", "n", JournaledAnswer("x")), 5)
+        assert journal.get("k") is None
+        monkeypatch.setattr(journal_module, "_insert", insert)
+        await asyncio.wait_for(journal.put("k", "n", JournaledAnswer("y")), 5)
+    assert rows_on_disk(path) == {"k": "y"}
+
+
+async def test_what_cannot_be_stored_fails_instead_of_hanging(path: Path) -> None:
+    async with await CallJournal.open(path) as journal:
+        with pytest.raises(AgentRecError, match="could not be written"):
+            await asyncio.wait_for(journal.put("k", "n", JournaledAnswer("x", 2**70)), 5)
+        await asyncio.wait_for(journal.put("l", "n", JournaledAnswer("x")), 5)
+
+
+async def test_an_answer_cut_off_in_a_character_is_kept(path: Path) -> None:
+    async with await CallJournal.open(path) as journal:
+        await asyncio.wait_for(journal.put("k", "n", JournaledAnswer("fine \ud83d")), 5)
+    assert rows_on_disk(path) == {"k": "fine ?"}
+
+
+async def test_closed_is_closed(path: Path) -> None:
+    journal = await CallJournal.open(path)
+    await journal.put("k", "n", JournaledAnswer("x"))
+    await journal.aclose()
+    await journal.aclose()
+    with pytest.raises(AgentRecError, match="closed"):
+        await asyncio.wait_for(journal.put("l", "n", JournaledAnswer("x")), 5)
+    assert journal.get("k") == JournaledAnswer("x")
+
+
+async def test_two_journals_on_one_file_lose_nothing(path: Path) -> None:
+    async with await CallJournal.open(path) as one, await CallJournal.open(path) as other:
+        await asyncio.gather(
+            *(
+                j.put(f"{i}-{n}", "n", JournaledAnswer("x"))
+                for n in range(50)
+                for i, j in enumerate((one, other))
+            )
+        )
+    assert len(rows_on_disk(path)) == 100
+
+
+async def test_what_is_no_journal_is_named(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("not a data base " * 100)
+    foreign = tmp_path / "other.sqlite"
+    connection = sqlite3.connect(foreign)
+    connection.execute("CREATE TABLE answers (something TEXT)")
+    connection.close()
+    for path in (text, foreign, tmp_path, text / "below" / "calls.sqlite"):
+        with pytest.raises(InputError) as caught:
+            await CallJournal.open(path)
+        assert caught.value.file == path
+        assert "call journal" in str(caught.value)
+    assert text.read_text() == "not a data base " * 100
+
+
+async def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
+    async with await CallJournal.open(tmp_path / "a" / "b" / "calls.sqlite") as journal:
+        await journal.put("k", "n", JournaledAnswer("x"))
+    assert rows_on_disk(tmp_path / "a" / "b" / "calls.sqlite") == {"k": "x"}
