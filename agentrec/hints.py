@@ -34,18 +34,40 @@ class HintProvenance(BaseModel):
     ndcg_after: float = Field(ge=0, le=1)
 
 
+class HintEvidence(BaseModel):
+    """What a hint did on sessions other than the one it came from.
+
+    Attributes:
+        sessions: How many training sessions it was tried on.
+        mean_gain: Mean of NDCG@10 with the hint minus without, -1 to 1.
+        low: Lower end of its one-sided 90 % interval (normal approximation).
+        wins: Sessions it made better.
+        losses: Sessions it made worse.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sessions: int = Field(ge=1)
+    mean_gain: float = Field(ge=-1, le=1)
+    low: float
+    wins: int = Field(ge=0)
+    losses: int = Field(ge=0)
+
+
 class Hint(BaseModel):
     """One piece of advice for the recommending model.
 
     Attributes:
         text: One line, control characters removed, capped.
         provenance: Where it comes from; ``None`` for one written by a person.
+        evidence: What it did on other sessions; ``None`` where it was not tried on any.
     """
 
     model_config = ConfigDict(frozen=True)
 
     text: str = Field(min_length=1)
     provenance: HintProvenance | None = None
+    evidence: HintEvidence | None = None
 
     @field_validator("text")
     @classmethod

@@ -16,6 +16,7 @@ RefusalReason = Literal[
     "names the target",
     "names a handle",
     "does not repair the error",
+    "does not help on other sessions",
     "says what a stored hint says",
     "knowledge base is full",
 ]

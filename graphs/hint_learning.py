@@ -1,12 +1,15 @@
 """The hint-learning graph: recommend, judge, critique, diagnose, propose, verify, admit, store.
 
 Source: Re2LLM (arXiv 2403.16427), reflective exploration.
-Differs: a proposal is checked before it is tried, and every refusal keeps its reason.
+Differs: a proposal is checked before it is tried, and every refusal keeps its reason; a hint that
+repairs its own error is only nominated (the model had seen the target), and is admitted on what it
+does to other training sessions.
 """
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, NotRequired, TypedDict
 
@@ -20,6 +23,7 @@ from agentrec.evaluation.metrics import ndcg
 from agentrec.graphs.admission_turns import AdmissionTurns
 from agentrec.graphs.context import components_of
 from agentrec.graphs.hint_checks import RefusalReason, refusal_of
+from agentrec.graphs.hint_trials import try_on
 from agentrec.graphs.recommending import rank
 from agentrec.graphs.reflecting import critique, diagnose, propose_hints
 from agentrec.hints import Hint, HintProvenance
@@ -37,17 +41,17 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Trial:
-    """What a proposed hint did to its own session.
+    """What a proposed hint did.
 
     Attributes:
         place: Its place among the session's proposals.
-        hint: The hint.
-        repaired: Whether the target entered the ranking.
+        hint: The hint, with its evidence.
+        refused: Why it may not be stored, ``None`` if it may.
     """
 
     place: int
     hint: Hint
-    repaired: bool
+    refused: RefusalReason | None
 
 
 class HintLearningInput(TypedDict):
@@ -55,10 +59,13 @@ class HintLearningInput(TypedDict):
 
     Attributes:
         session: A training session, with its target and candidates.
+        probes: Other training sessions to try hints on; left out, a hint is admitted on having
+            repaired its own session alone.
         turns: The order of storing among concurrent runs; left out, a run stores at once.
     """
 
     session: Session
+    probes: NotRequired[Sequence[Session]]
     turns: NotRequired[AdmissionTurns]
 
 
@@ -92,6 +99,7 @@ class TrialTask(TypedDict):
     """One branch of the fan-out: a proposal to try on its own session."""
 
     session: Session
+    probes: Sequence[Session]
     ranking: Ranking
     diagnosis: str
     text: str
@@ -137,32 +145,36 @@ async def propose(state: HintLearningState, runtime: Runtime[Components]) -> dic
 
 
 async def verify(state: TrialTask, runtime: Runtime[Components]) -> dict[str, object]:
-    """Rank the session again, in a fresh conversation, with one proposal as the hint."""
+    """Try one proposal: on its own session, in a fresh conversation, then on other sessions."""
     components = components_of(runtime)
     session, target = state["session"], state["session"].target or ""
-    ranking = await rank(session, Hint(text=state["text"]), components)
-    hint = Hint(
-        text=state["text"],
-        provenance=HintProvenance(
-            session_id=session.session_id,
-            model=components.model.name,
-            prompt_hash=components.prompts.content_hash,
-            diagnosis=state["diagnosis"],
-            ndcg_before=ndcg(state["ranking"].rank_of(target)),
-            ndcg_after=ndcg(ranking.rank_of(target)),
-        ),
+    hint = Hint(text=state["text"])
+    ranking = await rank(session, hint, components)
+    repaired = target in ranking.item_ids
+    evidence = await try_on(hint, state["probes"], components) if repaired else None
+    refused: RefusalReason | None = None
+    if not repaired:
+        refused = "does not repair the error"
+    elif evidence is not None and evidence.low <= 0:
+        refused = "does not help on other sessions"
+    provenance = HintProvenance(
+        session_id=session.session_id,
+        model=components.model.name,
+        prompt_hash=components.prompts.content_hash,
+        diagnosis=state["diagnosis"],
+        ndcg_before=ndcg(state["ranking"].rank_of(target)),
+        ndcg_after=ndcg(ranking.rank_of(target)),
     )
-    return {"trials": [Trial(state["place"], hint, target in ranking.item_ids)]}
+    known = Hint(text=hint.text, provenance=provenance, evidence=evidence)
+    return {"trials": [Trial(state["place"], known, refused)]}
 
 
 async def admit(state: HintLearningState, runtime: Runtime[Components]) -> dict[str, object]:
-    """Let through the proposals that repaired the error, in the order they were proposed."""
+    """Let through the proposals that did well, in the order in which they were proposed."""
     trials = sorted(state.get("trials", ()), key=lambda trial: trial.place)
     return {
-        "admitted": [trial.hint for trial in trials if trial.repaired],
-        "refused": [
-            Refusal(t.hint.text, "does not repair the error") for t in trials if not t.repaired
-        ],
+        "admitted": [trial.hint for trial in trials if trial.refused is None],
+        "refused": [Refusal(t.hint.text, t.refused) for t in trials if t.refused is not None],
     }
 
 
@@ -207,6 +219,7 @@ def _trials(state: HintLearningState) -> list[Send] | str:
             "verify",
             TrialTask(
                 session=state["session"],
+                probes=state.get("probes", ()),
                 ranking=state["ranking"],
                 diagnosis=state["diagnosis"],
                 text=text,

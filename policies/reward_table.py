@@ -105,17 +105,20 @@ class RewardTable:
         return RewardTable(self.session_ids, tuple(hint_ids), self.ndcg[:, columns])
 
     def shuffled_across_sessions(self, seed: int) -> RewardTable:
-        """Give each session another session's row: the noise control.
+        """Give each session another session's row, its hints in an order of its own.
 
-        Whole rows move, so each hint keeps its distribution of gains, and the hints keep their
-        correlation; only the link between a session and its rewards is gone. A policy that still
-        beats the best single hint on held-out sessions has found something that is not there.
+        This is the noise control. Rows move whole between sessions, so that no state goes with
+        any reward; within each row the hints' rewards change places, so that no hint is better
+        than another on average. "No hint" stays where it is. A policy trained on the result has
+        nothing to learn but how hints do on the whole.
 
         Args:
-            seed: Of the permutation.
+            seed: Of the permutations.
         """
-        order = np.random.default_rng(seed).permutation(len(self.session_ids))
-        return RewardTable(self.session_ids, self.hint_ids, self.ndcg[order])
+        generator = np.random.default_rng(seed)
+        moved = self.ndcg[generator.permutation(len(self.session_ids))]
+        mixed = np.concatenate([moved[:, :1], generator.permuted(moved[:, 1:], axis=1)], axis=1)
+        return RewardTable(self.session_ids, self.hint_ids, mixed)
 
     def save(self, path: Path) -> None:
         """Write the table to ``path``, a safetensors file, replacing it in one step."""

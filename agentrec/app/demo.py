@@ -185,6 +185,8 @@ class _Run:
                 build_hint_learning_graph(),
                 self._settings.concurrency,
                 advance,
+                probes=self._dataset.train,
+                num_probes=self._settings.num_probes,
             )
         lines = [hint.model_dump_json() + "\n" for hint in explored.hints]
         await asyncio.to_thread(write_atomically, self._folder.hints, "".join(lines).encode())

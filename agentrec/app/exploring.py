@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from agentrec.components import Components
 from agentrec.graphs.admission_turns import AdmissionTurns
 from agentrec.graphs.hint_learning import (
@@ -47,6 +50,8 @@ async def explore(
     graph: HintLearningGraph,
     concurrency: int,
     on_done: Callable[[], None],
+    probes: Sequence[Session],
+    num_probes: int,
 ) -> Exploration:
     """Run hint learning over sessions until the knowledge base is full or they are used up.
 
@@ -58,10 +63,13 @@ async def explore(
         graph: The compiled hint-learning graph.
         concurrency: Most sessions in flight.
         on_done: Called after each session.
+        probes: Training sessions to try hints on: each hint on those most like its own.
+        num_probes: How many of them a hint is tried on.
 
     Raises:
         ModelCallError: If a call failed for good.
     """
+    nearest = _nearest(probes, components, num_probes)
     turns = AdmissionTurns([session.session_id for session in sessions])
     full = False
 
@@ -75,7 +83,8 @@ async def explore(
         nonlocal full
         try:
             state = await graph.ainvoke(
-                HintLearningInput(session=session, turns=turns), context=components
+                HintLearningInput(session=session, probes=nearest(session), turns=turns),
+                context=components,
             )
         finally:
             turns.done(session.session_id)
@@ -92,3 +101,25 @@ async def explore(
         refusals=dict(refusals),
         hints=tuple(await components.hint_store.all()),
     )
+
+
+def _nearest(
+    probes: Sequence[Session], components: Components, count: int
+) -> Callable[[Session], list[Session]]:
+    """Find, for a session, the probes that a policy would see as most like it."""
+    states = np.stack([components.encoder.state(probe) for probe in probes])
+    mean, spread = states.mean(axis=0), np.maximum(states.std(axis=0), 1e-6)
+    known = _unit((states - mean) / spread)
+
+    def nearest(session: Session) -> list[Session]:
+        own = _unit((components.encoder.state(session)[None] - mean) / spread)[0]
+        order = np.argsort(-(known @ own), kind="stable")
+        others = [probes[place] for place in order[: count + 1].tolist()]
+        return [probe for probe in others if probe.session_id != session.session_id][:count]
+
+    return nearest
+
+
+def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(norm, 1e-9), dtype=np.float32)

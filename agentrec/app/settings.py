@@ -23,6 +23,7 @@ class DemoSettings(BaseModel):
         seed: Seed of everything that is drawn.
         max_hints: How many hints the knowledge base may hold.
         max_explored: Most training sessions to look for errors in.
+        num_probes: On how many other training sessions a hint has to prove itself.
         max_rewarded: Most training sessions in the reward table.
         concurrency: Most sessions in flight.
         requests_per_minute: Most model calls a minute; ``None`` for no limit.
@@ -41,6 +42,7 @@ class DemoSettings(BaseModel):
     seed: int = Field(default=0, ge=0)
     max_hints: int = Field(default=20, ge=1)
     max_explored: int = Field(default=300, ge=1)
+    num_probes: int = Field(default=64, ge=0)
     max_rewarded: int = Field(default=1500, ge=1)
     concurrency: int = Field(default=64, ge=1)
     requests_per_minute: float | None = Field(default=None, gt=0)

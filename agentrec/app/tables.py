@@ -23,10 +23,15 @@ def print_hints(file: Path, console: Console) -> None:
     table = Table(title=f"{len(hints)} hints learned from errors", title_justify="left")
     table.add_column("hint", overflow="fold")
     table.add_column("from session", overflow="fold")
+    table.add_column("gain elsewhere", justify="right")
+    table.add_column("tried on", justify="right")
     for hint in hints:
         source = "" if hint.provenance is None else hint.provenance.session_id
         # Text, not markup: a hint is foreign text.
-        table.add_row(Text(hint.text), Text(source))
+        proof = hint.evidence
+        gain = "" if proof is None else f"{proof.mean_gain:+.3f}"
+        tried = "" if proof is None else str(proof.sessions)
+        table.add_row(Text(hint.text), Text(source), gain, tried)
     console.print(table)
 
 

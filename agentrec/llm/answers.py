@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from agentrec.llm.session_view import SessionView, as_data
 
@@ -96,12 +97,7 @@ class _Labels:
     """
 
     def __init__(self, view: SessionView) -> None:
-        self._steps: list[tuple[Callable[[str], str], dict[str, str]]] = []
-        for reading in (_as_shown, _words, _name):
-            keys = [reading(as_data(label)) for label in view.candidate_labels]
-            seen = Counter(keys)
-            pairs = zip(keys, view.candidate_ids, strict=True)
-            self._steps.append((reading, {k: i for k, i in pairs if k and seen[k] == 1}))
+        self._view = view
 
     def find(self, text: str) -> str | None:
         """The one candidate a text stands for at the first step at which it stands for one."""
@@ -110,6 +106,17 @@ class _Labels:
             if item_id is not None:
                 return item_id
         return None
+
+    @cached_property
+    def _steps(self) -> list[tuple[Callable[[str], str], dict[str, str]]]:
+        """Made when first needed: an answer whose lines all have handles never is."""
+        steps: list[tuple[Callable[[str], str], dict[str, str]]] = []
+        for reading in (_as_shown, _words, _name):
+            keys = [reading(as_data(label)) for label in self._view.candidate_labels]
+            seen = Counter(keys)
+            pairs = zip(keys, self._view.candidate_ids, strict=True)
+            steps.append((reading, {k: i for k, i in pairs if k and seen[k] == 1}))
+        return steps
 
 
 def _split(line: str) -> tuple[bool, bool, str]:

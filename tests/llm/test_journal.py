@@ -83,7 +83,7 @@ async def test_a_cancelled_caller_does_not_take_the_answer_along(path: Path) -> 
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
-    await journal.put("later", "n", JournaledAnswer("x"))
+    await asyncio.wait_for(journal.put("later", "n", JournaledAnswer("x")), 5)
     assert journal.get("k") == JournaledAnswer("paid")
     await journal.aclose()
     assert rows_on_disk(path)["k"] == "paid"

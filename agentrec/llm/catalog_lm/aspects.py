@@ -1,53 +1,38 @@
-"""What a hint can ask for: the catalogue's own values, numbers and likenesses, put in words.
-
-An aspect scores items. A *fixed* aspect scores an item by itself ("genres Drama", "high fame"); a
-*relative* one by its likeness to the history ("year close to the last item").
-"""
+"""What a hint can ask for: the catalogue's own values and numbers, put in words."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from agentrec.catalog import Catalog
-from agentrec.data.item_features import (
-    FAME,
-    Category,
-    Floats,
-    ItemFeatures,
-    Number,
-)
-
-Scope = Literal["history", "last"]
+from agentrec.data.item_features import FAME, Category, Floats, ItemFeatures, Number
 
 MAX_VALUE_ASPECTS = 48
 MIN_VALUE_SHARE = 0.015
 NUM_TITLE_WORDS = 24
-NUM_BINS = 5
-TEXT_BLOCK = "text"
+NUM_BINS = 8
+FAME_WORDS = ("hardly known", "little known", "fairly known", "well known", "widely known")
+LEVEL_WORDS = ("lowest", "lower", "middle", "higher", "highest")
 
 
 @dataclass(frozen=True)
 class Aspect:
-    """One thing a hint can ask for.
+    """One property of items that a hint can ask for.
 
     Attributes:
         phrase: Lower-case words that name it, as in "prefer <phrase>".
-        scores: For a fixed aspect the score of every item, standardised over the catalogue,
-            shape ``[num_items]``; ``None`` for a relative one.
-        block: For a relative aspect the feature block that is compared.
-        scope: For a relative aspect what it is compared with.
+        scores: How much each item has it, standardised over the catalogue, ``[num_items]``.
     """
 
     phrase: str
-    scores: Floats | None = None
-    block: str | None = None
-    scope: Scope | None = None
+    scores: Floats
 
     @property
     def token(self) -> str:
@@ -64,15 +49,6 @@ def discover_aspects(catalog: Catalog, features: ItemFeatures) -> tuple[Aspect, 
         aspects.extend(_number_aspects(number))
     if not features.categories:
         aspects.extend(_word_aspects(catalog, features))
-    scopes: tuple[tuple[Scope, str], ...] = (("history", "the history"), ("last", "the last item"))
-    for scope, words in scopes:
-        aspects.append(Aspect(f"text like {words}", block=TEXT_BLOCK, scope=scope))
-        for category in features.categories:
-            phrase = f"{spoken(category.name)} like {words}"
-            aspects.append(Aspect(phrase, block=category.name, scope=scope))
-        for number in features.numbers:
-            phrase = f"{spoken(number.name)} close to {words}"
-            aspects.append(Aspect(phrase, block=number.name, scope=scope))
     unique = {aspect.phrase: aspect for aspect in reversed(aspects)}
     return tuple(reversed(unique.values()))
 
@@ -96,34 +72,44 @@ def _value_aspects(category: Category) -> list[Aspect]:
 def _number_aspects(number: Number) -> list[Aspect]:
     name = spoken(number.name)
     if number.name == FAME:
-        named = [("widely known", number.percentile), ("little known", -number.percentile)]
-        return [Aspect(phrase, _standardised(values)) for phrase, values in named]
-    aspects = [
+        return _levels(number, FAME_WORDS)
+    ends = [
         Aspect(f"high {name}", _standardised(number.percentile)),
         Aspect(f"low {name}", _standardised(-number.percentile)),
     ]
+    known = number.raw[np.isfinite(number.raw)]
+    if np.all(known == np.round(known)):
+        return ends + _ranges(number)
+    return ends + _levels(number, [f"{name} {word}" for word in LEVEL_WORDS])
+
+
+def _ranges(number: Number) -> list[Aspect]:
+    """Ranges of whole numbers that hold about equal shares of the items."""
     known = np.isfinite(number.raw)
-    for label, inside in _bins(number):
-        share = float((inside & known).mean())
-        if MIN_VALUE_SHARE <= share <= 1 - MIN_VALUE_SHARE:
-            member = (inside & known).astype(np.float32)
-            aspects.append(Aspect(f"{name} {label}", _standardised(member)))
+    edges = np.unique(np.quantile(number.raw[known], np.linspace(0, 1, NUM_BINS + 1)).round())
+    edges[-1] += 1
+    name = spoken(number.name)
+    aspects = []
+    for start, end in itertools.pairwise(edges):
+        inside = known & (number.raw >= start) & (number.raw < end)
+        last = end - 1
+        label = f"{start:.0f}" if start == last else f"{start:.0f} to {last:.0f}"
+        aspects.extend(_if_telling(f"{name} {label}", inside))
     return aspects
 
 
-def _bins(number: Number) -> list[tuple[str, np.ndarray]]:
-    """Decades where the values span some of them as years do, else equal shares."""
-    raw = number.raw[np.isfinite(number.raw)]
-    whole = bool(len(raw)) and bool(np.all(raw == np.round(raw)))
-    if whole and raw.min() >= 1000 and raw.max() <= 2999 and raw.max() - raw.min() >= 20:
-        decades = range(int(raw.min() // 10 * 10), int(raw.max()) + 1, 10)
-        return [(f"{d}s", (number.raw >= d) & (number.raw < d + 10)) for d in decades]
-    edges = np.linspace(0, 1, NUM_BINS + 1)
-    names = ("lowest", "lower", "middle", "higher", "highest")
-    return [
-        (word, (number.percentile >= low) & (number.percentile <= high))
-        for word, low, high in zip(names, edges[:-1], edges[1:], strict=True)
-    ]
+def _levels(number: Number, words: Sequence[str]) -> list[Aspect]:
+    """Equal shares of the items, from the lowest to the highest."""
+    level = np.minimum((number.percentile * len(words)).astype(int), len(words) - 1)
+    known = np.isfinite(number.raw)
+    return [a for n, word in enumerate(words) for a in _if_telling(word, known & (level == n))]
+
+
+def _if_telling(phrase: str, inside: npt.NDArray[np.bool_]) -> list[Aspect]:
+    """The aspect, unless nearly all or nearly none of the items have it."""
+    if not MIN_VALUE_SHARE <= inside.mean() <= 1 - MIN_VALUE_SHARE:
+        return []
+    return [Aspect(phrase, _standardised(inside.astype(np.float32)))]
 
 
 def _word_aspects(catalog: Catalog, features: ItemFeatures) -> list[Aspect]:
@@ -144,14 +130,14 @@ def _word_aspects(catalog: Catalog, features: ItemFeatures) -> list[Aspect]:
 
 def _spread(aspects: Sequence[Aspect]) -> list[Aspect]:
     """Drop aspects whose scores nearly repeat an earlier one's (function words do)."""
-    kept: list[tuple[Aspect, Floats]] = []
+    kept: list[Aspect] = []
     for aspect in aspects:
-        own = aspect.scores
-        if own is not None and all(abs(own @ other) < 0.9 * len(own) for _, other in kept):
-            kept.append((aspect, own))
-    return [aspect for aspect, _ in kept]
+        limit = 0.9 * len(aspect.scores)
+        if all(abs(float(aspect.scores @ other.scores)) < limit for other in kept):
+            kept.append(aspect)
+    return kept
 
 
-def _standardised(values: np.ndarray) -> Floats:
+def _standardised(values: npt.NDArray[np.floating]) -> Floats:
     centred = values - values.mean()
     return np.asarray(centred / max(float(centred.std()), 1e-6), dtype=np.float32)

@@ -49,8 +49,7 @@ says that the loop works; it says nothing about any other model.
 ## The rule
 Without a hint: {weights.text} x likeness in text + {weights.category} x likeness in categories to
 the history, recent items counting more (factor {weights.recency} an item); numbers are not
-weighed. A hint adds {weights.hint} x each likeness and {weights.fixed_hint} x each property it
-asks for. Units are standard deviations.
+weighed. A hint adds {weights.hint} x each property it asks for. Units are standard deviations.
 
 It can be asked for, and writes about:
 {chr(10).join(f"- {aspect.phrase}" for aspect in teacher.aspects)}

@@ -27,7 +27,6 @@ from agentrec.llm.catalog_lm.wording import (
 
 MAX_HISTORY = 10
 PREDICTIONS = 10
-RELATIVE_WEIGHT = 4
 SOFTNESS = 0.5
 """Temperature of the ranking labels, in the rule's standard deviations."""
 
@@ -70,9 +69,6 @@ class Corpus:
         self._generator = torch.Generator()
         self.begin_step(0)
         self._num_items = len(features.text)
-        self._aspect_places = range(len(teacher.aspects))
-        # Likeness to a history is harder to learn than a property of an item: show it more.
-        self._aspect_weights = [1 if a.block is None else RELATIVE_WEIGHT for a in teacher.aspects]
         self._likenesses = [
             torch.from_numpy(block)
             for block in (
@@ -101,7 +97,7 @@ class Corpus:
         likeness = torch.zeros(pool.shape)
         for block in self._likenesses:
             weight = torch.rand((count, 1), generator=self._generator) ** 2
-            likeness += weight * torch.einsum("bd,bpd->bp", block[anchor], block[pool])
+            likeness += weight * (block[anchor] @ block.T).gather(1, pool)
         sharpness = torch.rand((count, 1), generator=self._generator) * 8
         noisy = sharpness * likeness + self._gumbel(pool.shape)
         width = min(MAX_HISTORY, pool.shape[1])
@@ -157,7 +153,7 @@ class Corpus:
         ranked = base.topk(min(PREDICTIONS, base.shape[1]), dim=1).indices
         predictions = pool[:, 1:].gather(1, ranked)
         target = pool[:, :1]
-        profile = self._teacher.profile(histories, lengths, torch.cat([target, predictions], 1))
+        profile = self._teacher.profile(torch.cat([target, predictions], dim=1))
         contrast = profile[:, 0] - profile[:, 1:].mean(dim=1)
         held = profile[:, 1:].mean(dim=1)
         first = self._vocabulary.first_item
@@ -199,13 +195,10 @@ class Corpus:
         return noisy.topk(min(count, len(values))).indices.tolist()
 
     def _random_hint(self) -> list[tuple[int, int]]:
-        count = self._rng.choices((0, 1, 2), weights=(3, 4, 3))[0]
-        chosen: list[tuple[int, int]] = []
-        while len(chosen) < min(count, len(self._teacher.aspects)):
-            aspect = self._rng.choices(self._aspect_places, weights=self._aspect_weights)[0]
-            if all(aspect != other for other, _ in chosen):
-                chosen.append((aspect, -1 if self._rng.random() < 0.1 else 1))
-        return chosen
+        aspects = len(self._teacher.aspects)
+        count = min(aspects, self._rng.choices((0, 1, 2), weights=(3, 4, 3))[0])
+        chosen = self._rng.sample(range(aspects), count)
+        return [(aspect, -1 if self._rng.random() < 0.1 else 1) for aspect in chosen]
 
     def _worded(self, hint: Sequence[tuple[int, int]]) -> list[str]:
         if not hint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from agentrec.llm.catalog_lm.folder import CatalogModel
 from agentrec.llm.catalog_lm.prompt_tokens import prompt_tokens
 from agentrec.llm.catalog_lm.reading import CompactPrompt
 from agentrec.llm.catalog_lm.vocabulary import END, PAD, SPECIAL
+from agentrec.llm.catalog_lm.wording import HINT_END
 
 MAX_WORDS = 64
 
@@ -72,6 +73,8 @@ def write_words(
     generators = [np.random.default_rng(sampling.seed) for sampling in samplings]
     table = model.network.model.embed_tokens.weight[: vocabulary.first_item]
     barred = [place for place in range(len(SPECIAL)) if place != end]
+    phrases = {place for word, place in vocabulary.ids.items() if "_" in word}
+    breaks = {vocabulary.ids[mark] for mark in (HINT_END, ".")}
     written: list[list[int]] = [[] for _ in rows]
     finished = [False] * len(rows)
     cache = None
@@ -91,6 +94,7 @@ def write_words(
         chosen = []
         for row, sampling in enumerate(samplings):
             scores = np.round(logits[row], 3)
+            scores[_said(written[row], phrases, breaks)] = -np.inf
             if sampling.temperature > 0:
                 scores = scores / sampling.temperature + generators[row].gumbel(size=len(scores))
             token = int(scores.argmax())
@@ -104,6 +108,17 @@ def write_words(
         mask = torch.cat([mask, torch.ones((len(rows), 1), dtype=mask.dtype)], dim=1)
     words = (*SPECIAL, *vocabulary.words)
     return [[words[token] for token in row] for row in written]
+
+
+def _said(written: Sequence[int], phrases: Container[int], breaks: Container[int]) -> list[int]:
+    """Phrases of the sentence being written: none is said twice."""
+    said: list[int] = []
+    for token in reversed(written):
+        if token in breaks:
+            break
+        if token in phrases:
+            said.append(token)
+    return said
 
 
 def _last_hidden(model: CatalogModel, rows: Sequence[Sequence[int]]) -> torch.Tensor:

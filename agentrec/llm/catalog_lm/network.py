@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from agentrec.data.item_features import Floats, ItemFeatures
+from agentrec.llm.catalog_lm.aspects import Aspect
 from agentrec.llm.catalog_lm.vocabulary import END, PAD, Vocabulary
 
 # With both at 1 the output layer could not tell items apart as sharply as the rule does.
@@ -34,17 +36,22 @@ class NetworkSize:
 
 
 def build_network(
-    vocabulary: Vocabulary, features: ItemFeatures, size: NetworkSize, seed: int
+    vocabulary: Vocabulary,
+    features: ItemFeatures,
+    aspects: Sequence[Aspect],
+    size: NetworkSize,
+    seed: int,
 ) -> LlamaForCausalLM:
     """Make an untrained network.
 
     Item embeddings, tied to the output layer, start as the items' features: then likeness is a
     dot product from the first step on, and training has to learn what to weigh, not what the
-    items are.
+    items are. A phrase that hints ask for starts as the direction of the items that have it.
 
     Args:
         vocabulary: The tokens.
         features: The catalogue's features.
+        aspects: What hints can ask for.
         size: Size of the network.
         seed: Seed of the initialisation.
     """

@@ -20,7 +20,7 @@ from agentrec.llm.catalog_lm.teacher import RuleWeights, Teacher
 from agentrec.llm.catalog_lm.training import OnStep, TrainingPlan, train_network
 from agentrec.llm.catalog_lm.vocabulary import Vocabulary
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raised whenever the same inputs would be taught something else."""
 
 
@@ -71,7 +71,7 @@ def obtain_model(
         vocabulary = Vocabulary.of(catalog, aspects)
         teacher = Teacher(features, aspects, recipe.weights)
         corpus = Corpus(features, teacher, vocabulary, recipe.seed)
-        network = build_network(vocabulary, features, recipe.size, recipe.seed)
+        network = build_network(vocabulary, features, aspects, recipe.size, recipe.seed)
         losses = train_network(network, corpus, vocabulary, recipe.plan, checkpoint, on_step)
         model = CatalogModel(name, network, vocabulary)
         card = model_card(model, teacher, corpus, recipe.plan, losses)

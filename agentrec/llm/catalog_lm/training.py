@@ -34,10 +34,10 @@ class TrainingPlan:
         list_size: Candidates a list.
     """
 
-    steps: int = 1800
+    steps: int = 1300
     batch_size: int = 64
     text_every: int = 3
-    learning_rate: float = 3e-3
+    learning_rate: float = 2.5e-3
     weight_decay: float = 0.01
     lists: int = 8
     list_size: int = 32
