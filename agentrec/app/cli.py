@@ -86,6 +86,14 @@ def demo(
     max_rewarded: Annotated[
         int, typer.Option(min=1, help="Most training sessions to measure every hint on.")
     ] = 1500,
+    num_probes: Annotated[
+        int,
+        typer.Option(min=0, help="On how many other sessions a hint has to prove itself."),
+    ] = 64,
+    lm_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training steps of the embedded model; fewer: quicker, worse."),
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Most model calls in flight.")] = 64,
     requests_per_minute: Annotated[
         float | None, typer.Option(help="Most model calls a minute. Default: no limit.")
@@ -113,6 +121,8 @@ def demo(
             max_hints=max_hints,
             max_explored=max_explored,
             max_rewarded=max_rewarded,
+            num_probes=num_probes,
+            lm_steps=lm_steps,
             concurrency=concurrency,
             requests_per_minute=requests_per_minute,
         )
