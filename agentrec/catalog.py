@@ -78,6 +78,10 @@ class Catalog(Mapping[str, Item]):
         if not self._items:
             raise ValueError("a catalogue needs at least one item")
 
+    # Identity, so that a catalogue can be a key; comparing content is what content_hash is for.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     def __getitem__(self, item_id: str) -> Item:
         return self._items[item_id]
 
@@ -112,7 +116,11 @@ class Catalog(Mapping[str, Item]):
         for item in self._items.values():
             label = item.title
             if label in repeated:
-                known = [str(v) for v in item.attributes.values() if isinstance(v, (int, float))]
+                known = [
+                    str(value)
+                    for _, value in sorted(item.attributes.items())
+                    if isinstance(value, (int, float))
+                ]
                 label = f"{label} ({', '.join(known)})" if known else label
                 base, number = label, 1
                 while label in taken:

@@ -15,8 +15,9 @@ class AdmissionTurns:
     """
 
     def __init__(self, session_ids: Sequence[str] = ()) -> None:
-        self._order = tuple(session_ids)
-        self._place = {session_id: place for place, session_id in enumerate(self._order)}
+        # A repeated id has one turn; with two, the first would never be declared done.
+        order = dict.fromkeys(session_ids)
+        self._place = {session_id: place for place, session_id in enumerate(order)}
         self._done: set[int] = set()
         self._next = 0
         self._changed = asyncio.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Literal
 
 from agentrec.catalog import Catalog
@@ -21,14 +22,16 @@ RefusalReason = Literal[
     "knowledge base is full",
 ]
 
-_HANDLE = re.compile(r"\bC\d{2,4}\b")
+_HANDLE = re.compile(r"\bC\d{2,4}\b", re.IGNORECASE)
 _YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
+_ARTICLE_BEHIND = re.compile(r"(?P<name>.+), *(?P<article>the|an?)", re.IGNORECASE)
 
 
 def refusal_of(text: str, session: Session, catalog: Catalog) -> RefusalReason | None:
     """Say why a proposed hint may not be tried, or ``None`` if it may.
 
-    Letter case, accents, punctuation and spacing do not hide a title.
+    Letter case, accents, punctuation, spacing, a year left out and an article in its other place
+    do not hide a title.
 
     Args:
         text: The proposal.
@@ -44,20 +47,40 @@ def refusal_of(text: str, session: Session, catalog: Catalog) -> RefusalReason |
         return "names a handle"
     if session.target is not None:
         title = catalog[session.target].title
-        for form in (title, catalog.labels[session.target], _YEAR.sub("", title)):
+        for form in (catalog.labels[session.target], *_forms(title)):
             if _holds(words, _plain(form)):
                 return "names the target"
     return None
 
 
+def _forms(title: str) -> Iterator[str]:
+    """A title as it is, without its year, and as "The Postman" where it is "Postman, The"."""
+    yield title
+    name = _YEAR.sub("", title)
+    yield name
+    moved = _ARTICLE_BEHIND.fullmatch(name)
+    if moved is not None:
+        yield f"{moved['article']} {moved['name']}"
+        # One word alone may be any word: "Game, The" must not bar the word "game".
+        if len(_plain(moved["name"])) > 1:
+            yield moved["name"]
+
+
 def _plain(text: str) -> list[str]:
     decomposed = unicodedata.normalize("NFKD", text).casefold()
-    return re.findall(r"\w+", "".join(c for c in decomposed if not unicodedata.combining(c)))
+    return re.findall(r"[^\W_]+", "".join(c for c in decomposed if not unicodedata.combining(c)))
 
 
 def _holds(words: list[str], title: list[str]) -> bool:
     if not title:
         return False
-    spread = f" {' '.join(words)} "
+    joined = "".join(title)
     # A title of several words is also found with its spaces taken out or moved.
-    return f" {' '.join(title)} " in spread or (len(title) > 1 and "".join(title) in "".join(words))
+    if len(title) > 1 and joined in "".join(words):
+        return True
+    # One of a single word may be part of another ("Heat", "theatre"): whole words must make it up.
+    return any(
+        "".join(words[start:end]) == joined
+        for start in range(len(words))
+        for end in range(start + 1, min(len(words), start + len(joined)) + 1)
+    )

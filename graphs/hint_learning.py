@@ -19,6 +19,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Send
 
 from agentrec.components import Components
+from agentrec.errors import InputError
 from agentrec.evaluation.metrics import ndcg
 from agentrec.graphs.admission_turns import AdmissionTurns
 from agentrec.graphs.context import components_of
@@ -110,6 +111,13 @@ async def recommend_unaided(
     state: HintLearningState, runtime: Runtime[Components]
 ) -> dict[str, object]:
     """Rank without a hint."""
+    if state["session"].target is None:
+        # Before anything is paid for: there is no error to learn from.
+        raise InputError(
+            f"session {state['session'].session_id!r} has none; hints are learned from sessions"
+            " whose next item is known",
+            field="target",
+        )
     return {"ranking": await rank(state["session"], None, components_of(runtime))}
 
 

@@ -106,10 +106,11 @@ def demo(
     learns which hint helps; later sessions show whether it does. Stop it at any time with Ctrl-C:
     the same command goes on where it was.
     """
-    from agentrec.app.demo import run_demo
-    from agentrec.app.settings import DemoSettings
-
     try:
+        # Inside, because it takes seconds, in which people press Ctrl-C too.
+        from agentrec.app.demo import run_demo
+        from agentrec.app.settings import DemoSettings
+
         settings = DemoSettings(
             data=data,
             run=run,
@@ -148,9 +149,9 @@ def fetch(
     debug: DebugOption = False,
 ) -> None:
     """Bring in a public data set and cut it into sessions."""
-    from agentrec.data import load_movielens, write_folder
-
     try:
+        from agentrec.data import load_movielens, write_folder
+
         if name != "ml-100k":
             raise InputError(f"unknown data set {name!r}; known is ml-100k", field="name")
         dataset = load_movielens(negatives=_negatives(negatives), seed=seed, zip_path=zip_file)

@@ -276,7 +276,8 @@ def _manifest(settings: DemoSettings, dataset: Dataset, prompts: Prompts) -> Map
 
 
 def _finished_report(folder: RunFolder) -> MetricsReport | None:
-    if not folder.metrics.is_file():
+    # The hints are part of what is shown; without them the run goes on, at no cost.
+    if not (folder.metrics.is_file() and folder.hints.is_file()):
         return None
     return MetricsReport.model_validate_json(folder.metrics.read_bytes())
 

@@ -81,13 +81,13 @@ async def explore(
 
     async def learn(session: Session) -> _Outcome:
         nonlocal full
-        try:
-            state = await graph.ainvoke(
-                HintLearningInput(session=session, probes=nearest(session), turns=turns),
-                context=components,
-            )
-        finally:
-            turns.done(session.session_id)
+        state = await graph.ainvoke(
+            HintLearningInput(session=session, probes=nearest(session), turns=turns),
+            context=components,
+        )
+        # A session that fails or is stopped never hands its turn on: what later sessions stored
+        # in the moment before they end too would decide what it may store when the run goes on.
+        turns.done(session.session_id)
         full = full or len(await components.hint_store.all()) >= components.max_hints
         return _Outcome(state["right"], tuple(state.get("refused", ())))
 

@@ -137,7 +137,9 @@ def named_model(name: str) -> tuple[BaseChatModel, str]:
         InputError: If the model cannot be opened.
     """
     model = open_chat_model(name)
-    address = str(getattr(model, "openai_api_base", "") or "")
+    # The client underneath knows the address whether it came from an argument or from one of the
+    # environment variables, of which the model's own field shows only some.
+    address = str(getattr(getattr(model, "root_client", None), "base_url", ""))
     suffix = f"@{hashlib.sha256(address.encode()).hexdigest()[:8]}" if address else ""
     return model, f"{name}{suffix}"
 

@@ -45,6 +45,6 @@ class DemoSettings(BaseModel):
     num_probes: int = Field(default=64, ge=0)
     max_rewarded: int = Field(default=1500, ge=1)
     concurrency: int = Field(default=64, ge=1)
-    requests_per_minute: float | None = Field(default=None, gt=0)
+    requests_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     lm_steps: int | None = Field(default=None, ge=1)
     ppo: PPOConfig = Field(default_factory=PPOConfig)

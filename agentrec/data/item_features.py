@@ -5,6 +5,7 @@ Attributes are discovered by their kind; no name of one is known here.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from agentrec.catalog import Catalog
+from agentrec.catalog import AttributeValue, Catalog
 
 Floats = npt.NDArray[np.float32]
 
@@ -51,12 +52,15 @@ class Number:
         percentile: Rank among the known values, 0 to 1 (0.5 where unknown), ``[num_items]``.
         vectors: Items as unit vectors of soft bins along the percentile, so that a dot product
             is high for near values (zero where unknown), ``[num_items, NUMBER_CENTRES]``.
+        is_fame: Whether it was counted in training sessions; an attribute never is, whatever
+            its name.
     """
 
     name: str
     raw: npt.NDArray[np.float64]
     percentile: Floats
     vectors: Floats
+    is_fame: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def discover_features(
     categories: list[Category] = []
     numbers: list[Number] = []
     for name in names:
-        values = [catalog[i].attributes.get(name) for i in catalog.item_ids]
+        values = [_usable(catalog[i].attributes.get(name)) for i in catalog.item_ids]
         known = [v for v in values if v is not None]
         numeric = sum(isinstance(v, (int, float)) for v in known)
         if numeric * 2 > len(known):
@@ -107,11 +111,21 @@ def discover_features(
                 categories.append(category)
     if any(counts.values()):
         raw = [float(counts.get(i, 0)) for i in catalog.item_ids]
-        numbers.append(_number(FAME, np.array(raw)))
+        numbers.append(_number(FAME, np.array(raw), is_fame=True))
     centred = text_vectors - text_vectors.mean(axis=0)
     return ItemFeatures(
         text=_unit_rows(centred), categories=tuple(categories), numbers=tuple(numbers)
     )
+
+
+def _usable(value: AttributeValue | None) -> AttributeValue | None:
+    """The value, unless it is a number that no float can hold: that says as much as none."""
+    if not isinstance(value, (int, float)):
+        return value
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def _category(name: str, texts: Sequence[tuple[str, ...]]) -> Category | None:
@@ -130,7 +144,7 @@ def _category(name: str, texts: Sequence[tuple[str, ...]]) -> Category | None:
     return Category(name, values, member, _unit_rows(member * weight))
 
 
-def _number(name: str, raw: npt.NDArray[np.float64]) -> Number:
+def _number(name: str, raw: npt.NDArray[np.float64], is_fame: bool = False) -> Number:
     known = np.isfinite(raw)
     ordered = np.sort(raw[known])
     # The mean of left and right ranks gives ties one common percentile.
@@ -141,7 +155,7 @@ def _number(name: str, raw: npt.NDArray[np.float64]) -> Number:
     centres = np.linspace(0, 1, NUMBER_CENTRES)
     soft = np.exp(-((percentile[:, None] - centres) ** 2) / (2 * 0.1**2))
     soft[~known] = 0
-    return Number(name, raw, percentile, _unit_rows(soft))
+    return Number(name, raw, percentile, _unit_rows(soft), is_fame)
 
 
 def _unit_rows(matrix: npt.NDArray[np.floating]) -> Floats:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from langchain_core.language_models import BaseChatModel
 
 from agentrec.errors import InputError
 
 EMBEDDED = "catalog-lm"
+
+_KEY_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9_]*_API_KEY\b")
 
 
 def open_chat_model(name: str) -> BaseChatModel:
@@ -37,8 +41,9 @@ def open_chat_model(name: str) -> BaseChatModel:
         ) from error
     except Exception as error:
         # Each client has errors of its own for a key that is missing; all say so in words.
-        key = f"{provider.upper()}_API_KEY"
         told = _line(error)
+        named = _KEY_VARIABLE.search(told)
+        key = f"{provider.upper().replace('-', '_')}_API_KEY" if named is None else named[0]
         wants_key = "api_key" in told.lower() or "api key" in told.lower()
         hint = f"no key for provider {provider!r}: set {key} in the environment"
         raise InputError(hint if wants_key else f"{name!r}: {told}", field="llm") from error

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from functools import cached_property, lru_cache
 
 from agentrec.catalog import Catalog
 from agentrec.sessions import Session
@@ -50,30 +50,35 @@ class SessionView:
         """
         if not session.candidates:
             raise ValueError(f"session {session.session_id!r} has no candidates")
-        digest = hashlib.sha256(f"{seed}\x00{session.session_id}".encode()).digest()
-        generator = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-        # Sorting first makes the order a function of the set alone, not of how it was listed.
-        ordered = sorted(session.candidates)
-        shown = [ordered[i] for i in generator.permutation(len(ordered))]
-        return cls(
-            session_id=session.session_id,
-            history=tuple(catalog.labels[i] for i in session.items[-HISTORY_LENGTH:]),
-            candidate_ids=tuple(shown),
-            candidate_labels=tuple(catalog.labels[i] for i in shown),
-        )
+        return _view(session, catalog, seed)
 
-    @property
+    @cached_property
     def history_block(self) -> str:
         """The history as numbered lines."""
         return numbered(self.history)
 
-    @property
+    @cached_property
     def candidate_block(self) -> str:
         """The candidates, one a line, as ``C01 | label``."""
         return "\n".join(
             f"{handle(place)} | {as_data(label)}"
             for place, label in enumerate(self.candidate_labels)
         )
+
+
+# One session is shown many times over, once for each hint that is tried on it.
+@lru_cache(maxsize=4096)
+def _view(session: Session, catalog: Catalog, seed: int) -> SessionView:
+    digest = hashlib.sha256(f"{seed}\x00{session.session_id}".encode()).digest()
+    # Sorting first makes the order a function of the set alone, not of how it was listed.
+    shown = sorted(session.candidates)
+    random.Random(digest).shuffle(shown)
+    return SessionView(
+        session_id=session.session_id,
+        history=tuple(catalog.labels[i] for i in session.items[-HISTORY_LENGTH:]),
+        candidate_ids=tuple(shown),
+        candidate_labels=tuple(catalog.labels[i] for i in shown),
+    )
 
 
 def handle(place: int) -> str:

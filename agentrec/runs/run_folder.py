@@ -70,6 +70,8 @@ class RunFolder:
                 known = json.loads(self.manifest.read_text(encoding="utf-8"))["identity"]
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"is not a manifest ({error})", file=self.manifest) from error
+            if not isinstance(known, dict):
+                raise InputError("is not a manifest (identity)", file=self.manifest)
             wanted = json.loads(json.dumps(manifest["identity"]))
             for field in sorted({*known, *wanted}):
                 if known.get(field) != wanted.get(field):
@@ -80,12 +82,18 @@ class RunFolder:
                         field=field,
                     )
             return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        try:
+            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+                raise InputError(
+                    "is there already and is no run folder; name another with --run",
+                    file=self.path,
+                )
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.manifest, manifest)
+        except OSError as error:
             raise InputError(
-                "is there already and is no run folder; name another with --run", file=self.path
-            )
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.manifest, manifest)
+                f"cannot be written ({error.strerror}); name another with --run", file=self.path
+            ) from error
 
 
 def write_json(file: Path, content: Json) -> None:

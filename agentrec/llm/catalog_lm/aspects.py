@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrec.catalog import Catalog
-from agentrec.data.item_features import FAME, Category, Floats, ItemFeatures, Number
+from agentrec.data.item_features import Category, Floats, ItemFeatures, Number
 
 MAX_VALUE_ASPECTS = 48
 MIN_VALUE_SHARE = 0.015
@@ -55,7 +55,13 @@ def discover_aspects(catalog: Catalog, features: ItemFeatures) -> tuple[Aspect, 
 
 def spoken(text: str) -> str:
     """A name or value as lower-case words, so that it can be written and read as text."""
-    return " ".join(re.findall(r"\w+", text.casefold()))
+    # No underscore: it stands for the space between the words of a phrase.
+    return " ".join(re.findall(r"[^\W_]+", text.casefold()))
+
+
+def _spoken_name(name: str) -> str:
+    """An attribute's name in words; one made of signs alone cannot be spoken."""
+    return spoken(name) or "value"
 
 
 def _value_aspects(category: Category) -> list[Aspect]:
@@ -64,14 +70,14 @@ def _value_aspects(category: Category) -> list[Aspect]:
     for column, value in enumerate(category.values[:MAX_VALUE_ASPECTS]):
         words = spoken(value)
         if words and MIN_VALUE_SHARE <= share[column] <= 1 - MIN_VALUE_SHARE:
-            phrase = f"{spoken(category.name)} {words}"
+            phrase = f"{_spoken_name(category.name)} {words}"
             aspects.append(Aspect(phrase, _standardised(category.member[:, column])))
     return aspects
 
 
 def _number_aspects(number: Number) -> list[Aspect]:
-    name = spoken(number.name)
-    if number.name == FAME:
+    name = _spoken_name(number.name)
+    if number.is_fame:
         return _levels(number, FAME_WORDS)
     ends = [
         Aspect(f"high {name}", _standardised(number.percentile)),
@@ -88,14 +94,19 @@ def _ranges(number: Number) -> list[Aspect]:
     known = np.isfinite(number.raw)
     edges = np.unique(np.quantile(number.raw[known], np.linspace(0, 1, NUM_BINS + 1)).round())
     edges[-1] += 1
-    name = spoken(number.name)
+    name = _spoken_name(number.name)
     aspects = []
     for start, end in itertools.pairwise(edges):
         inside = known & (number.raw >= start) & (number.raw < end)
-        last = end - 1
-        label = f"{start:.0f}" if start == last else f"{start:.0f} to {last:.0f}"
+        first, last = _spoken_number(start), _spoken_number(end - 1)
+        label = first if first == last else f"{first} to {last}"
         aspects.extend(_if_telling(f"{name} {label}", inside))
     return aspects
+
+
+def _spoken_number(value: float) -> str:
+    """A whole number in words: a minus sign would be lost between writing and reading."""
+    return f"minus {-value:.0f}" if value < 0 else f"{abs(value):.0f}"
 
 
 def _levels(number: Number, words: Sequence[str]) -> list[Aspect]:

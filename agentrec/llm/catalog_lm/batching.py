@@ -58,6 +58,8 @@ class MicroBatcher(Generic[Request, Answer]):
                 continue
             try:
                 answers = self._compute([request for request, _ in batch])
+                if len(answers) != len(batch):
+                    raise RuntimeError(f"{len(batch)} requests got {len(answers)} answers")
             except BaseException as error:  # handed to every caller
                 for _, future in batch:
                     future.set_exception(error)

@@ -135,7 +135,7 @@ class CatalogChatModel(BaseChatModel):
         self, text: str, messages: Sequence[BaseMessage], stop: Sequence[str] | None
     ) -> ChatResult:
         for mark in stop or ():
-            text = text.split(mark, 1)[0]
+            text = text.split(mark, 1)[0] if mark else text
         read = sum(len(message.text.split()) for message in messages)
         written = len(text.split())
         message = AIMessage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,6 +12,8 @@ from safetensors.torch import save
 from transformers import LlamaForCausalLM
 
 from agentrec.atomic_files import write_atomically
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Checkpoint:
@@ -46,19 +49,18 @@ class Checkpoint:
             return 0
         try:
             with safe_open(self.path, framework="pt") as kept:
-                known = json.loads(kept.metadata()["losses"])
+                known = [float(loss) for loss in json.loads(kept.metadata()["losses"])]
                 tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
         except (SafetensorError, ValueError, KeyError, TypeError, OSError):
             return 0
         parameters = dict(network.named_parameters())
-        if any(f"network.{name}" not in tensors for name in parameters):
+        if not all(_fits(tensors, name, value) for name, value in parameters.items()):
             return 0
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(tensors[f"network.{name}"])
                 optimizer.state[parameter] = {
-                    moment: tensors[f"optimizer.{moment}.{name}"]
-                    for moment in ("step", "exp_avg", "exp_avg_sq")
+                    moment: tensors[f"optimizer.{moment}.{name}"] for moment in ("step", *_MOMENTS)
                 }
         losses.extend(known)
         return len(losses)
@@ -66,3 +68,10 @@ class Checkpoint:
     def discard(self) -> None:
         """Forget it: the training is over."""
         self.path.unlink(missing_ok=True)
+
+
+def _fits(tensors: Mapping[str, torch.Tensor], name: str, parameter: torch.nn.Parameter) -> bool:
+    """Whether all that was kept of one parameter is there and of its shape."""
+    shapes = {f"optimizer.{moment}.{name}": parameter.shape for moment in _MOMENTS}
+    shapes |= {f"network.{name}": parameter.shape, f"optimizer.step.{name}": torch.Size([])}
+    return all(key in tensors and tensors[key].shape == shape for key, shape in shapes.items())

@@ -183,7 +183,7 @@ class Corpus:
     def _three_hints(self, more: list[int], less: list[int]) -> list[list[Signed]]:
         """One cause a hint, and one hint that joins the two strongest."""
         aspects = self._teacher.aspects
-        hints: list[list[Signed]] = [[(aspects[more[0]], 1)]]
+        hints: list[list[Signed]] = [[(aspects[a], 1)] for a in more[:1]]
         if len(more) > 1:
             hints.append([(aspects[more[0]], 1), (aspects[more[1]], 1)])
             hints.append([(aspects[more[1]], 1)])

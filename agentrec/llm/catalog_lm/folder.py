@@ -7,7 +7,9 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from agentrec.errors import InputError
@@ -53,9 +55,18 @@ def save_model(model: CatalogModel, card: str, folder: Path) -> None:
         (scratch / _VOCABULARY_FILE).write_text(json.dumps(described), encoding="utf-8")
         (scratch / "README.md").write_text(card, encoding="utf-8")
         if not folder.exists():
-            scratch.rename(folder)
+            _move(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _move(scratch: Path, folder: Path) -> None:
+    try:
+        scratch.rename(folder)
+    except OSError:
+        # Another process that taught itself the same was first.
+        if not folder.is_dir():
+            raise
 
 
 def load_model(folder: Path) -> CatalogModel:
@@ -75,8 +86,40 @@ def load_model(folder: Path) -> CatalogModel:
         name = str(described["name"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot be read: {error}", file=described_in) from error
-    network = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
-    if not isinstance(network, LlamaForCausalLM) or network.config.vocab_size != vocabulary.size:
+    network = _load_network(folder)
+    if network.config.vocab_size != vocabulary.size:
         raise InputError("network and vocabulary do not belong together", file=folder)
     network.train(False)
     return CatalogModel(name, network, vocabulary)
+
+
+def _load_network(folder: Path) -> LlamaForCausalLM:
+    # Looked at first, because the library's own complaints seldom name the file.
+    config, weights = folder / "config.json", folder / "model.safetensors"
+    try:
+        json.loads(config.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"cannot be read: {error}", file=config) from error
+    try:
+        with safe_open(weights, framework="pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"cannot be read: {error}", file=weights) from error
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except Exception as error:  # of many kinds, and all mean that the folder is of no use
+        told = " ".join(str(error).split())[:300]
+        raise InputError(f"cannot be loaded: {told}", file=folder) from error
+    network, found = loaded
+    if not isinstance(network, LlamaForCausalLM):
+        raise InputError("does not describe a network of this kind", file=config)
+    if missing := sorted(found["missing_keys"]):
+        # They would have been filled with random numbers.
+        raise InputError(f"lacks {', '.join(missing)}", file=weights)
+    return network

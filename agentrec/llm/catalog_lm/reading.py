@@ -23,7 +23,7 @@ _TASK = re.compile(r"^Task: (\w+)\s*$", re.MULTILINE)
 _SECTION = re.compile(
     r"^<(history|candidates|predictions|target|hint)>\n(.*?)\n</\1>$", re.MULTILINE | re.DOTALL
 )
-_MARK = re.compile(r"^(?:C\d{2,4} \| |\d{1,3}\. )")
+_MARK = re.compile(r"^(?:C\d{2,} \| |\d{1,3}\. )")
 _COUNT = re.compile(r"(?:exactly|up to) (\d{1,3}) (?:numbered lines|hints)")
 
 
@@ -78,6 +78,10 @@ def _section_tokens(
     sections: dict[str, tuple[int, ...]] = {}
     for name in ("history", "predictions", "target"):
         places = [known.get(_MARK.sub("", line, count=1)) for line in blocks.get(name, ())]
+        if name == "target":
+            # It comes as the label alone, which may itself begin like a numbered line.
+            whole = [known.get(line) for line in blocks.get(name, ())]
+            places = [p if w is None else w for p, w in zip(places, whole, strict=True)]
         if any(place is not None for place in places):
             sections[f"<{name}>"] = tuple(
                 place + vocabulary.first_item for place in places if place is not None

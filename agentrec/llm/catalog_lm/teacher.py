@@ -15,8 +15,6 @@ import torch
 from agentrec.data.item_features import ItemFeatures
 from agentrec.llm.catalog_lm.aspects import Aspect
 
-_TEXT = "text"
-
 
 @dataclass(frozen=True)
 class RuleWeights:
@@ -49,12 +47,14 @@ class Teacher:
     ) -> None:
         self.aspects = aspects
         self.weights = weights
-        self._blocks = {_TEXT: torch.from_numpy(features.text)}
+        # None for the text: a category may have any name.
+        self._blocks: dict[str | None, torch.Tensor] = {None: torch.from_numpy(features.text)}
         for category in features.categories:
             self._blocks[category.name] = torch.from_numpy(category.vectors)
         self._categories = tuple(category.name for category in features.categories)
-        self._properties = torch.stack([torch.from_numpy(a.scores) for a in aspects])
-        self._scale: dict[str, tuple[float, float]] = {}
+        rows = [torch.from_numpy(aspect.scores) for aspect in aspects]
+        self._properties = torch.stack(rows) if rows else torch.zeros((0, len(features.text)))
+        self._scale: dict[str | None, tuple[float, float]] = {}
         self._calibrate(len(features.text))
 
     def base_scores(
@@ -70,7 +70,7 @@ class Teacher:
         Returns:
             Scores, ``[batch, num_items]``; higher is better.
         """
-        scores = self.weights.text * self._likeness(_TEXT, histories, lengths, items)
+        scores = self.weights.text * self._likeness(None, histories, lengths, items)
         for name in self._categories:
             part = self._likeness(name, histories, lengths, items)
             scores = scores + self.weights.category / len(self._categories) * part
@@ -101,7 +101,11 @@ class Teacher:
         return self._properties.T[items]
 
     def _likeness(
-        self, block: str, histories: torch.Tensor, lengths: torch.Tensor, items: torch.Tensor
+        self,
+        block: str | None,
+        histories: torch.Tensor,
+        lengths: torch.Tensor,
+        items: torch.Tensor,
     ) -> torch.Tensor:
         vectors = self._blocks[block]
         age = lengths[:, None] - 1 - torch.arange(histories.shape[1])[None]

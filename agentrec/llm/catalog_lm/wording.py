@@ -21,7 +21,7 @@ PREFER = (
 AVOID = (("avoid",), ("less",), ("do", "not", "recommend"))
 FILLERS = ((), ("items", "with"), ("candidates", "with"))
 HINT_END = ";"
-_LONGEST_PHRASE = 12
+_LONGEST_PHRASE = 64
 
 CRITIQUE_LEAD = ("the", "predictions", "lean", "to")
 CRITIQUE_TAIL = (",", "perhaps", "too", "much", ".")
