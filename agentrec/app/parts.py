@@ -105,7 +105,7 @@ async def embedded_model(
     recipe = Recipe()
     if steps is not None:
         recipe = replace(recipe, plan=TrainingPlan(steps=steps))
-    title = "Training the embedded model (first time)"
+    title = "Embedded model, trained on first use"
     with display.phase(title) as report:
 
         def obtain(check: Callable[[], None]) -> CatalogChatModel:

@@ -48,7 +48,7 @@ class ProgressDisplay:
         """
         progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=20),
             TaskProgressColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -58,7 +58,7 @@ class ProgressDisplay:
             transient=False,
         )
         with progress:
-            task = progress.add_task(f"{title:<42}", total=total)
+            task = progress.add_task(f"{title:<36}", total=total)
             yield lambda done, of: progress.update(task, completed=done, total=of)
 
     @contextmanager

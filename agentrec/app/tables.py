@@ -2,56 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from agentrec.evaluation.intervals import Interval
-from agentrec.evaluation.metrics import METRICS
+from agentrec.evaluation.metrics import METRICS, MetricName
 from agentrec.evaluation.report import MetricsReport
 from agentrec.hints import Hint
+
+WIDE = 110
+"""Columns from which on every metric is shown with its interval, not the first alone."""
 
 
 def print_hints(file: Path, console: Console) -> None:
     """Print the stored hints with the session each one came from."""
     hints = [Hint.model_validate_json(line) for line in file.read_text("utf-8").splitlines()]
     if not hints:
-        console.print("The model learned no hint that repaired an error.")
+        console.print("The model learned no hint that repaired an error and helped elsewhere.")
         return
-    table = Table(title=f"{len(hints)} hints learned from errors", title_justify="left")
+    table = _table(f"{len(hints)} hints, written by the model after errors on training sessions")
     table.add_column("hint", overflow="fold")
     table.add_column("from session", overflow="fold")
     table.add_column("gain elsewhere", justify="right")
     table.add_column("tried on", justify="right")
     for hint in hints:
         source = "" if hint.provenance is None else hint.provenance.session_id
-        # Text, not markup: a hint is foreign text.
         proof = hint.evidence
         gain = "" if proof is None else f"{proof.mean_gain:+.3f}"
         tried = "" if proof is None else str(proof.sessions)
+        # Text, not markup: a hint is foreign text.
         table.add_row(Text(hint.text), Text(source), gain, tried)
     console.print(table)
 
 
 def print_report(report: MetricsReport, data: str, console: Console) -> None:
     """Print the methods, their differences and the calls."""
-    title = f"{data}: {report.sessions} test sessions, mean [95 % interval]"
-    methods = Table(title=title, title_justify="left")
-    methods.add_column("method", no_wrap=True)
-    for metric in METRICS:
-        methods.add_column(metric, justify="right", no_wrap=True)
-    for name, row in report.methods.items():
-        methods.add_row(name, *(_shown(row[metric]) for metric in METRICS))
-    console.print(methods)
-    differences = Table(title="Paired differences", title_justify="left")
-    differences.add_column("difference", no_wrap=True)
-    for metric in METRICS:
-        differences.add_column(metric, justify="right", no_wrap=True)
-    for name, row in report.differences.items():
-        differences.add_row(name, *(_shown(row[metric], "+") for metric in METRICS))
-    console.print(differences)
+    wide = console.width >= WIDE
+    for title, heading, rows, sign in (
+        (f"{data}, {report.sessions} test sessions", "method", report.methods, ""),
+        ("Paired differences", "difference", report.differences, "+"),
+    ):
+        table = _table(f"{title}: mean [95 % interval over sessions]")
+        table.add_column(heading, no_wrap=True)
+        for metric in METRICS:
+            table.add_column(metric, justify="right", no_wrap=True)
+        for name, row in rows.items():
+            table.add_row(name, *_cells(row, sign, wide))
+        console.print(table)
     gain = report.differences.get("policy - no_hint")
     if gain is not None:
         console.print(_verdict(gain["ndcg@10"]))
@@ -59,8 +61,19 @@ def print_report(report: MetricsReport, data: str, console: Console) -> None:
     console.print(f"LLM calls: {calls}", highlight=False)
 
 
-def _shown(interval: Interval, sign: str = "") -> str:
-    return f"{interval.mean:{sign}.3f} [{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"
+def _table(title: str) -> Table:
+    return Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+
+
+def _cells(row: Mapping[MetricName, Interval], sign: str, wide: bool) -> list[str]:
+    cells = []
+    for place, metric in enumerate(METRICS):
+        value = row[metric]
+        cell = f"{value.mean:{sign}.3f}"
+        if wide or place == 0:
+            cell += f" [{value.low:{sign}.3f}, {value.high:{sign}.3f}]"
+        cells.append(cell)
+    return cells
 
 
 def _verdict(gain: Interval) -> str:
