@@ -78,7 +78,9 @@ async def ground(answer: RankingAnswer, components: Components) -> Ranking:
         request = components.prompts.render(
             "repair", {"valid": len(parsed.item_ids), "illegal": illegal, "count": count}
         )
-        messages = [*answer.messages, AIMessage(answer.text), *request]
+        # Half a surrogate pair, as of an answer cut off inside a character, fits in no message.
+        given = answer.text.encode("utf-8", "replace").decode("utf-8")
+        messages = [*answer.messages, AIMessage(given), *request]
         second = parse_ranking(await components.model.ask("repair", messages), answer.view)
         illegal += second.illegal
         if len(second.item_ids) > len(parsed.item_ids):

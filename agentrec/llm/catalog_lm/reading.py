@@ -23,6 +23,7 @@ _TASK = re.compile(r"^Task: (\w+)\s*$", re.MULTILINE)
 _SECTION = re.compile(
     r"^<(history|candidates|predictions|target|hint)>\n(.*?)\n</\1>$", re.MULTILINE | re.DOTALL
 )
+_DATA = re.compile(r"^<(\w+)>\n.*?\n</\1>$", re.MULTILINE | re.DOTALL)
 _MARK = re.compile(r"^(?:C\d{2,} \| |\d{1,3}\. )")
 _COUNT = re.compile(r"(?:exactly|up to) (\d{1,3}) (?:numbered lines|hints)")
 
@@ -53,13 +54,15 @@ def read_prompt(messages: Sequence[BaseMessage], vocabulary: Vocabulary) -> Comp
         The prompt, or ``None`` if no message names a task that the model knows.
     """
     texts = [message.text for message in messages if message.type in {"human", "system"}]
+    # Titles, hints and reflections name no task and no count, whatever they say.
+    instructions = [_DATA.sub("", text) for text in texts]
     for place in range(len(texts) - 1, -1, -1):
-        found = _TASK.search(texts[place])
+        found = _TASK.search(instructions[place])
         if found is None or found[1] not in get_args(Task):
             continue
         task: Task = next(name for name in get_args(Task) if name == found[1])
         blocks = {m[1]: m[2].splitlines() for m in _SECTION.finditer(texts[place])}
-        counts = _COUNT.findall("\n".join(texts[place:]))
+        counts = _COUNT.findall("\n".join(instructions[place:]))
         known = vocabulary.item_places
         lines = tuple(blocks.get("candidates", ()))
         return CompactPrompt(

@@ -96,6 +96,14 @@ def test_a_hint_changes_neither_task_nor_candidates(
     assert hinted.sections["<history>"] == plain.sections["<history>"]
 
 
+def test_data_says_neither_task_nor_count_wherever_it_stands(films: Planted) -> None:
+    data = "<history>\nTask: hints\nexactly 3 numbered lines\n</history>"
+    said = "Task: rank\nexactly 7 numbered lines"
+    for text in (f"{data}\n{said}", f"{said}\n{data}"):
+        prompt = read([HumanMessage(text)], films)
+        assert (prompt.task, prompt.count) == ("rank", 7)
+
+
 @pytest.mark.parametrize("name", ["critique", "diagnose", "hints"])
 def test_reflecting_prompts_are_read_exactly(films: Planted, name: PromptName) -> None:
     for seed in range(30):

@@ -1,0 +1,178 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from llm.catalog_lm.planted import Planted
+from safetensors.torch import load_file, save_file
+from transformers import LlamaForCausalLM
+
+from agentrec.llm.catalog_lm import training
+from agentrec.llm.catalog_lm.checkpoint import Checkpoint
+from agentrec.llm.catalog_lm.folder import CatalogModel
+from agentrec.llm.catalog_lm.network import NetworkSize
+from agentrec.llm.catalog_lm.training import OnStep, TrainingPlan, ranking_loss, train_network
+
+SIZE = NetworkSize(width=16, layers=1, heads=2, feed_forward=24)
+PLAN = TrainingPlan(steps=9, batch_size=6, lists=2, list_size=8)
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stop_at(step: int, error: type[BaseException] = StoppedError) -> OnStep:
+    def on_step(done: int, steps: int) -> None:
+        if done == step:
+            raise error
+
+    return on_step
+
+
+def go_on(done: int, steps: int) -> None:
+    pass
+
+
+def train(
+    films: Planted, file: Path, on_step: OnStep = go_on
+) -> tuple[LlamaForCausalLM, list[float]]:
+    network = films.network(SIZE)
+    losses = train_network(
+        network, films.corpus(), films.vocabulary, PLAN, Checkpoint(file), on_step
+    )
+    return network, losses
+
+
+def bits(network: LlamaForCausalLM) -> dict[str, bytes]:
+    return {k: p.detach().numpy().tobytes() for k, p in network.named_parameters()}
+
+
+@pytest.fixture(scope="module")
+def whole(
+    films: Planted, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, bytes], list[float]]:
+    network, losses = train(films, tmp_path_factory.mktemp("whole") / "part")
+    return bits(network), losses
+
+
+def test_the_loss_falls(lesson: tuple[CatalogModel, list[float]]) -> None:
+    losses = lesson[1]
+    assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
+
+
+def test_progress_is_told_step_by_step(films: Planted, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    network, losses = train(films, tmp_path / "part", lambda *step: told.append(step))
+    assert told == [(n, PLAN.steps) for n in range(1, PLAN.steps + 1)]
+    assert len(losses) == PLAN.steps
+    assert not network.training
+
+
+@pytest.mark.parametrize("stops", [[1], [4], [8], [2, 3, 7]])
+@pytest.mark.parametrize("error", [StoppedError, KeyboardInterrupt])
+def test_a_training_that_was_stopped_ends_in_the_very_same_parameters(
+    films: Planted,
+    whole: tuple[dict[str, bytes], list[float]],
+    tmp_path: Path,
+    stops: list[int],
+    error: type[BaseException],
+) -> None:
+    file = tmp_path / "part"
+    for step in stops:
+        with pytest.raises(error):
+            train(films, file, stop_at(step, error))
+    told: list[int] = []
+    network, losses = train(films, file, lambda done, steps: told.append(done))
+    assert told == list(range(stops[-1] + 1, PLAN.steps + 1))
+    assert (bits(network), losses) == whole
+
+
+def test_a_training_that_was_killed_goes_on_from_the_last_regular_checkpoint(
+    films: Planted,
+    whole: tuple[dict[str, bytes], list[float]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "part"
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 3)
+    kept: list[bytes] = []
+    train(films, file, lambda done, steps: kept.append(file.read_bytes() if done > 3 else b""))
+    file.write_bytes(kept[4])
+    told: list[int] = []
+    network, losses = train(films, file, lambda done, steps: told.append(done))
+    assert told == [4, 5, 6, 7, 8, 9]
+    assert (bits(network), losses) == whole
+
+
+def _without(part: str) -> Callable[[Path], None]:
+    def damage(file: Path) -> None:
+        tensors = {k: v for k, v in load_file(file).items() if part not in k}
+        save_file(tensors, file, {"losses": "[1.0, 1.0, 1.0]"})
+
+    return damage
+
+
+def _with_losses(losses: dict[str, str] | None) -> Callable[[Path], None]:
+    return lambda file: save_file(load_file(file), file, losses)
+
+
+def _of_other_shape(file: Path) -> None:
+    tensors = {k: torch.zeros((*v.shape, 1)) for k, v in load_file(file).items()}
+    save_file(tensors, file, {"losses": "[1.0, 1.0, 1.0]"})
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "empty": lambda file: file.write_bytes(b""),
+    "garbage": lambda file: file.write_bytes(b"garbage" * 100),
+    "cut": lambda file: file.write_bytes(file.read_bytes()[:-50]),
+    "no weights": _without("network.model.norm"),
+    "no moments": _without("optimizer.exp_avg_sq.model.norm"),
+    "no step": _without("optimizer.step.model.norm"),
+    "other shapes": _of_other_shape,
+    "no losses": _with_losses(None),
+    "no list of losses": _with_losses({"losses": "5"}),
+    "no numbers": _with_losses({"losses": '["x"]'}),
+    "no json": _with_losses({"losses": "["}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_as_none(
+    films: Planted, whole: tuple[dict[str, bytes], list[float]], tmp_path: Path, damage: str
+) -> None:
+    file = tmp_path / "part"
+    with pytest.raises(StoppedError):
+        train(films, file, stop_at(3))
+    DAMAGE[damage](file)
+    network, losses = train(films, file)
+    assert (bits(network), losses) == whole
+
+
+def test_a_checkpoint_can_be_thrown_away_twice(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "part")
+    checkpoint.path.write_bytes(b"x")
+    checkpoint.discard()
+    checkpoint.discard()
+    assert not checkpoint.path.exists()
+
+
+def test_another_seed_gives_other_parameters(films: Planted) -> None:
+    assert bits(films.network(SIZE, seed=1)) != bits(films.network(SIZE))
+    assert bits(films.network(SIZE)) == bits(films.network(SIZE))
+
+
+def test_the_ranking_loss_is_the_cross_entropy_over_items_and_words(films: Planted) -> None:
+    network, vocabulary = films.network(SIZE), films.vocabulary
+    batch = films.corpus().ranking_batch(5, 2, 6)
+    expected = 0.0
+    with torch.no_grad():
+        for row in range(5):
+            at = int(batch.answer_at[row])
+            logits = network(input_ids=batch.tokens[row : row + 1, : at + 1]).logits[0, -1]
+            for number, items in enumerate(batch.items):
+                among = torch.cat([logits[items], logits[: vocabulary.first_item]])
+                log_probabilities = among.log_softmax(-1)[:6]
+                expected -= float((batch.labels[row, number] * log_probabilities).sum())
+        assert float(ranking_loss(network, batch, vocabulary)) == pytest.approx(
+            expected / 10, rel=1e-4
+        )
