@@ -50,7 +50,12 @@ def _root(
     """Makes an LLM recommend better from its own mistakes."""
 
 
-@app.command()
+@app.command(
+    help="Run the closed loop on real sessions and show what it gains.\n\n"
+    "A model recommends for training sessions, reflects on its errors and leaves hints; a policy"
+    " learns which hint helps; later sessions show whether it does. Stop it at any time with"
+    " Ctrl-C: the same command goes on where it was."
+)
 def demo(
     data: Annotated[
         Path | None,
@@ -100,12 +105,7 @@ def demo(
     ] = None,
     debug: DebugOption = False,
 ) -> None:
-    """Run the closed loop on real sessions and show what it gains.
-
-    A model recommends for training sessions, reflects on its errors and leaves hints; a policy
-    learns which hint helps; later sessions show whether it does. Stop it at any time with Ctrl-C:
-    the same command goes on where it was.
-    """
+    """Run the closed loop."""
     try:
         # Inside, because it takes seconds, in which people press Ctrl-C too.
         from agentrec.app.demo import run_demo

@@ -111,7 +111,7 @@ def discover_features(
                 categories.append(category)
     if any(counts.values()):
         raw = [float(counts.get(i, 0)) for i in catalog.item_ids]
-        numbers.append(_number(FAME, np.array(raw), is_fame=True))
+        numbers.append(_fame(np.array(raw)))
     centred = text_vectors - text_vectors.mean(axis=0)
     return ItemFeatures(
         text=_unit_rows(centred), categories=tuple(categories), numbers=tuple(numbers)
@@ -144,7 +144,24 @@ def _category(name: str, texts: Sequence[tuple[str, ...]]) -> Category | None:
     return Category(name, values, member, _unit_rows(member * weight))
 
 
-def _number(name: str, raw: npt.NDArray[np.float64], is_fame: bool = False) -> Number:
+def _fame(raw: npt.NDArray[np.float64]) -> Number:
+    """Fame from counts, one choice of each item taken off.
+
+    A training session counts itself: all of its items, its target too, were chosen at least once,
+    while most of what a later session holds may never have been. Where choices are sparse that
+    one choice would tell targets from other candidates, and training states from later ones, by
+    a difference that is not there when it matters. Items that are as little known as can be, often
+    most of them, stand at percentile 0.
+    """
+    others = np.maximum(raw - 1, 0)
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, others, side="left")
+    upto = np.searchsorted(ordered, others, side="right")
+    percentile = np.where(others > 0, (below + upto) / (2 * len(ordered)), 0.0)
+    return _binned(FAME, raw, percentile.astype(np.float32), is_fame=True)
+
+
+def _number(name: str, raw: npt.NDArray[np.float64]) -> Number:
     known = np.isfinite(raw)
     ordered = np.sort(raw[known])
     # The mean of left and right ranks gives ties one common percentile.
@@ -152,6 +169,13 @@ def _number(name: str, raw: npt.NDArray[np.float64], is_fame: bool = False) -> N
     right = np.searchsorted(ordered, raw[known], side="right")
     percentile = np.full(len(raw), 0.5, dtype=np.float32)
     percentile[known] = (left + right) / (2 * max(len(ordered), 1))
+    return _binned(name, raw, percentile)
+
+
+def _binned(
+    name: str, raw: npt.NDArray[np.float64], percentile: Floats, is_fame: bool = False
+) -> Number:
+    known = np.isfinite(raw)
     centres = np.linspace(0, 1, NUMBER_CENTRES)
     soft = np.exp(-((percentile[:, None] - centres) ** 2) / (2 * 0.1**2))
     soft[~known] = 0

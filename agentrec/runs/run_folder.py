@@ -73,7 +73,8 @@ class RunFolder:
             if not isinstance(known, dict):
                 raise InputError("is not a manifest (identity)", file=self.manifest)
             wanted = json.loads(json.dumps(manifest["identity"]))
-            for field in sorted({*known, *wanted}):
+            # What a person set comes first: a hash says little.
+            for field in sorted({*known, *wanted}, key=lambda name: (name.endswith("hash"), name)):
                 if known.get(field) != wanted.get(field):
                     raise InputError(
                         f"holds a run with {field} {known.get(field)!r}, not"

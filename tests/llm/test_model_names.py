@@ -37,7 +37,7 @@ def test_with_a_key_it_is_the_model_asked_for(monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(model, ChatOpenAI)
     assert model.model_name == "org/model:with-colon"
     assert model.temperature == 0
-    assert str(model.openai_api_base) == "http://127.0.0.1:9/v1"
+    assert str(model.root_client.base_url) == "http://127.0.0.1:9/v1/"
 
 
 @pytest.mark.parametrize("name", ["", "gpt-4o-mini", ":", "openai:", ":gpt-4o-mini"])

@@ -84,6 +84,8 @@ def _number_aspects(number: Number) -> list[Aspect]:
         Aspect(f"low {name}", _standardised(-number.percentile)),
     ]
     known = number.raw[np.isfinite(number.raw)]
+    if known.min() == known.max():
+        return []
     if np.all(known == np.round(known)):
         return ends + _ranges(number)
     return ends + _levels(number, [f"{name} {word}" for word in LEVEL_WORDS])
@@ -92,8 +94,11 @@ def _number_aspects(number: Number) -> list[Aspect]:
 def _ranges(number: Number) -> list[Aspect]:
     """Ranges of whole numbers that hold about equal shares of the items."""
     known = np.isfinite(number.raw)
-    edges = np.unique(np.quantile(number.raw[known], np.linspace(0, 1, NUM_BINS + 1)).round())
-    edges[-1] += 1
+    values = np.unique(number.raw[known])
+    if len(values) > NUM_BINS:
+        shares = np.linspace(0, 1, NUM_BINS + 1)
+        values = np.unique(np.quantile(number.raw[known], shares).round())[:-1]
+    edges = np.append(values, number.raw[known].max() + 1)
     name = _spoken_name(number.name)
     aspects = []
     for start, end in itertools.pairwise(edges):

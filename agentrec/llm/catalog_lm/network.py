@@ -13,9 +13,8 @@ from agentrec.data.item_features import Floats, ItemFeatures
 from agentrec.llm.catalog_lm.aspects import Aspect
 from agentrec.llm.catalog_lm.vocabulary import END, PAD, Vocabulary
 
-# With both at 1 the output layer could not tell items apart as sharply as the rule does.
+# At 1 the output layer could not tell items apart as sharply as the rule does.
 ITEM_NORM = 2.0
-LOGIT_SCALE = 2.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def build_network(
         num_key_value_heads=size.heads,
         max_position_embeddings=512,
         tie_word_embeddings=True,
-        initializer_range=float(__import__("os").environ.get("IR", "0.05")),
+        initializer_range=0.05,
         pad_token_id=vocabulary.ids[PAD],
         bos_token_id=None,
         eos_token_id=vocabulary.ids[END],
@@ -74,10 +73,12 @@ def build_network(
         network = LlamaForCausalLM(config)
     with torch.no_grad():
         vectors = torch.from_numpy(_initial_vectors(features, size.width))
-        network.model.embed_tokens.weight[vocabulary.first_item :] = vectors * float(
-            __import__("os").environ.get("RN", "1")
-        )
-        network.model.norm.weight.fill_(float(__import__("os").environ.get("FN", "1")))
+        table = network.model.embed_tokens.weight
+        table[vocabulary.first_item :] = vectors
+        for aspect in aspects:
+            direction = torch.from_numpy(aspect.scores) @ vectors
+            phrase = ITEM_NORM * direction / direction.norm().clamp(min=1e-6)
+            table[vocabulary.ids[aspect.token]] = phrase
     return network
 
 

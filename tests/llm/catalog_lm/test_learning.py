@@ -93,10 +93,8 @@ def test_written_texts_have_the_taught_form_after_training_and_not_before(
     def share_in_form(model: CatalogModel) -> float:
         forms = []
         for words in written(model, films, "hints"):
-            asked = [word for word in words if "_" in word]
-            first, second = asked[:1], asked[-1:]
-            wanted = ["prefer", *first, ";", "prefer", *first, "and", *second, ";"]
-            forms.append(words == [*wanted, "prefer", *second, ";"])
+            shape = " ".join("*" if "_" in word else word for word in words)
+            forms.append(shape == "prefer * ; prefer * and * ; prefer * ;")
         for words in written(model, films, "critique"):
             forms.append(words[:4] == ["the", "predictions", "lean", "to"] and words[-1] == ".")
         return float(np.mean(forms))

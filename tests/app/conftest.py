@@ -1,0 +1,112 @@
+"""One small world, one embedded model taught on it, and a finished run: made once."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from agentrec.app.demo import run_demo
+from agentrec.app.settings import DemoSettings
+from agentrec.evaluation.report import MetricsReport
+from agentrec.testing.planted_sessions import PlantedSessions, write_planted_sessions
+
+LM_STEPS = 220
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that nobody interrupted."""
+
+    folder: Path
+    report: MetricsReport
+    output: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    monkeypatch.setenv("AGENTREC_CACHE", str(cache))
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> PlantedSessions:
+    folder = tmp_path_factory.mktemp("world") / "planted"
+    return write_planted_sessions(folder, num_items=60, num_train=60, num_valid=16, num_test=40)
+
+
+@pytest.fixture(scope="session")
+def settings_for(planted: PlantedSessions) -> Callable[..., DemoSettings]:
+    def made(run: Path, **changes: object) -> DemoSettings:
+        return DemoSettings.model_validate(
+            {
+                "data": planted.folder,
+                "run": run,
+                "embeddings": "hashed",
+                "lm_steps": LM_STEPS,
+                "max_hints": 6,
+                "max_explored": 24,
+                "max_rewarded": 40,
+                "num_probes": 16,
+                **changes,
+            }
+        )
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def finished(
+    settings_for: Callable[..., DemoSettings],
+    tmp_path_factory: pytest.TempPathFactory,
+    cache: Path,
+) -> FinishedRun:
+    output = io.StringIO()
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGENTREC_CACHE", str(cache))
+        console = Console(file=output, width=140)
+        report = asyncio.run(run_demo(settings_for(folder), console))
+    return FinishedRun(folder, report, output.getvalue())
+
+
+@contextmanager
+def journal_of(folder: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(folder / "calls.sqlite")
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def rows_of() -> Callable[[Path], dict[str, str]]:
+    """The journal of a run: answers by key."""
+
+    def read(folder: Path) -> dict[str, str]:
+        with journal_of(folder) as connection:
+            return dict(connection.execute("SELECT key, text FROM answers"))
+
+    return read

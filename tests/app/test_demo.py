@@ -1,0 +1,200 @@
+"""The whole loop with the embedded model, on sessions in which a hint truly helps."""
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from safetensors import safe_open
+
+from agentrec.app.demo import run_demo
+from agentrec.app.settings import DemoSettings
+from agentrec.data import load_folder
+from agentrec.errors import InputError
+from agentrec.hints import Hint
+from agentrec.policies.ppo_policy import PPOHintPolicy
+from agentrec.policies.reward_table import RewardTable
+from agentrec.testing.planted_sessions import PlantedSessions
+
+METHODS = [
+    "random",
+    "popularity",
+    "item_knn",
+    "text_similarity",
+    "no_hint",
+    "random_hint",
+    "best_single_hint",
+    "policy",
+    "noise_control",
+]
+
+Settings = Callable[..., DemoSettings]
+
+
+def hints_of(folder: Path) -> list[Hint]:
+    lines = (folder / "hints.jsonl").read_text("utf-8").splitlines()
+    return [Hint.model_validate_json(line) for line in lines]
+
+
+async def run(settings: DemoSettings) -> str:
+    output = io.StringIO()
+    await run_demo(settings, Console(file=output, width=140))
+    return output.getvalue()
+
+
+def test_metrics_have_exactly_the_promised_shape(finished) -> None:
+    report = json.loads((finished.folder / "metrics.json").read_text())
+    assert set(report) == {"methods", "differences", "sessions", "llm_calls"}
+    assert list(report["methods"]) == METHODS
+    assert "policy - no_hint" in report["differences"]
+    for row in (*report["methods"].values(), *report["differences"].values()):
+        assert set(row) == {"ndcg@10", "hr@10", "mrr"}
+        for value in row.values():
+            assert set(value) == {"mean", "low", "high"}
+            assert value["low"] <= value["mean"] <= value["high"]
+    for row in report["methods"].values():
+        assert all(value["low"] >= 0 and value["high"] <= 1 for value in row.values())
+    assert report["sessions"] == 40
+    assert set(report["llm_calls"]) == {
+        "made",
+        "cached",
+        "saved_by_reward_table",
+        "input_tokens",
+        "output_tokens",
+    }
+
+
+def test_every_product_of_the_run_is_there(finished) -> None:
+    hint_ids = tuple(hint.hint_id for hint in hints_of(finished.folder))
+    assert hint_ids
+    for split, count in (("train", 40), ("valid", 16)):
+        table = RewardTable.load(finished.folder / f"rewards.{split}.safetensors")
+        assert table.hint_ids == hint_ids
+        assert len(table.session_ids) == count
+    for name in ("policy", "noise-control"):
+        assert PPOHintPolicy.load(finished.folder / name).hint_ids == hint_ids
+        (file,) = (finished.folder / name).glob("*.safetensors")
+        with safe_open(file, framework="np") as opened:
+            assert list(opened.keys())
+    manifest = json.loads((finished.folder / "manifest.json").read_text())
+    assert manifest["identity"]["seed"] == 0
+    assert {"data_hash", "prompts_hash", "llm", "ppo"} <= set(manifest["identity"])
+    assert manifest["data"]["sessions"] == {"train": 60, "valid": 16, "test": 40}
+    assert manifest["versions"]["torch"]
+
+
+def test_hints_come_from_training_sessions_the_model_got_wrong(
+    finished, planted: PlantedSessions
+) -> None:
+    dataset = load_folder(planted.folder)
+    train = {session.session_id: session for session in dataset.train}
+    for hint in hints_of(finished.folder):
+        assert hint.provenance is not None
+        session = train[hint.provenance.session_id]
+        assert hint.provenance.ndcg_before == 0.0
+        assert hint.provenance.ndcg_after > 0.0
+        assert hint.provenance.diagnosis
+        assert dataset.catalog[session.target or ""].title not in hint.text
+        assert hint.evidence is not None
+        assert hint.evidence.sessions == 16
+        assert hint.evidence.low > 0
+
+
+def test_the_loop_learns_what_was_planted(finished) -> None:
+    gain = finished.report.differences["policy - no_hint"]["ndcg@10"]
+    assert gain.low > 0
+    assert finished.report.differences["policy - noise_control"]["ndcg@10"].mean > 0
+
+
+def test_the_number_of_calls_is_the_number_of_distinct_prompts(finished, rows_of) -> None:
+    calls = finished.report.llm_calls
+    assert calls["made"] == len(rows_of(finished.folder))
+    assert calls["cached"] > 0
+    assert calls["saved_by_reward_table"] > 10 * calls["made"]
+
+
+def test_no_test_or_validation_session_was_learned_from(finished) -> None:
+    table = RewardTable.load(finished.folder / "rewards.train.safetensors")
+    assert all(session_id.startswith("train-") for session_id in table.session_ids)
+    # Policies are chosen on validation sessions alone; no file holds a reward of a test session.
+    valid = RewardTable.load(finished.folder / "rewards.valid.safetensors")
+    assert all(session_id.startswith("valid-") for session_id in valid.session_ids)
+    for hint in hints_of(finished.folder):
+        assert hint.provenance is not None
+        assert hint.provenance.session_id.startswith("train-")
+
+
+def test_what_came_out_is_printed(finished) -> None:
+    for method in METHODS:
+        assert method in finished.output
+    for hint in hints_of(finished.folder):
+        assert hint.text in finished.output
+    assert "policy helps" in finished.output
+    assert str(finished.folder) in finished.output.replace("\n", "")
+
+
+async def test_a_finished_run_computes_nothing_again(
+    finished, settings_for: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished.folder.rglob("*") if p.is_file()}
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("computed again")
+
+    for name in ("know_catalog", "embedded_model", "build_hint_learning_graph", "PPOTrainer"):
+        monkeypatch.setattr(f"agentrec.app.demo.{name}", never)
+    output = await run(settings_for(finished.folder))
+    assert "nothing is computed again" in output
+    assert before == {p: p.stat().st_mtime_ns for p in finished.folder.rglob("*") if p.is_file()}
+
+
+async def test_lost_hints_come_back_from_the_journal_without_a_call(
+    finished, settings_for: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    shutil.rmtree(folder / "knowledge-base")
+    (folder / "hints.jsonl").unlink()
+    (folder / "metrics.json").unlink()
+
+    async def never(*_: object, **__: object) -> None:
+        raise AssertionError("a call was made")
+
+    monkeypatch.setattr("agentrec.llm.catalog_lm.chat_model.CatalogChatModel._agenerate", never)
+    await run(settings_for(folder))
+    assert hints_of(folder) == hints_of(finished.folder)
+    again = json.loads((folder / "metrics.json").read_text())
+    first = json.loads((finished.folder / "metrics.json").read_text())
+    assert again["llm_calls"].pop("cached") > first["llm_calls"].pop("cached")
+    assert again == first
+
+
+async def test_the_hints_alone_come_back_too(
+    finished, settings_for: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    (folder / "hints.jsonl").unlink()
+    await run(settings_for(folder))
+    assert hints_of(folder) == hints_of(finished.folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [({"seed": 1}, "seed"), ({"num_probes": 15}, "num_probes"), ({"max_hints": 7}, "max_hints")],
+)
+async def test_another_runs_folder_is_refused_and_left_as_it_is(
+    finished, settings_for: Settings, change: dict[str, object], field: str
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished.folder.rglob("*")}
+    with pytest.raises(InputError) as caught:
+        await run(settings_for(finished.folder, **change))
+    assert caught.value.field == field
+    assert before == {p: p.stat().st_mtime_ns for p in finished.folder.rglob("*")}
+
+
+async def test_what_does_not_decide_the_result_may_change(finished, settings_for: Settings) -> None:
+    await run(settings_for(finished.folder, concurrency=3, requests_per_minute=60.0))
