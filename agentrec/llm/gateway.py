@@ -161,7 +161,8 @@ class ModelGateway:
                 raise as_model_call_error(error) from error
         usage = message.usage_metadata
         answer = JournaledAnswer(
-            message.text,
+            # Half a surrogate pair is no text: what is seen now is what a journal gives back.
+            message.text.encode("utf-8", "replace").decode("utf-8"),
             0 if usage is None else usage["input_tokens"],
             0 if usage is None else usage["output_tokens"],
         )

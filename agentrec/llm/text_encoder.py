@@ -73,9 +73,12 @@ class MiniLMEmbeddings(Embeddings):
             if self._loaded is None:
                 from transformers import AutoModel, AutoTokenizer
 
+                from agentrec.llm.quiet_transformers import no_progress_bars
+
                 folder = fetch_minilm() if self._folder is None else self._folder
-                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-                network = AutoModel.from_pretrained(folder, local_files_only=True)
+                with no_progress_bars():
+                    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                    network = AutoModel.from_pretrained(folder, local_files_only=True)
                 network.eval()
                 self._loaded = (tokenizer, network)
             return self._loaded

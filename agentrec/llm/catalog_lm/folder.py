@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from agentrec.errors import InputError
 from agentrec.llm.catalog_lm.vocabulary import Vocabulary
+from agentrec.llm.quiet_transformers import no_progress_bars
 
 _VOCABULARY_FILE = "catalog_lm.json"
 
@@ -45,7 +46,8 @@ def save_model(model: CatalogModel, card: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        model.network.save_pretrained(scratch)
+        with no_progress_bars():
+            model.network.save_pretrained(scratch)
         model.vocabulary.tokenizer().save_pretrained(scratch)
         described = {
             "name": model.name,
@@ -106,13 +108,14 @@ def _load_network(folder: Path) -> LlamaForCausalLM:
     except (SafetensorError, OSError) as error:
         raise InputError(f"cannot be read: {error}", file=weights) from error
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        with no_progress_bars():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
     except Exception as error:  # of many kinds, and all mean that the folder is of no use
         told = " ".join(str(error).split())[:300]
         raise InputError(f"cannot be loaded: {told}", file=folder) from error
