@@ -26,7 +26,7 @@ from agentrec.app.parts import (
 from agentrec.app.progress import ProgressDisplay, run_blocking
 from agentrec.app.rewarding import fill_reward_table
 from agentrec.app.settings import DemoSettings
-from agentrec.app.tables import print_hints, print_report
+from agentrec.app.tables import print_exploration, print_hints, print_report
 from agentrec.atomic_files import write_atomically
 from agentrec.components import Components
 from agentrec.contracts import HintPolicy
@@ -48,7 +48,7 @@ from agentrec.policies.fixed import (
 from agentrec.policies.ppo_policy import PPOHintPolicy
 from agentrec.policies.ppo_trainer import PPOTrainer
 from agentrec.policies.reward_table import RewardTable
-from agentrec.runs.run_folder import RunFolder
+from agentrec.runs.run_folder import RunFolder, write_json
 from agentrec.sessions import Session
 from agentrec.stores.qdrant import QdrantHintStore
 
@@ -116,6 +116,7 @@ async def run_demo(settings: DemoSettings, console: Console) -> MetricsReport:
             raise RuntimeError("the run ended without a report")
     else:
         console.print("This run is finished; nothing is computed again.")
+    print_exploration(folder.exploration, console)
     print_hints(folder.hints, console)
     print_report(finished, dataset.name, console)
     console.print(f"Everything of this run is in {folder.path}", markup=False, highlight=False)
@@ -188,6 +189,13 @@ class _Run:
                 probes=self._dataset.train,
                 num_probes=self._settings.num_probes,
             )
+        summary = {
+            "explored": explored.explored,
+            "errors": explored.errors,
+            "stored": len(explored.hints),
+            "refused": explored.refusals,
+        }
+        await asyncio.to_thread(write_json, self._folder.exploration, summary)
         lines = [hint.model_dump_json() + "\n" for hint in explored.hints]
         await asyncio.to_thread(write_atomically, self._folder.hints, "".join(lines).encode())
         return explored.hints
@@ -276,8 +284,9 @@ def _manifest(settings: DemoSettings, dataset: Dataset, prompts: Prompts) -> Map
 
 
 def _finished_report(folder: RunFolder) -> MetricsReport | None:
-    # The hints are part of what is shown; without them the run goes on, at no cost.
-    if not (folder.metrics.is_file() and folder.hints.is_file()):
+    # What somebody took out of the folder comes back, at no cost: every answer is journaled.
+    wanted = (folder.metrics, folder.hints, folder.exploration, folder.knowledge_base)
+    if not all(path.exists() for path in wanted):
         return None
     return MetricsReport.model_validate_json(folder.metrics.read_bytes())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,19 @@ from agentrec.hints import Hint
 
 WIDE = 110
 """Columns from which on every metric is shown with its interval, not the first alone."""
+
+
+def print_exploration(file: Path, console: Console) -> None:
+    """Print how many errors there were to learn from, and why proposals were refused."""
+    told = json.loads(file.read_text("utf-8"))
+    refused = sorted(told["refused"].items(), key=lambda entry: (-entry[1], entry[0]))
+    reasons = "; ".join(f"{count} {reason}" for reason, count in refused)
+    console.print(
+        f"{told['explored']} training sessions explored, {told['errors']} errors;"
+        f" {told['stored']} hints stored, {sum(told['refused'].values())} refused"
+        + (f" ({reasons})." if reasons else "."),
+        highlight=False,
+    )
 
 
 def print_hints(file: Path, console: Console) -> None:

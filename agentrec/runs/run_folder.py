@@ -42,6 +42,11 @@ class RunFolder:
         """The stored hints with provenance, a line each, for people to read."""
         return self.path / "hints.jsonl"
 
+    @property
+    def exploration(self) -> Path:
+        """How many sessions were explored, and what became of the proposals."""
+        return self.path / "exploration.json"
+
     def rewards(self, split: str) -> Path:
         """The reward table of a split."""
         return self.path / f"rewards.{split}.safetensors"

@@ -14,6 +14,7 @@ from agentrec.app.demo import run_demo
 from agentrec.app.settings import DemoSettings
 from agentrec.data import load_folder
 from agentrec.errors import InputError
+from agentrec.graphs.reflecting import HINTS_PER_ERROR
 from agentrec.hints import Hint
 from agentrec.policies.ppo_policy import PPOHintPolicy
 from agentrec.policies.reward_table import RewardTable
@@ -172,14 +173,24 @@ async def test_lost_hints_come_back_from_the_journal_without_a_call(
     assert again == first
 
 
-async def test_the_hints_alone_come_back_too(
-    finished, settings_for: Settings, tmp_path: Path
+@pytest.mark.parametrize("lost", ["hints.jsonl", "knowledge-base", "exploration.json"])
+async def test_what_was_deleted_alone_comes_back(
+    lost: str, finished, settings_for: Settings, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(finished.folder, folder)
-    (folder / "hints.jsonl").unlink()
+    gone = folder / lost
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
     await run(settings_for(folder))
+    assert gone.exists()
     assert hints_of(folder) == hints_of(finished.folder)
+
+
+async def test_the_exploration_adds_up(finished) -> None:
+    told = json.loads((finished.folder / "exploration.json").read_text())
+    assert told["stored"] == len(hints_of(finished.folder)) > 0
+    assert 0 < told["errors"] <= told["explored"]
+    assert told["errors"] * HINTS_PER_ERROR >= told["stored"] + sum(told["refused"].values())
 
 
 @pytest.mark.parametrize(
