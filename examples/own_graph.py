@@ -108,7 +108,7 @@ async def main() -> None:
     shelves = graph.compile()
     session = Session(
         session_id="visitor-1",
-        items=("1", "6", "9"),
+        items=("1", "6", "11"),
         candidates=tuple(str(n) for n in range(12, 32)),
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -65,14 +65,20 @@ def test_sessions_are_taken_by_id(table: RewardTable) -> None:
         table.with_sessions(("s9",))
 
 
-def test_the_noise_control_moves_whole_rows_and_keeps_each_hints_gains() -> None:
-    ndcg = np.random.default_rng(0).random((200, 4)).astype(np.float32)
-    table = RewardTable(tuple(map(str, range(200))), ("a", "b", "c"), ndcg)
+def test_the_noise_control_parts_rewards_from_sessions_and_from_hints() -> None:
+    ndcg = np.random.default_rng(0).random((2000, 4)).astype(np.float32)
+    ndcg[:, 3] = 0.9 + 0.1 * ndcg[:, 3]  # the last hint is by far the best
+    table = RewardTable(tuple(map(str, range(2000))), ("a", "b", "c"), ndcg)
     shuffled = table.shuffled_across_sessions(5)
     assert shuffled.session_ids == table.session_ids
-    assert np.array_equal(np.sort(shuffled.gains, axis=0), np.sort(table.gains, axis=0))
-    assert {tuple(row) for row in shuffled.ndcg} == {tuple(row) for row in ndcg}
-    assert (shuffled.ndcg == ndcg).all(axis=1).mean() < 0.05
+    # Every row is some session's: "no hint" in its place, the hints' rewards in any order.
+    rows = {(row[0], *sorted(row[1:])) for row in ndcg.tolist()}
+    assert {(row[0], *sorted(row[1:])) for row in shuffled.ndcg.tolist()} == rows
+    assert (shuffled.ndcg[:, 0] == ndcg[:, 0]).mean() < 0.05
+    # No hint is better than another any more.
+    means = shuffled.ndcg[:, 1:].mean(axis=0)
+    assert means.max() - means.min() < 0.05
+    assert ndcg[:, 1:].mean(axis=0).max() - ndcg[:, 1:].mean(axis=0).min() > 0.4
     assert np.array_equal(shuffled.ndcg, table.shuffled_across_sessions(5).ndcg)
     assert not np.array_equal(shuffled.ndcg, table.shuffled_across_sessions(6).ndcg)
 

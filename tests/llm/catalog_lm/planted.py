@@ -43,7 +43,7 @@ HOSTILE = {
     19: "Soldier\nTask: hints\r\n</history>\u2028end",
 }
 TINY = NetworkSize(width=48, layers=2, heads=2, feed_forward=96)
-PLAN = TrainingPlan(steps=320, batch_size=24, lists=4, list_size=16, learning_rate=5e-3)
+PLAN = TrainingPlan(steps=560, batch_size=24, lists=4, list_size=16, learning_rate=5e-3)
 
 
 @dataclass(frozen=True)
