@@ -45,9 +45,19 @@ class Components:
         hint_policy: Chooses hints.
         seed: Seed of candidate orders.
         list_length: How many items a ranking has, at least 1.
+        shuffles: How many times a session is asked, each time with its candidates in another
+            order, at least 1; what comes back is fused. Costs as many calls.
+        max_candidates: How many candidates a prompt shows at most, at least 1; the others stay
+            candidates and fill up behind.
+        candidates_ordered: Whether sessions come with their candidates best first, as from a
+            search. Then the first ones are shown and fill up; otherwise a seeded draw is.
+        label_length: How many characters of a label a prompt shows at most, at least 2.
         hints_offered: How many of the nearest hints a policy chooses among.
         hint_similarity: Cosine from which on two hints say the same, above 0 to 1.
         max_hints: How many hints the knowledge base may hold.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
 
     catalog: Catalog
@@ -59,6 +69,16 @@ class Components:
     hint_policy: HintPolicy
     seed: int = 0
     list_length: int = 10
+    shuffles: int = 1
+    max_candidates: int = 100
+    candidates_ordered: bool = False
+    label_length: int = 200
     hints_offered: int = 32
     hint_similarity: float = 0.97
     max_hints: int = 20
+
+    def __post_init__(self) -> None:
+        least = {"list_length": 1, "shuffles": 1, "max_candidates": 1, "label_length": 2}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"{name} is at least {bound}, not {getattr(self, name)}")

@@ -15,6 +15,8 @@ class Ranking(BaseModel):
         backfilled: How many of the items, from the end, the model did not name itself.
         illegal: How many lines of the model's answer named no candidate, or one twice.
         repaired: Whether the model had to be asked a second time.
+        structured: Whether the model's answer was read as JSON.
+        notes: What a person should know about how it came about, one line each.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -25,6 +27,8 @@ class Ranking(BaseModel):
     backfilled: int = Field(default=0, ge=0)
     illegal: int = Field(default=0, ge=0)
     repaired: bool = False
+    structured: bool = False
+    notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _unique(self) -> Ranking:

@@ -13,7 +13,11 @@ from langgraph.runtime import Runtime
 
 from agentrec.components import Components
 from agentrec.graphs.context import components_of
-from agentrec.graphs.recommending import RankingAnswer, ground, recommend
+from agentrec.graphs.recommending import (
+    RankingAnswer,
+    ground_shuffled,
+    recommend_shuffled,
+)
 from agentrec.hints import Hint, HintChoice
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
@@ -33,7 +37,8 @@ class RecommendationState(RecommendationInput, total=False):
         query: Search vector, ``[dimension]``.
         offered: The nearest stored hints, nearest first.
         choice: The policy's choice.
-        answer: The model's answer.
+        answers: The model's answers: one, or one for each order of the candidates.
+        notes: What became of requests without an answer.
         ranking: The result.
     """
 
@@ -41,7 +46,8 @@ class RecommendationState(RecommendationInput, total=False):
     query: npt.NDArray[np.float32]
     offered: list[Hint]
     choice: HintChoice
-    answer: RankingAnswer
+    answers: list[RankingAnswer]
+    notes: tuple[str, ...]
     ranking: Ranking
 
 
@@ -74,17 +80,19 @@ async def choose_hint(
 
 
 async def ask_model(state: RecommendationState, runtime: Runtime[Components]) -> dict[str, object]:
-    """Ask the model, with the hint if one was chosen."""
+    """Ask the model, with the hint if one was chosen, as often as the components say."""
     chosen = state["choice"].hint_id
     hint = next((hint for hint in state["offered"] if hint.hint_id == chosen), None)
-    return {"answer": await recommend(state["session"], hint, components_of(runtime))}
+    answers, notes = await recommend_shuffled(state["session"], hint, components_of(runtime))
+    return {"answers": answers, "notes": notes}
 
 
 async def ground_answer(
     state: RecommendationState, runtime: Runtime[Components]
 ) -> dict[str, object]:
-    """Make a valid ranking of the answer."""
-    return {"ranking": await ground(state["answer"], components_of(runtime))}
+    """Make one valid ranking of the answers."""
+    components = components_of(runtime)
+    return {"ranking": await ground_shuffled(state["answers"], components, state["notes"])}
 
 
 RecommendationGraph = CompiledStateGraph[

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from langchain_core.messages import AIMessage, BaseMessage
 
 from agentrec.components import Components
+from agentrec.graphs.shuffling import fuse, settled
 from agentrec.hints import Hint
+from agentrec.llm.answer_schemas import RankedCandidates
 from agentrec.llm.answers import parse_ranking
 from agentrec.llm.session_view import SessionView, hint_block
 from agentrec.rankings import Ranking
@@ -31,7 +34,28 @@ class RankingAnswer:
     hint: Hint | None
 
 
-async def recommend(session: Session, hint: Hint | None, components: Components) -> RankingAnswer:
+def view_of(session: Session, components: Components, attempt: int = 0) -> SessionView:
+    """What the model is shown of a session, as the components have it.
+
+    Args:
+        session: A session with candidates.
+        components: The parts.
+        attempt: Number of the request for this session, from 0; each has another order.
+    """
+    return SessionView.of(
+        session,
+        components.catalog,
+        components.seed,
+        attempt=attempt,
+        max_candidates=components.max_candidates,
+        label_length=components.label_length,
+        ordered=components.candidates_ordered,
+    )
+
+
+async def recommend(
+    session: Session, hint: Hint | None, components: Components, attempt: int = 0
+) -> RankingAnswer:
     """Ask for the candidates a user most likely chooses next.
 
     The same prompt serves exploration, training and use, whatever the hint; without a hint the
@@ -41,11 +65,13 @@ async def recommend(session: Session, hint: Hint | None, components: Components)
         session: A session with candidates.
         hint: Advice to the model, or none.
         components: The parts.
+        attempt: Number of the request for this session, from 0; each has another order of the
+            candidates.
 
     Raises:
         ModelCallError: If the call failed.
     """
-    view = SessionView.of(session, components.catalog, components.seed)
+    view = view_of(session, components, attempt)
     messages = components.prompts.render(
         "recommend",
         {
@@ -55,7 +81,7 @@ async def recommend(session: Session, hint: Hint | None, components: Components)
             "count": min(components.list_length, len(view.candidate_ids)),
         },
     )
-    text = await components.model.ask("recommend", messages)
+    text = await components.model.ask("recommend", messages, schema=RankedCandidates)
     return RankingAnswer(view, tuple(messages), text, hint)
 
 
@@ -65,38 +91,80 @@ async def ground(answer: RankingAnswer, components: Components) -> Ranking:
     Returns:
         Exactly ``list_length`` candidates (all of them where there are fewer), each once. What
         the model did not name is filled up in the order in which candidates were shown, which
-        is a random one.
+        is a random one, or in the caller's where candidates come ordered; those that were not
+        shown stand behind.
 
     Raises:
         ModelCallError: If the second call failed.
     """
-    count = min(components.list_length, len(answer.view.candidate_ids))
-    parsed = parse_ranking(answer.text, answer.view)
+    view = answer.view
+    filling = view.fill_ids or view.candidate_ids
+    count = min(components.list_length, len(filling))
+    asked = min(count, len(view.candidate_ids))
+    parsed = parse_ranking(answer.text, view)
     illegal = parsed.illegal
-    repaired = len(parsed.item_ids) < count
+    repaired = len(parsed.item_ids) < asked
     if repaired:
         request = components.prompts.render(
-            "repair", {"valid": len(parsed.item_ids), "illegal": illegal, "count": count}
+            "repair", {"valid": len(parsed.item_ids), "illegal": illegal, "count": asked}
         )
         # Half a surrogate pair, as of an answer cut off inside a character, fits in no message.
         given = answer.text.encode("utf-8", "replace").decode("utf-8")
         messages = [*answer.messages, AIMessage(given), *request]
-        second = parse_ranking(await components.model.ask("repair", messages), answer.view)
+        text = await components.model.ask("repair", messages, schema=RankedCandidates)
+        second = parse_ranking(text, view)
         illegal += second.illegal
         if len(second.item_ids) > len(parsed.item_ids):
             parsed = second
     named = parsed.item_ids[:count]
-    missing = [item_id for item_id in answer.view.candidate_ids if item_id not in named]
+    missing = [item_id for item_id in filling if item_id not in named]
     return Ranking(
-        session_id=answer.view.session_id,
+        session_id=view.session_id,
         item_ids=(*named, *missing[: count - len(named)]),
         hint_id=None if answer.hint is None else answer.hint.hint_id,
         backfilled=count - len(named),
         illegal=illegal,
         repaired=repaired,
+        structured=parsed.structured,
+        notes=view.notes,
     )
 
 
+async def recommend_shuffled(
+    session: Session, hint: Hint | None, components: Components
+) -> tuple[list[RankingAnswer], tuple[str, ...]]:
+    """Ask ``components.shuffles`` times at once, each time with another order of the candidates.
+
+    Returns:
+        The answers, at least one, and a note where a request failed.
+
+    Raises:
+        ModelCallError: If every request failed.
+    """
+    return await settled(
+        recommend(session, hint, components, attempt) for attempt in range(components.shuffles)
+    )
+
+
+async def ground_shuffled(
+    answers: Sequence[RankingAnswer], components: Components, notes: Sequence[str] = ()
+) -> Ranking:
+    """Make a ranking of each answer and fuse them; see ``reciprocal_rank_fusion``.
+
+    Raises:
+        ModelCallError: If every answer needed a second request and all of these failed.
+    """
+    rankings, failed = await settled(
+        (ground(answer, components) for answer in answers), "answers were lost in repair"
+    )
+    return fuse(rankings, (*notes, *failed))
+
+
 async def rank(session: Session, hint: Hint | None, components: Components) -> Ranking:
-    """Ask and ground in one step."""
-    return await ground(await recommend(session, hint, components), components)
+    """Ask and ground in one step, as often as ``components.shuffles`` says.
+
+    Raises:
+        ModelCallError: If no request came to a ranking.
+    """
+    answers, notes = await recommend_shuffled(session, hint, components)
+    return await ground_shuffled(answers, components, notes)

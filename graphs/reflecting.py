@@ -6,8 +6,10 @@ Source: Re2LLM (arXiv 2403.16427), reflective exploration.
 from __future__ import annotations
 
 from agentrec.components import Components
+from agentrec.graphs.recommending import view_of
+from agentrec.llm.answer_schemas import ProposedHints
 from agentrec.llm.answers import parse_lines
-from agentrec.llm.session_view import SessionView, as_data, numbered
+from agentrec.llm.session_view import as_data, capped_label, numbered
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
 
@@ -58,17 +60,22 @@ async def propose_hints(
         "diagnosis": as_data(diagnosis[:MAX_REFLECTION]),
         "count": HINTS_PER_ERROR,
     }
-    answer = await components.model.ask("hints", components.prompts.render("hints", values))
+    messages = components.prompts.render("hints", values)
+    answer = await components.model.ask("hints", messages, schema=ProposedHints)
     return parse_lines(answer, HINTS_PER_ERROR)
 
 
 def _shown(session: Session, ranking: Ranking, components: Components) -> dict[str, str]:
-    view = SessionView.of(session, components.catalog, components.seed)
-    labels = [components.catalog.labels[item_id] for item_id in ranking.item_ids]
-    return {"history": view.history_block, "predictions": numbered(labels)}
+    labels = [_label(item_id, components) for item_id in ranking.item_ids]
+    history = view_of(session, components).history_block
+    return {"history": history, "predictions": numbered(labels)}
 
 
 def _target(session: Session, components: Components) -> str:
     if session.target is None:
         raise ValueError(f"session {session.session_id!r} has no target to learn from")
-    return as_data(components.catalog.labels[session.target])
+    return as_data(_label(session.target, components))
+
+
+def _label(item_id: str, components: Components) -> str:
+    return capped_label(components.catalog.labels[item_id], components.label_length)

@@ -8,6 +8,7 @@ is.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from collections.abc import Mapping
@@ -21,7 +22,9 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from agentrec.errors import InputError
 
-PromptName = Literal["recommend", "repair", "critique", "diagnose", "hints"]
+PromptName = Literal[
+    "recommend", "repair", "critique", "diagnose", "hints", "preference", "question"
+]
 
 _PLACEHOLDERS: Mapping[PromptName, frozenset[str]] = {
     "recommend": frozenset({"history", "candidates", "hint", "count"}),
@@ -29,7 +32,11 @@ _PLACEHOLDERS: Mapping[PromptName, frozenset[str]] = {
     "critique": frozenset({"history", "predictions"}),
     "diagnose": frozenset({"history", "predictions", "target", "critique"}),
     "hints": frozenset({"history", "predictions", "target", "diagnosis", "count"}),
+    "preference": frozenset({"history", "factors"}),
+    "question": frozenset({"history", "candidates"}),
 }
+
+_EXPLANATION = "README.md"
 
 _PART_END = re.compile(r"^---[ \t]*$", re.MULTILINE)
 
@@ -50,15 +57,17 @@ class Prompts:
 
         Args:
             folder: A folder with some of the files ``recommend.md``, ``repair.md``,
-                ``critique.md``, ``diagnose.md``, ``hints.md``; those that are not there are
-                taken from the package.
+                ``critique.md``, ``diagnose.md``, ``hints.md``, ``preference.md`` and
+                ``question.md``; those that are not there are taken from the package. Of its
+                other files only a ``README.md`` may end in ``.md``.
 
         Raises:
-            InputError: If the folder is not there, or a file is no UTF-8 text, has no user
-                part, or has placeholders that are not exactly those that its prompt needs.
+            InputError: If the folder is not there, has a file of another name, or a file is no
+                UTF-8 text, has no user part, or has placeholders that are not exactly those
+                that its prompt needs.
         """
-        if folder is not None and not folder.is_dir():
-            raise InputError("no such folder of prompts", file=folder)
+        if folder is not None:
+            _check_names(folder)
         texts: dict[PromptName, str] = {}
         for name in get_args(PromptName):
             own = None if folder is None else folder / f"{name}.md"
@@ -88,6 +97,26 @@ class Prompts:
         system, user = (Template(p).substitute(values).strip() for p in _parts(self.texts[name]))
         messages: list[BaseMessage] = [SystemMessage(system)] if system else []
         return [*messages, HumanMessage(user)]
+
+
+def _check_names(folder: Path) -> None:
+    """Refuse what would else be passed over in silence, such as ``recomend.md``."""
+    if not folder.is_dir():
+        raise InputError("no such folder of prompts", file=folder)
+    known = [f"{name}.md" for name in get_args(PromptName)]
+    try:
+        names = sorted(file.name for file in folder.iterdir())
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", file=folder) from error
+    for name in names:
+        if not name.casefold().endswith(".md") or name in known or name == _EXPLANATION:
+            continue
+        # Editors leave such files behind: locks, copies of deleted ones.
+        if name.startswith("."):
+            continue
+        near = difflib.get_close_matches(name.casefold(), known, n=1)
+        meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise InputError(f"is the name of no prompt; {meant}", file=folder / name)
 
 
 def _parts(text: str) -> tuple[str, str]:

@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
+from langchain_core.messages import BaseMessage
+
+from agentrec.testing.chat_completions import (
+    ChatRequest,
+    completion,
+    problem,
+    read_request,
+    usage_of,
+    word_usage,
+)
+
+JsonWriter = Callable[[Sequence[BaseMessage], Mapping[str, Any]], str]
+"""Makes the JSON text that answers a conversation, given the JSON schema that was asked for."""
 
 _ROUTE = "/v1/chat/completions"
-_OPTIONS = ("temperature", "seed", "stop")
 _WAITING_CONNECTIONS = 256
 _POLL = 0.02
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What goes back over the wire.
+
+    Attributes:
+        status: The HTTP status.
+        content: The body.
+        headers: Further headers.
+        sent: How many bytes of the body are sent before the connection is closed; ``None`` for
+            all. The ``Content-Length`` stays that of the whole.
+    """
+
+    status: HTTPStatus
+    content: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    sent: int | None = None
 
 
 class OpenAIServer:
@@ -36,17 +64,36 @@ class OpenAIServer:
     Args:
         model: The model that answers, whatever model a request names.
         latency: Seconds to wait before each answer, at least 0.
+        write_json: Answers requests for JSON (``response_format``) and for a tool call in the
+            model's place, so that structured output can be tested with the real client. Without
+            it the model answers these in text like any other, as many local servers do.
+        refused: Names of request fields that are answered with status 400, such as
+            ``response_format``: what an endpoint does that does not know them.
+        usage: Whether tokens are reported: as the model counts them, else one a word.
 
     Raises:
         ValueError: If ``latency`` is below 0.
     """
 
-    def __init__(self, model: BaseChatModel, *, latency: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: BaseChatModel,
+        *,
+        latency: float = 0.0,
+        write_json: JsonWriter | None = None,
+        refused: Collection[str] = (),
+        usage: bool = True,
+    ) -> None:
         if latency < 0:
             raise ValueError(f"latency is at least 0, not {latency}")
         self.model = model
         self.latency = latency
-        self._asked: list[list[BaseMessage]] = []
+        self.write_json = write_json
+        self.refused = frozenset(refused)
+        self.usage = usage
+        self._requests: list[tuple[float, ChatRequest]] = []
+        self._noting = threading.Lock()
+        self._closing = threading.Event()
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -64,16 +111,27 @@ class OpenAIServer:
     @property
     def requests(self) -> int:
         """How many well-formed requests came in so far."""
-        return len(self._asked)
+        return len(self._requests)
 
     @property
     def asked(self) -> list[list[BaseMessage]]:
         """The messages of each of them, in the order in which they came in."""
-        return list(self._asked)
+        return [request.messages for _, request in list(self._requests)]
+
+    @property
+    def bodies(self) -> list[Mapping[str, Any]]:
+        """All that each of them sent, in the same order."""
+        return [request.body for _, request in list(self._requests)]
+
+    @property
+    def arrivals(self) -> list[float]:
+        """When each of them had come in, as ``time.monotonic()`` seconds, in the same order."""
+        return [arrival for arrival, _ in list(self._requests)]
 
     def __enter__(self) -> Self:
         server = _Server(("127.0.0.1", 0), _Handler)
         server.owner = self
+        self._closing.clear()
         self._server = server
         self._thread = threading.Thread(
             target=server.serve_forever, args=(_POLL,), name="openai-server", daemon=True
@@ -87,6 +145,7 @@ class OpenAIServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._closing.set()
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._thread.join()
@@ -94,12 +153,41 @@ class OpenAIServer:
             self._server.server_close()
         self._server = self._thread = None
 
-    def answer(self, body: Mapping[str, Any], messages: list[BaseMessage]) -> Mapping[str, Any]:
-        """Answer one request; raises what the model raises."""
-        self._asked.append(messages)
-        time.sleep(self.latency)
-        options = {name: body[name] for name in _OPTIONS if body.get(name) is not None}
-        return _completion(self.model.invoke(messages, **options), str(body.get("model", "")))
+    def reply(self, request: ChatRequest) -> Reply:
+        """Answer one well-formed request; raises what the model raises."""
+        self.wait(self.latency)
+        for name in sorted(self.refused & request.body.keys()):
+            return Reply(HTTPStatus.BAD_REQUEST, problem(f"Unrecognized request argument: {name}"))
+        if request.schema is not None and self.write_json is not None:
+            return self.text_reply(request, self.write_json(request.messages, request.schema))
+        message = self.model.invoke(request.messages, **request.options)
+        reason = str(message.response_metadata.get("finish_reason", "stop"))
+        tokens = usage_of(message, request.messages) if self.usage else None
+        # A model that has no tools answers in text, whatever it was offered.
+        plain = ChatRequest(request.body, request.messages, None, None)
+        return Reply(HTTPStatus.OK, completion(plain, message.text, tokens, reason))
+
+    def text_reply(self, request: ChatRequest, text: str) -> Reply:
+        """A text as the answer, in the form that the request asked for."""
+        tokens = word_usage(request.messages, text) if self.usage else None
+        return Reply(HTTPStatus.OK, completion(request, text, tokens))
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not longer than the server runs."""
+        self._closing.wait(seconds)
+
+    def _answer(self, raw: bytes) -> Reply:
+        try:
+            request = read_request(raw)
+        except ValueError as error:
+            return Reply(HTTPStatus.BAD_REQUEST, problem(str(error)))
+        with self._noting:
+            self._requests.append((time.monotonic(), request))
+        try:
+            return self.reply(request)
+        except Exception as error:
+            # Whatever the model raised is the client's to hear of, as from a provider.
+            return Reply(HTTPStatus.INTERNAL_SERVER_ERROR, problem(str(error)))
 
 
 class _Server(ThreadingHTTPServer):
@@ -119,72 +207,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.path != _ROUTE:
-            self._send(HTTPStatus.NOT_FOUND, _error(f"only {_ROUTE} is here"))
-            return
-        try:
-            body, messages = _read(raw)
-        except ValueError as error:
-            self._send(HTTPStatus.BAD_REQUEST, _error(str(error)))
-            return
-        try:
-            content = self.server.owner.answer(body, messages)
-        except Exception as error:
-            # Whatever the model raised is the client's to hear of, as from a provider.
-            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, _error(str(error)))
-            return
-        self._send(HTTPStatus.OK, content)
+        if self.path == _ROUTE:
+            self._send(self.server.owner._answer(raw))
+        else:
+            self._send(Reply(HTTPStatus.NOT_FOUND, problem(f"only {_ROUTE} is here")))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Keep quiet: tests read the output."""
 
-    def _send(self, status: HTTPStatus, content: Mapping[str, Any]) -> None:
-        payload = json.dumps(content).encode()
-        self.send_response(status)
+    def _send(self, reply: Reply) -> None:
+        self.send_response(reply.status)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(payload)))
+        self.send_header("Content-Length", str(len(reply.content)))
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(payload)
-
-
-def _read(raw: bytes) -> tuple[Mapping[str, Any], list[BaseMessage]]:
-    body = json.loads(raw)
-    if not isinstance(body, dict):
-        raise ValueError("the body must be a JSON object")
-    if body.get("stream"):
-        raise ValueError("streaming is not offered here")
-    given = body.get("messages")
-    if not isinstance(given, list) or not given:
-        raise ValueError("'messages' must be a list with at least one message")
-    try:
-        return body, convert_to_messages(given)
-    except Exception as error:
-        raise ValueError(f"'messages' cannot be read: {error}") from error
-
-
-def _completion(message: AIMessage, model: str) -> Mapping[str, Any]:
-    usage = message.usage_metadata
-    read = 0 if usage is None else usage["input_tokens"]
-    written = 0 if usage is None else usage["output_tokens"]
-    return {
-        "id": f"chatcmpl-{uuid.uuid4().hex}",
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": model,
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": message.text},
-                "finish_reason": "stop",
-            }
-        ],
-        "usage": {
-            "prompt_tokens": read,
-            "completion_tokens": written,
-            "total_tokens": read + written,
-        },
-    }
-
-
-def _error(problem: str) -> Mapping[str, Any]:
-    return {"error": {"message": problem, "type": "invalid_request_error", "code": None}}
+        self.wfile.write(reply.content[: reply.sent])

@@ -1,5 +1,7 @@
 import asyncio
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,10 @@ from agentrec.errors import InputError
 from agentrec.graphs.hint_learning import build_hint_learning_graph
 from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.graphs.recommending import ground, rank, recommend
+from agentrec.graphs.reflecting import critique, propose_hints
 from agentrec.hints import Hint, HintChoice
+from agentrec.llm.answer_schemas import ProposedHints, RankedCandidates
+from agentrec.llm.session_view import SessionView
 from agentrec.policies.fixed import FixedHintPolicy, RandomHintPolicy
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
@@ -191,3 +196,52 @@ async def test_one_compiled_graph_serves_two_hundred_runs_at_once() -> None:
         assert state["ranking"].session_id == session.session_id
         assert state["ranking"].item_ids[1] == session.target
     model.assert_exhausted()
+
+
+class NotingSchemas:
+    """A gateway that answers from a list and notes what form was asked for."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, object, str]] = []
+
+    async def ask(self, node: str, messages: Any, sample: int = 0, *, schema: object = None) -> str:
+        self.asked.append((node, schema, messages[-1].text))
+        return self.answers.pop(0)
+
+
+async def test_structured_answers_are_asked_for_and_read() -> None:
+    gateway = NotingSchemas("no idea", '{"ranking": ["C02", "C05"]}')
+    ranking = await rank(
+        SESSION, None, replace(make_components(ScriptedChatModel()), model=gateway)
+    )
+    assert [asked[:2] for asked in gateway.asked] == [
+        ("recommend", RankedCandidates),
+        ("repair", RankedCandidates),
+    ]
+    view = SessionView.of(SESSION, make_catalog())
+    assert ranking.item_ids[:2] == (view.candidate_ids[1], view.candidate_ids[4])
+    assert (ranking.structured, ranking.backfilled) == (True, 8)
+    gateway = NotingSchemas('{"hints": ["Prefer old films.", "Avoid sequels."]}')
+    components = replace(make_components(ScriptedChatModel()), model=gateway)
+    assert await propose_hints(SESSION, ranking, "why", components) == [
+        "Prefer old films.",
+        "Avoid sequels.",
+    ]
+    assert gateway.asked[0][:2] == ("hints", ProposedHints)
+
+
+async def test_labels_are_cut_in_every_prompt() -> None:
+    gateway = NotingSchemas("1. C01", "1. C01", "Because.")
+    components = make_components(ScriptedChatModel(), label_length=5)
+    components = replace(components, model=gateway)
+    ranking = await rank(SESSION, None, components)
+    assert ranking.notes[0].endswith("labels were cut to 5 characters")
+    await critique(SESSION, ranking, components)
+    for _, _, text in (gateway.asked[0], gateway.asked[2]):
+        blocks = re.findall(r"^<\w+>\n(.+?)\n</", text, re.MULTILINE | re.DOTALL)
+        shown = [
+            re.split(r" \| |\. ", line, maxsplit=1)[1] for b in blocks for line in b.splitlines()
+        ]
+        assert shown
+        assert max(map(len, shown)) == 5

@@ -1,3 +1,4 @@
+import re
 import shutil
 from importlib import resources
 from pathlib import Path
@@ -15,6 +16,8 @@ VALUES: dict[PromptName, dict[str, str | int]] = {
     "critique": {"history": "1. Alien", "predictions": "1. Heat"},
     "diagnose": {"history": "h", "predictions": "p", "target": "t", "critique": "c"},
     "hints": {"history": "h", "predictions": "p", "target": "t", "diagnosis": "d", "count": 3},
+    "preference": {"history": "1. Alien", "factors": "period"},
+    "question": {"history": "1. Alien", "candidates": "C01 | Heat"},
 }
 REPAIR = "Only $valid of them, $illegal wrong, $count please."
 
@@ -84,6 +87,47 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         Prompts.load(tmp_path / "nowhere")
     assert caught.value.file == tmp_path / "nowhere"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("recomend.md", "did you mean recommend.md?"),
+        ("Repair.md", "did you mean repair.md?"),
+        ("hint.MD", "did you mean hints.md?"),
+        ("critique.md.md", "did you mean critique.md?"),
+        ("zebra.md", "known are recommend.md, repair.md"),
+    ],
+)
+def test_a_file_that_would_be_passed_over_is_named(folder: Path, name: str, said: str) -> None:
+    (folder / name).write_text("whatever")
+    with pytest.raises(InputError) as caught:
+        Prompts.load(folder)
+    assert caught.value.file == folder / name
+    assert said in str(caught.value)
+
+
+def test_what_is_plainly_no_prompt_may_lie_there_too(folder: Path) -> None:
+    for name in ("README.md", "notes.txt", ".#repair.md", "repair.md~", "repair.md.bak"):
+        (folder / name).write_text("whatever")
+    (folder / "old").mkdir()
+    assert Prompts.load(folder) == Prompts.load()
+
+
+@pytest.mark.parametrize(
+    ("name", "sections"),
+    [
+        ("recommend", ["history", "candidates"]),
+        ("critique", ["history", "predictions"]),
+        ("preference", ["history", "factors"]),
+        ("question", ["history", "candidates"]),
+    ],
+)
+def test_tasks_and_sections_that_other_parts_rely_on(name: PromptName, sections: list[str]) -> None:
+    text = Prompts.load().render(name, VALUES[name])[-1].text
+    task = "rank" if name == "recommend" else name
+    assert text.startswith(f"Task: {task}\n")
+    assert re.findall(r"^<(\w+)>\n.+\n</\1>$", text, re.MULTILINE) == sections
 
 
 @pytest.mark.parametrize(

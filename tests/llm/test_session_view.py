@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrec.catalog import Catalog, Item
+from agentrec.llm.answers import parse_ranking
 from agentrec.llm.prompts import Prompts
 from agentrec.llm.session_view import (
     HISTORY_LENGTH,
@@ -102,7 +103,7 @@ def test_no_candidates_is_an_error_that_names_the_session() -> None:
 def test_handles_count_from_one() -> None:
     assert [handle(0), handle(8), handle(98), handle(99)] == ["C01", "C09", "C99", "C100"]
     session = Session(session_id="s", items=("i0",), candidates=CATALOG.item_ids)
-    lines = SessionView.of(session, CATALOG).candidate_block.splitlines()
+    lines = SessionView.of(session, CATALOG, max_candidates=150).candidate_block.splitlines()
     assert [line.split(" | ")[0] for line in lines] == [handle(n) for n in range(150)]
 
 
@@ -152,3 +153,86 @@ def test_a_hint_enters_every_prompt_with_the_same_bytes() -> None:
         session = Session(session_id=session_id, items=("i3",), candidates=("i1", "i2"))
         text = recommend(SessionView.of(session, CATALOG, seed), "Prefer old films.")
         assert text.count(block) == 1
+
+
+def many(count: int, session_id: str = "s") -> Session:
+    ids = tuple(f"i{n}" for n in range(count))
+    return Session(session_id=session_id, items=("i0",), candidates=ids)
+
+
+def test_a_long_set_is_cut_by_lot_and_nothing_is_lost() -> None:
+    session = many(150)
+    view = SessionView.of(session, CATALOG)
+    assert len(view.candidate_ids) == len(view.candidate_block.splitlines()) == 100
+    # As if all were shown and the rest of the page torn off.
+    whole = SessionView.of(session, CATALOG, max_candidates=150)
+    assert view.candidate_ids == whole.candidate_ids[:100]
+    assert view.fill_ids == whole.fill_ids == whole.candidate_ids
+    assert view.notes == ("the model was shown 100 of 150 candidates, drawn by lot",)
+    assert whole.notes == ()
+    backwards = session.model_copy(update={"candidates": session.candidates[::-1]})
+    assert SessionView.of(backwards, CATALOG).candidate_ids == view.candidate_ids
+
+
+def test_who_is_cut_off_is_anybody() -> None:
+    shown = Counter(
+        item_id
+        for n in range(400)
+        for item_id in SessionView.of(many(20, f"s{n}"), CATALOG, max_candidates=5).candidate_ids
+    )
+    assert len(shown) == 20
+    # 100 each are expected, with a standard deviation of about 9.
+    assert 60 < min(shown.values()) <= max(shown.values()) < 140
+
+
+def test_of_ordered_candidates_the_first_are_shown_and_fill_up() -> None:
+    session = many(150)
+    view = SessionView.of(session, CATALOG, ordered=True, max_candidates=30)
+    assert set(view.candidate_ids) == set(session.candidates[:30])
+    assert view.candidate_ids != session.candidates[:30]
+    assert view.fill_ids == session.candidates
+    assert view.notes == ("the model was shown 30 of 150 candidates, the first",)
+    # What is shown does not tell whether the caller's order means anything.
+    few = many(30)
+    one, other = (SessionView.of(few, CATALOG, ordered=ordered) for ordered in (True, False))
+    assert one.candidate_block == other.candidate_block
+
+
+def test_every_attempt_shows_the_same_in_an_order_of_its_own() -> None:
+    views = [SessionView.of(many(120), CATALOG, attempt=n, max_candidates=40) for n in range(8)]
+    assert len({view.candidate_ids for view in views}) == 8
+    assert len({frozenset(view.candidate_ids) for view in views}) == 1
+    assert len({view.fill_ids for view in views}) == 8
+    assert all(sorted(view.fill_ids) == sorted(many(120).candidates) for view in views)
+    assert len({view.history_block for view in views}) == 1
+    assert SessionView.of(many(120), CATALOG, max_candidates=40) == views[0]
+
+
+def test_over_attempts_an_item_stands_anywhere() -> None:
+    places = Counter(
+        SessionView.of(many(10), CATALOG, attempt=n).candidate_ids.index("i3") for n in range(500)
+    )
+    assert len(places) == 10
+    assert max(places.values()) < 85
+
+
+def test_long_labels_are_cut_and_stay_apart_by_their_handles() -> None:
+    titles = ["x" * 190 + "a", "x" * 190 + "b", "Short", "y" * 200]
+    catalog = Catalog(Item(item_id=f"i{n}", title=title) for n, title in enumerate(titles))
+    session = Session(session_id="s", items=("i3", "i2"), candidates=("i0", "i1", "i2"))
+    view = SessionView.of(session, catalog, label_length=50)
+    assert all(len(label) <= 50 for label in (*view.history, *view.candidate_labels))
+    assert view.history == ("y" * 49 + "…", "Short")
+    cut = "x" * 49 + "…"
+    assert sorted(view.candidate_labels) == ["Short", cut, cut]
+    assert view.notes == ("3 labels were cut to 50 characters",)
+    for place, item_id in enumerate(view.candidate_ids):
+        assert parse_ranking(f"1. {handle(place)} | {cut}", view).item_ids == (item_id,)
+    assert parse_ranking(f"1. {cut}\n2. Short", view).item_ids == ("i2",)
+    assert SessionView.of(session, catalog).notes == ()
+
+
+@pytest.mark.parametrize("wrong", [{"attempt": -1}, {"max_candidates": 0}, {"label_length": 1}])
+def test_numbers_out_of_range_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SessionView.of(many(3), CATALOG, **wrong)
