@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
+
+FailureKind = Literal[
+    "rate_limited",
+    "timed_out",
+    "refused",
+    "malformed",
+    "budget_spent",
+    "unreachable",
+    "failed",
+]
+
+_PASSING: tuple[FailureKind, ...] = ("rate_limited", "timed_out", "unreachable", "malformed")
 
 
 class AgentRecError(Exception):
@@ -53,12 +66,31 @@ class FetchError(AgentRecError):
 class ModelCallError(AgentRecError):
     """A language-model call failed for good.
 
-    ``kind`` is a stable word for reports: ``unreachable``, ``timed_out``, ``rate_limited``,
-    ``refused``, ``malformed`` or ``failed``.
+    Args:
+        problem: What is wrong, in one line.
+        kind: A stable word for reports: ``rate_limited``, ``timed_out`` and ``unreachable`` say
+            what they mean; ``refused`` is a key, an account or a request that the endpoint will
+            not serve, content filters included; ``malformed`` an answer that is none;
+            ``budget_spent`` a call that was not made for want of money; ``failed`` all else.
+        transient: Whether the same call may succeed later; by default what the kind suggests.
+        status: Status of the HTTP answer, if there was one.
+        retry_after: After how many seconds the endpoint wants to be asked again, at least 0;
+            ``None`` where it did not say.
     """
 
-    def __init__(self, problem: str, *, kind: str = "failed") -> None:
-        self.kind = kind
+    def __init__(
+        self,
+        problem: str,
+        *,
+        kind: FailureKind = "failed",
+        transient: bool | None = None,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        self.kind: FailureKind = kind
+        self.transient = kind in _PASSING if transient is None else transient
+        self.status = status
+        self.retry_after = retry_after
         super().__init__(problem)
 
 

@@ -1,38 +1,62 @@
-"""The one way to a language model: journaled, limited, counted."""
+"""The one way to a language model: journaled, limited, paid for once, counted."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from random import Random
+from typing import Any
 
-from asyncio_throttle.throttler import Throttler
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import BaseMessage, HumanMessage
+from pydantic import BaseModel
 
 from agentrec.errors import ModelCallError
-from agentrec.llm.call_errors import as_model_call_error
-from agentrec.llm.journal import CallJournal, JournaledAnswer
+from agentrec.llm.budget import BudgetAccount
+from agentrec.llm.call_keys import call_key
+from agentrec.llm.journal import CallJournal
+from agentrec.llm.journal_rows import JournaledAnswer
+from agentrec.llm.limits import CallLimiter, CallLimits
+from agentrec.llm.paid_calls import Flight, PaidCaller, Request, WantedFlight
+from agentrec.llm.prices import PriceTable
+from agentrec.llm.retrying import RetryPolicy
+from agentrec.llm.structured_output import (
+    NOT_UNDERSTOOD,
+    PROBE_QUESTION,
+    PROBE_SCHEMA,
+    StructuredMode,
+    StructuredOutput,
+)
+from agentrec.llm.usage import Usage
+
+# What the one question after structured output is counted under.
+PROBE_NODE = "probe"
 
 
 class ModelGateway:
     """Asks a chat model, never twice the same.
 
     Args:
-        model: Any LangChain chat model.
+        model: Any LangChain chat model. Its client's own retries should be off
+            (``max_retries=0``): they evade limits, budget and counts.
         name: The model's name and parameters, part of every journal key: two models that may
             answer differently need different names.
         journal: Where answers are kept; ``None`` to keep them for this object's life only.
-        max_concurrency: Most calls at a time, at least 1.
+        max_concurrency: Most calls at a time, at least 1; for a limiter of this gateway's own.
         requests_per_minute: Most calls a minute, spread evenly; ``None`` for no limit.
+        limiter: Limits instead of those two, also shared with other gateways.
+        retries: When a failed call is made again.
+        account: A hard budget, also shared with other gateways; ``None`` for none.
+        prices: What tokens cost, for ``usage``; by default those of the account.
+        structured: ``auto`` to have answers fit a schema where one is given and the model can,
+            which may cost one short call for each model's name; ``never`` not to.
+        seed: Seed of the jitter in waits between attempts; ``None`` for a different one each time.
 
     Raises:
-        ValueError: If a limit is out of range.
+        ValueError: If a limit is out of range, or is given twice.
+        InputError: If the account needs a price that it does not have.
     """
 
     def __init__(
@@ -41,71 +65,84 @@ class ModelGateway:
         name: str,
         journal: CallJournal | None = None,
         *,
-        max_concurrency: int = 64,
+        max_concurrency: int | None = None,
         requests_per_minute: float | None = None,
+        limiter: CallLimiter | None = None,
+        retries: RetryPolicy | None = None,
+        account: BudgetAccount | None = None,
+        prices: PriceTable | None = None,
+        structured: StructuredMode = "auto",
+        seed: int | None = None,
     ) -> None:
-        if max_concurrency < 1:
-            raise ValueError("max_concurrency must be at least 1")
-        if requests_per_minute is not None and not 0 < requests_per_minute < math.inf:
-            raise ValueError("requests_per_minute must be a finite number above 0")
+        if account is not None:
+            account.check(name)
+            prices = account.prices if prices is None else prices
         self.model = model
         self.name = name
         self._journal = journal
+        self._prices = PriceTable() if prices is None else prices
         self._kept: dict[str, JournaledAnswer] = {}
         self._in_flight: dict[str, _SharedCall] = {}
-        self._slots = asyncio.Semaphore(max_concurrency)
-        # One call an interval instead of a minute's quota at once; behind the lock only one
-        # waiter polls, first come first served.
-        self._throttle: Throttler | None = None
-        if requests_per_minute is not None:
-            period = 60.0 / requests_per_minute
-            # It looks again only now and then, which must be short against the interval, or the
-            # rate stays far below what is allowed.
-            self._throttle = Throttler(1, period, retry_interval=min(0.01, period / 10))
-        self._turn = asyncio.Lock()
-        self._made: Counter[str] = Counter()
-        self._failed: Counter[str] = Counter()
-        self._cached: Counter[str] = Counter()
-        self._tokens: Counter[str] = Counter()
+        self._structured = StructuredOutput(model, name, structured, journal)
+        self._schemas: dict[type[BaseModel], Mapping[str, Any]] = {}
+        self._caller = PaidCaller(
+            model,
+            name,
+            limiter=_limiter(limiter, max_concurrency, requests_per_minute),
+            retries=RetryPolicy() if retries is None else retries,
+            account=account,
+            journal=journal,
+            draws=Random(seed),
+        )
 
-    async def ask(self, node: str, messages: Sequence[BaseMessage], sample: int = 0) -> str:
+    async def ask(
+        self,
+        node: str,
+        messages: Sequence[BaseMessage],
+        sample: int = 0,
+        *,
+        schema: type[BaseModel] | None = None,
+    ) -> str:
         """Get the model's answer.
 
         Args:
             node: What the call is for, in counts and the journal.
             messages: The conversation.
             sample: Number of the sample, for models asked several times at a temperature.
+            schema: What the answer should fit, where the model can make it fit. A plain answer
+                that was paid for earlier is used all the same, and a model may do as it likes:
+                whoever reads the answer copes with plain text too.
 
         Returns:
-            The answer's text.
+            The answer's text; JSON where the schema was used.
 
         Raises:
-            ModelCallError: If the call failed; nothing is kept of it.
-            AgentRecError: If the answer could not be written to the journal.
+            ModelCallError: If the call failed for good; it is no answer and can be made again.
+            AgentRecError: If the journal could not be read or written.
         """
-        key = self.key(messages, sample)
-        known = self._kept.get(key) if self._journal is None else self._journal.get(key)
+        plain = fitted = self.key(messages, sample)
+        json_schema = None if schema is None else self._json_schema(schema)
+        if json_schema is not None:
+            fitted = call_key(self.name, messages, sample, json_schema)
+        known = self._at_hand(fitted) or self._at_hand(plain)
         if known is not None:
-            self._cached[node] += 1
+            self._caller.meter.cached(node)
             return known.text
-        call = self._in_flight.get(key)
+        call = self._in_flight.get(fitted)
+        first = call is None
         if call is None:
-            call = self._in_flight[key] = _SharedCall()
-            call.task = asyncio.create_task(self._call(node, key, messages, call))
-            call.task.add_done_callback(partial(self._finished, key, call))
-            return (await self._wait(key, call)).text
-        answer = await self._wait(key, call)
-        self._cached[node] += 1
+            call = self._in_flight[fitted] = _SharedCall()
+            work = self._call(call, node, messages, plain, fitted, json_schema)
+            call.task = asyncio.create_task(work)
+            call.task.add_done_callback(partial(self._finished, fitted, call))
+        answer = await self._wait(fitted, call)
+        if not (first and call.made):
+            self._caller.meter.cached(node)
         return answer.text
 
     def key(self, messages: Sequence[BaseMessage], sample: int = 0) -> str:
-        """Content-derived key of a request.
-
-        It covers all that a provider is sent of a message, and nothing that differs from run to
-        run, such as message ids.
-        """
-        content = [self.name, sample, *(_content(message) for message in messages)]
-        return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
+        """Content-derived key of a request without a schema."""
+        return call_key(self.name, messages, sample)
 
     @property
     def calls(self) -> Mapping[str, Mapping[str, int]]:
@@ -114,22 +151,29 @@ class ModelGateway:
         ``cached`` counts the answers that needed no call of their own, because they were there
         or on the way for another caller.
         """
-        return {
-            "made": dict(self._made),
-            "failed": dict(self._failed),
-            "cached": dict(self._cached),
-        }
+        return self._caller.meter.calls
 
     @property
     def tokens(self) -> Mapping[str, int]:
         """Tokens read and written by the calls made, as the model reports them."""
-        return {"input": self._tokens["input"], "output": self._tokens["output"]}
+        return self._caller.meter.tokens
+
+    @property
+    def usage(self) -> Usage:
+        """All that was counted by this object, with what it cost.
+
+        For all attempts of a run see ``lifelong_usage`` and ``CallJournal.spendings``.
+        """
+        return self._caller.meter.usage(self._prices.price(self.name))
 
     async def aclose(self) -> None:
         """Wait for calls in flight, so that their answers are kept."""
         while self._in_flight:
             # Unlike gather, this leaves the calls alone if whoever waits here is cancelled.
             await asyncio.wait([call.task for call in self._in_flight.values()])
+
+    def _at_hand(self, key: str) -> JournaledAnswer | None:
+        return self._kept.get(key) if self._journal is None else self._journal.at_hand(key)
 
     async def _wait(self, key: str, call: _SharedCall) -> JournaledAnswer:
         call.waiting += 1
@@ -140,43 +184,69 @@ class ModelGateway:
         finally:
             call.waiting -= 1
             if not call.waiting and not call.sent and not call.task.done():
-                # Nobody wants it any more and nothing is paid yet: a run that is stopped must
+                # Nobody wants it any more and nothing is on its way: a run that is stopped must
                 # not go on to send all that still queues. Whoever asks next starts afresh.
                 self._in_flight.pop(key)
                 call.task.cancel()
 
     async def _call(
-        self, node: str, key: str, messages: Sequence[BaseMessage], call: _SharedCall
+        self,
+        call: _SharedCall,
+        node: str,
+        messages: Sequence[BaseMessage],
+        plain: str,
+        fitted: str,
+        json_schema: Mapping[str, Any] | None,
     ) -> JournaledAnswer:
-        async with self._slots:
-            if self._throttle is not None:
-                async with self._turn:
-                    await self._throttle.acquire()  # type: ignore[no-untyped-call]
-            call.sent = True
-            self._made[node] += 1
-            try:
-                message = await self.model.ainvoke(list(messages))
-            except Exception as error:
-                self._failed[node] += 1
-                raise as_model_call_error(error) from error
-        usage = message.usage_metadata
-        answer = JournaledAnswer(
-            # Half a surrogate pair is no text: what is seen now is what a journal gives back.
-            message.text.encode("utf-8", "replace").decode("utf-8"),
-            0 if usage is None else usage["input_tokens"],
-            0 if usage is None else usage["output_tokens"],
-        )
-        # Also for an answer without text, which is paid for like any other.
-        self._tokens["input"] += answer.input_tokens
-        self._tokens["output"] += answer.output_tokens
-        if not answer.text.strip():
-            self._failed[node] += 1
-            raise ModelCallError("the model answered nothing", kind="malformed")
-        if self._journal is None:
-            self._kept[key] = answer
-        else:
-            await self._journal.put(key, node, answer)
+        if self._journal is not None:
+            for key in dict.fromkeys((fitted, plain)):
+                known = await self._journal.get(key)
+                if known is not None:
+                    return known
+        call.made = True
+        request = Request(plain, node, messages)
+        if json_schema is None or not await self._is_supported():
+            return await self._kept_answer(request, call)
+        try:
+            structured = Request(fitted, node, messages, json_schema)
+            return await self._kept_answer(structured, call)
+        except ModelCallError as error:
+            if error.status not in NOT_UNDERSTOOD:
+                raise
+        answer = await self._kept_answer(request, call)
+        # Only now: what the endpoint did not understand may have been the request itself.
+        await self._structured.deny()
         return answer
+
+    async def _kept_answer(self, request: Request, call: Flight) -> JournaledAnswer:
+        answer = await self._caller.answer(request, call)
+        call.sent = True
+        if self._journal is not None:
+            return await self._journal.put(request.key, request.node, answer)
+        self._kept[request.key] = answer
+        return answer
+
+    def _json_schema(self, schema: type[BaseModel]) -> Mapping[str, Any] | None:
+        """The schema as it is sent; ``None`` if the model will never be sent one."""
+        if not self._structured.is_possible:
+            return None
+        if schema not in self._schemas:
+            # Kept, because making it costs more than all else here.
+            self._schemas[schema] = schema.model_json_schema()
+        return self._schemas[schema]
+
+    async def _is_supported(self) -> bool:
+        async def probe() -> str:
+            messages = [HumanMessage(PROBE_QUESTION)]
+            key = call_key(self.name, messages, 0, PROBE_SCHEMA)
+            known = None if self._journal is None else await self._journal.get(key)
+            if known is None:
+                # Kept like any answer: it costs money too.
+                request = Request(key, PROBE_NODE, messages, PROBE_SCHEMA)
+                known = await self._kept_answer(request, WantedFlight())
+            return known.text
+
+        return await self._structured.is_supported(probe)
 
     def _finished(self, key: str, call: _SharedCall, task: asyncio.Task[JournaledAnswer]) -> None:
         if self._in_flight.get(key) is call:
@@ -193,14 +263,23 @@ class _SharedCall:
     task: asyncio.Task[JournaledAnswer] = field(init=False)
     waiting: int = 0
     sent: bool = False
+    made: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        return self.waiting > 0
 
 
-def _content(message: BaseMessage) -> list[object]:
-    content: list[object] = [message.type, message.content]
-    if message.name is not None:
-        content.append({"name": message.name})
-    if isinstance(message, AIMessage) and message.tool_calls:
-        content.append({"tool_calls": message.tool_calls})
-    if isinstance(message, ToolMessage):
-        content.append({"tool_call_id": message.tool_call_id})
-    return content
+def _limiter(
+    limiter: CallLimiter | None, max_concurrency: int | None, requests_per_minute: float | None
+) -> CallLimiter:
+    if limiter is None:
+        return CallLimiter(
+            CallLimits(
+                64 if max_concurrency is None else max_concurrency,
+                requests_per_minute=requests_per_minute,
+            )
+        )
+    if max_concurrency is not None or requests_per_minute is not None:
+        raise ValueError("limits are given twice: as a limiter and as numbers")
+    return limiter

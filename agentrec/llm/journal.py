@@ -4,102 +4,147 @@ Kept against the death of the process, however sudden: with SQLite's write-ahead
 handed its pages to the operating system, which writes them out whoever dies. ``synchronous`` is
 NORMAL, so a commit does not wait for the disk itself: a power cut or a crash of the operating
 system can cost the answers of the last moments (they are asked for again), never the file.
+
+What is kept in memory is bounded: the answers that were used last. Others are looked up in the
+file, in a thread of the journal's own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from agentrec.errors import AgentRecError, InputError
+from agentrec.errors import AgentRecError
+from agentrec.llm.journal_file import Batch, JournalFile, Written
+from agentrec.llm.journal_rows import JournaledAnswer, JournaledFailure
+from agentrec.llm.recent_answers import RecentAnswers
+from agentrec.llm.usage import Spending
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS answers (
-    key TEXT PRIMARY KEY,
-    node TEXT NOT NULL,
-    text TEXT NOT NULL,
-    input_tokens INTEGER NOT NULL,
-    output_tokens INTEGER NOT NULL
-) WITHOUT ROWID
-"""
+__all__ = ["CallJournal", "JournaledAnswer", "JournaledFailure"]
 
-
-@dataclass(frozen=True)
-class JournaledAnswer:
-    """One answer of a model.
-
-    Attributes:
-        text: The answer.
-        input_tokens: Tokens read for it, 0 if the model does not say.
-        output_tokens: Tokens written, 0 if the model does not say.
-    """
-
-    text: str
-    input_tokens: int = 0
-    output_tokens: int = 0
+_MEMORY = 32 * 2**20
 
 
 class CallJournal:
     """Answers by key, in an SQLite file.
 
-    Look-ups are answered from memory. Writes of concurrent callers share one transaction, made
-    in a thread of the journal's own; ``put`` returns once that is committed, and not earlier, so
-    an answer that was seen is there after the process was killed. Of several answers under one
-    key the first stays. Only answers are kept: a failed call leaves nothing and is made again.
+    Writes of concurrent callers share one transaction and look-ups one query; ``put`` returns
+    once the answer is committed, and not earlier, so an answer that was seen is there after the
+    process was killed. Of several answers under one key the first stays, also if another process
+    wrote it: processes may share a file. Failures are noted beside the answers, never as answers:
+    a failed call is made again.
 
     Use ``await CallJournal.open(path)`` and ``async with``.
     """
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        file: JournalFile,
         thread: ThreadPoolExecutor,
-        answers: dict[str, JournaledAnswer],
+        spendings: tuple[Spending, ...],
+        facts: dict[str, str],
+        memory: int,
     ) -> None:
-        self._connection = connection
+        self._file = file
         self._thread = thread
-        self._answers = answers
-        self._waiting: list[tuple[str, str, JournaledAnswer, asyncio.Future[None]]] = []
+        self._answers = sum(each.answers for each in spendings)
+        self._tokens_read = sum(each.input_tokens for each in spendings)
+        self._tokens_written = sum(each.output_tokens for each in spendings)
+        self._facts = facts
+        self._recent = RecentAnswers(memory)
+        self._unwritten = Batch()
+        self._told: list[asyncio.Future[Mapping[str, JournaledAnswer]]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._unread: dict[str, asyncio.Future[JournaledAnswer | None]] = {}
+        self._reader: asyncio.Task[None] | None = None
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path) -> CallJournal:
+    async def open(cls, path: Path, *, memory: int = _MEMORY) -> CallJournal:
         """Open a journal, making it where there is none.
 
+        Args:
+            path: The file.
+            memory: About how many bytes of answers to keep at hand, at least 0.
+
         Raises:
-            InputError: If the file is not a journal, or cannot be opened or made.
+            InputError: If the file is not a journal, cannot be opened or made, or is locked.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="call-journal")
-        loop = asyncio.get_running_loop()
+
+        def opened() -> tuple[JournalFile, tuple[Spending, ...], dict[str, str]]:
+            file = JournalFile(path)
+            return file, file.spendings(), file.facts()
+
         try:
-            connection, answers = await loop.run_in_executor(thread, _open, path)
+            file, spendings, facts = await asyncio.get_running_loop().run_in_executor(
+                thread, opened
+            )
         except BaseException:
             thread.shutdown(wait=False)
             raise
-        return cls(connection, thread, answers)
-
-    def get(self, key: str) -> JournaledAnswer | None:
-        """The answer under a key, if there is one; never blocks."""
-        return self._answers.get(key)
+        return cls(file, thread, spendings, facts, memory)
 
     def __len__(self) -> int:
-        return len(self._answers)
+        """How many answers there were on opening, and were put since."""
+        return self._answers
 
     @property
     def tokens(self) -> Mapping[str, int]:
-        """Tokens read and written for all answers kept."""
-        return {
-            "input": sum(answer.input_tokens for answer in self._answers.values()),
-            "output": sum(answer.output_tokens for answer in self._answers.values()),
-        }
+        """Tokens read and written for all of them."""
+        return {"input": self._tokens_read, "output": self._tokens_written}
 
-    async def put(self, key: str, node: str, answer: JournaledAnswer) -> None:
+    async def spendings(self) -> tuple[Spending, ...]:
+        """What was paid, by node and model, over the file's whole life and by all processes.
+
+        Raises:
+            AgentRecError: If the journal is closed.
+        """
+        self._check_open()
+        await self._written()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._file.spendings)
+
+    def fact(self, name: str) -> str | None:
+        """Something remembered beside answers, such as what a model is capable of."""
+        return self._facts.get(name)
+
+    async def put_fact(self, name: str, value: str) -> None:
+        """Remember something; returns when it is committed, a later value replaces it.
+
+        Raises:
+            AgentRecError: If it could not be written.
+        """
+        self._check_open()
+        self._unwritten.facts.append((name, value))
+        await self._write()
+        self._facts[name] = value
+
+    def at_hand(self, key: str) -> JournaledAnswer | None:
+        """The answer under a key if it was used lately; ``None`` says nothing of the file."""
+        return self._recent.get(key)
+
+    async def get(self, key: str) -> JournaledAnswer | None:
+        """The answer under a key, if there is one.
+
+        Raises:
+            AgentRecError: If the file cannot be read, or the journal is closed.
+        """
+        answer = self.at_hand(key)
+        if answer is not None:
+            return answer
+        self._check_open()
+        loop = asyncio.get_running_loop()
+        if key not in self._unread:
+            self._unread[key] = loop.create_future()
+            if self._reader is None:
+                self._reader = loop.create_task(self._read_all())
+        return await asyncio.shield(self._unread[key])
+
+    async def put(self, key: str, node: str, answer: JournaledAnswer) -> JournaledAnswer:
         """Keep an answer; returns when it is committed.
 
         Args:
@@ -107,50 +152,111 @@ class CallJournal:
             node: What step of what graph the call was made for.
             answer: The answer.
 
+        Returns:
+            The answer that is kept: this one, or one that was there first.
+
         Raises:
             AgentRecError: If it could not be written (the disk is full, the journal closed).
         """
-        if self._closed:
-            raise AgentRecError("the call journal is closed")
-        loop = asyncio.get_running_loop()
-        stored: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((key, node, answer, stored))
-        if self._writer is None:
-            self._writer = loop.create_task(self._write_all())
+        self._check_open()
+        answer = replace(answer, text=_storable(answer.text))
+        self._unwritten.answers.append((key, node, answer))
+        return (await self._write()).get(key, answer)
+
+    def note_failure(self, failure: JournaledFailure) -> None:
+        """Note a failed call, to be written with whatever is written next.
+
+        Nobody is told if that does not succeed: the call has failed already, and the next answer
+        will tell of the disk.
+        """
+        if not self._closed:
+            failure = replace(failure, problem=_storable(failure.problem))
+            self._unwritten.failures.append(failure)
+            self._start_writing()
+
+    async def _write(self) -> Mapping[str, JournaledAnswer]:
+        told = asyncio.get_running_loop().create_future()
+        self._told.append(told)
+        self._start_writing()
         # Shielded: the answer is paid for, so a caller that is cancelled must not take it along.
-        await asyncio.shield(stored)
+        kept: Mapping[str, JournaledAnswer] = await asyncio.shield(told)
+        return kept
+
+    def _start_writing(self) -> None:
+        if self._writer is None:
+            self._writer = asyncio.get_running_loop().create_task(self._write_all())
 
     async def _write_all(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                rows = [(k, n, _text(a), a.input_tokens, a.output_tokens) for k, n, a, _ in batch]
+            while self._unwritten:
+                batch, self._unwritten = self._unwritten, Batch()
+                told, self._told = self._told, []
                 try:
-                    await loop.run_in_executor(self._thread, _insert, self._connection, rows)
+                    written = await loop.run_in_executor(self._thread, self._file.write, batch)
                 # Whatever it is: a caller that is told nothing would wait for ever.
                 except Exception as error:
-                    problem = f"an answer could not be written to the call journal: {error}"
-                    for *_, stored in batch:
-                        stored.set_exception(AgentRecError(problem))
+                    why = _why(error)
+                    for each in told:
+                        problem = f"an answer could not be written to the call journal: {why}"
+                        each.set_exception(AgentRecError(problem))
+                        # Looked at: its caller may be gone.
+                        each.exception()
                     continue
-                for key, _, answer, stored in batch:
-                    # Here and not in put, whose caller may be gone by now.
-                    self._answers.setdefault(key, answer)
-                    stored.set_result(None)
+                # Here and not in put, whose caller may be gone by now.
+                self._count(batch, written)
+                for each in told:
+                    each.set_result(written.earlier)
         finally:
             self._writer = None
+
+    def _count(self, batch: Batch, written: Written) -> None:
+        self._answers += written.answers
+        self._tokens_read += written.input_tokens
+        self._tokens_written += written.output_tokens
+        for key, _, answer in batch.answers:
+            self._recent.hold(key, written.earlier.get(key, answer))
+
+    async def _read_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._unread:
+                unread, self._unread = self._unread, {}
+                try:
+                    found = await loop.run_in_executor(
+                        self._thread, self._file.answers, list(unread)
+                    )
+                except Exception as error:
+                    for each in unread.values():
+                        problem = f"the call journal cannot be read: {_why(error)}"
+                        each.set_exception(AgentRecError(problem))
+                        each.exception()
+                    continue
+                for key, told in unread.items():
+                    if key in found:
+                        self._recent.hold(key, found[key])
+                    told.set_result(found.get(key))
+        finally:
+            self._reader = None
+
+    async def _written(self) -> None:
+        if self._writer is not None:
+            # Shielded: who is cancelled meanwhile must not take the last answers along.
+            await asyncio.shield(self._writer)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise AgentRecError("the call journal is closed")
 
     async def aclose(self) -> None:
         """Write what is waiting and close the file; a second time does nothing."""
         if self._closed:
             return
         self._closed = True
-        if self._writer is not None:
-            # Shielded: who is cancelled while closing must not take the last answers along.
-            await asyncio.shield(self._writer)
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, self._connection.close)
+        await self._written()
+        if self._reader is not None:
+            await asyncio.shield(self._reader)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._file.close)
         # Nothing is left for it to do, and waiting for its end would block the loop.
         self._thread.shutdown(wait=False)
 
@@ -166,33 +272,10 @@ class CallJournal:
         await self.aclose()
 
 
-def _open(path: Path) -> tuple[sqlite3.Connection, dict[str, JournaledAnswer]]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-    except (OSError, sqlite3.Error) as error:
-        raise InputError(f"a call journal cannot be opened here ({error})", file=path) from error
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute(_SCHEMA)
-        rows = connection.execute("SELECT key, text, input_tokens, output_tokens FROM answers")
-        return connection, {row[0]: JournaledAnswer(*row[1:]) for row in rows}
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise InputError(f"cannot be used as a call journal ({error})", file=path) from error
-
-
-def _text(answer: JournaledAnswer) -> str:
+def _storable(text: str) -> str:
     # Half a surrogate pair (an answer cut off in the middle of a character) is no UTF-8.
-    return answer.text.encode("utf-8", "replace").decode("utf-8")
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[str, str, str, int, int]]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", rows)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+def _why(error: Exception) -> str:
+    return "another process keeps it locked" if "locked" in str(error) else str(error)

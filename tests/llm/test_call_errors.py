@@ -1,3 +1,4 @@
+import json
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -5,9 +6,11 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 
 from agentrec.errors import ModelCallError
-from agentrec.llm.call_errors import as_model_call_error
+from agentrec.llm.call_errors import ClientError, as_model_call_error, masked, secrets_of
 
 KEY = "sk-abc123DEF456ghi789JKL012mno345"
 
@@ -77,6 +80,80 @@ def test_kinds(error: Exception, kind: str, said: str) -> None:
     assert typed.kind == kind
     assert said in str(typed)
     assert len(str(typed).splitlines()) == 1
+
+
+def coded(code: int, body: dict[str, str], headers: dict[str, str] | None = None) -> Exception:
+    response = _http.Response(code, request=REQUEST, headers=headers or {})
+    return openai.APIStatusError(str(body), response=response, body=body)
+
+
+QUOTA = {"message": "You exceeded your current quota", "code": "insufficient_quota"}
+FILTER = {"message": "The prompt was filtered", "code": "content_filter"}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "transient"),
+    [
+        (coded(429, {"message": "slow down", "code": "rate_limit_exceeded"}), "rate_limited", True),
+        (coded(429, QUOTA), "refused", False),
+        (coded(402, {"message": "Insufficient credits"}), "refused", False),
+        (coded(400, FILTER), "refused", False),
+        (coded(400, {"message": "too long", "code": "context_length_exceeded"}), "failed", False),
+        (coded(401, {"message": "bad key"}), "refused", False),
+        (coded(500, {"message": "oops"}), "failed", True),
+        (coded(503, {"message": "oops"}), "failed", True),
+        (coded(529, {"message": "overloaded"}), "failed", True),
+        (coded(501, {"message": "what is that?"}), "failed", False),
+        (json.JSONDecodeError("Expecting value", "<html>", 0), "malformed", True),
+        (IndexError("list index out of range"), "malformed", True),
+        (TypeError("Received response with null value for 'choices'."), "malformed", True),
+        (ValueError("Unexpected response type from endpoint, got str"), "malformed", True),
+        (ValueError({"message": "overloaded"}), "failed", True),
+        (ValueError("bad option"), "failed", False),
+        (TypeError("bad option"), "failed", False),
+        (KeyError("choices of words"), "failed", False),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, Exception) else None,
+)
+def test_what_is_worth_another_attempt(error: Exception, kind: str, transient: bool) -> None:
+    typed = as_model_call_error(error)
+    assert (typed.kind, typed.transient) == (kind, transient)
+    assert typed.status == getattr(error, "status_code", None)
+
+
+def test_a_wait_that_the_endpoint_asks_for_is_kept() -> None:
+    typed = as_model_call_error(coded(429, {"message": "x"}, {"Retry-After": "12"}))
+    assert typed.retry_after == 12
+    assert as_model_call_error(coded(429, {"message": "x"})).retry_after is None
+
+
+def test_the_causes_are_told_without_their_frames() -> None:
+    try:
+        try:
+            raise OSError("reset")
+        except OSError as inner:
+            raise ConnectionResetError(f"gone {KEY}") from inner
+    except ConnectionResetError as error:
+        typed = as_model_call_error(error)
+    assert isinstance(typed.__cause__, ClientError)
+    assert (
+        str(typed.__cause__)
+        == "builtins.ConnectionResetError: gone sk-*** <- builtins.OSError: reset"
+    )
+    assert typed.__cause__.__traceback__ is None
+    assert typed.__cause__.__cause__ is None
+
+
+def test_known_secrets_are_masked_whatever_they_look_like() -> None:
+    model = openai_model("plain words")
+    assert secrets_of(model) == ("plain words",)
+    assert masked("he said plain words again", secrets_of(model)) == "he said *** again"
+    # Masking what is that short would take harmless words along.
+    assert secrets_of(openai_model("unused")) == ()
+
+
+def openai_model(key: str) -> ChatOpenAI:
+    return ChatOpenAI(model="m", api_key=SecretStr(key))
 
 
 def test_a_typed_error_stays_itself() -> None:

@@ -1,7 +1,8 @@
 import asyncio
 import gc
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from agentrec.errors import ModelCallError
 from agentrec.llm.gateway import ModelGateway
 from agentrec.llm.journal import CallJournal
+from agentrec.llm.journal_file import Batch, JournalFile, Written
+from agentrec.llm.retrying import RetryPolicy
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
+
+ONCE = RetryPolicy(max_attempts=1)
 
 
 def asking(text: str) -> list[BaseMessage]:
@@ -26,6 +31,12 @@ def echo(messages: Sequence[BaseMessage]) -> str:
 async def turns(number: int = 5) -> None:
     for _ in range(number):
         await asyncio.sleep(0)
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not done():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.001)
 
 
 @pytest.fixture(params=["journal", "memory"])
@@ -51,7 +62,7 @@ async def test_two_hundred_of_the_same_are_one_call(journal: CallJournal | None)
 
 async def test_a_failure_reaches_all_who_wait_and_is_not_kept(journal: CallJournal | None) -> None:
     model = ScriptedChatModel([ConnectionResetError("gone"), "fine"], latency=0.02)
-    gateway = ModelGateway(model, "m", journal)
+    gateway = ModelGateway(model, "m", journal, retries=ONCE)
     failures = await asyncio.gather(
         *(gateway.ask("rank", asking("a")) for _ in range(50)), return_exceptions=True
     )
@@ -63,7 +74,7 @@ async def test_a_failure_reaches_all_who_wait_and_is_not_kept(journal: CallJourn
 
 async def test_who_is_told_of_a_failure_may_ask_again_at_once() -> None:
     model = ScriptedChatModel([TimeoutError(), "fine"], latency=0.01)
-    gateway = ModelGateway(model, "m")
+    gateway = ModelGateway(model, "m", retries=ONCE)
 
     async def stubborn() -> str:
         try:
@@ -79,7 +90,7 @@ async def test_who_is_told_of_a_failure_may_ask_again_at_once() -> None:
 async def test_an_empty_answer_is_malformed_and_not_kept(
     journal: CallJournal | None, nothing: str
 ) -> None:
-    gateway = ModelGateway(ScriptedChatModel([nothing, "fine"]), "m", journal)
+    gateway = ModelGateway(ScriptedChatModel([nothing, "fine"]), "m", journal, retries=ONCE)
     with pytest.raises(ModelCallError) as caught:
         await gateway.ask("rank", asking("a"))
     assert caught.value.kind == "malformed"
@@ -95,7 +106,7 @@ async def test_a_cancelled_caller_takes_neither_call_nor_answer_along(
     model = ScriptedChatModel([echo], latency=0.05)
     gateway = ModelGateway(model, "m", journal)
     first, second, third = (asyncio.create_task(gateway.ask("rank", asking("a"))) for _ in range(3))
-    await asyncio.sleep(0.01)
+    await until(lambda: bool(model.calls))
     first.cancel()
     second.cancel()
     assert await third == "re: a"
@@ -110,7 +121,7 @@ async def test_closing_waits_for_what_was_sent_and_keeps_its_answer(tmp_path: Pa
     async with await CallJournal.open(tmp_path / "calls.sqlite") as journal:
         gateway = ModelGateway(model, "m", journal)
         lonely = asyncio.create_task(gateway.ask("rank", asking("a")))
-        await asyncio.sleep(0.01)
+        await until(lambda: bool(model.calls))
         lonely.cancel()
         closing = asyncio.create_task(gateway.aclose())
         await turns()
@@ -122,7 +133,37 @@ async def test_closing_waits_for_what_was_sent_and_keeps_its_answer(tmp_path: Pa
     async with await CallJournal.open(tmp_path / "calls.sqlite") as journal:
         again = ModelGateway(ScriptedChatModel(), "m", journal)
         assert await again.ask("rank", asking("a")) == "re: a"
-        assert again.calls["made"] == {}
+        assert again.calls == {"made": {}, "failed": {}, "cached": {"rank": 1}}
+
+
+async def test_an_answer_that_is_being_written_is_not_paid_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    write = JournalFile.write
+
+    def waiting(file: JournalFile, batch: Batch) -> Written:
+        go.wait(5)
+        return write(file, batch)
+
+    monkeypatch.setattr(JournalFile, "write", waiting)
+    model = ScriptedChatModel([echo, echo], latency=0.02)
+    async with await CallJournal.open(tmp_path / "calls.sqlite") as journal:
+        gateway = ModelGateway(model, "m", journal)
+        first = asyncio.create_task(gateway.ask("rank", asking("a")))
+        await until(lambda: bool(model.calls))
+        # Keeps the writer busy, so that the answer stands in line behind it.
+        busy = asyncio.create_task(journal.put_fact("x", "y"))
+        await until(lambda: gateway.tokens["output"] > 0)
+        await turns()
+        first.cancel()
+        await turns()
+        second = asyncio.create_task(gateway.ask("rank", asking("a")))
+        await turns()
+        go.set()
+        assert await asyncio.wait_for(second, 5) == "re: a"
+        await busy
+    assert len(model.calls) == 1
 
 
 async def test_what_nobody_wants_any_more_is_not_sent() -> None:
@@ -130,7 +171,7 @@ async def test_what_nobody_wants_any_more_is_not_sent() -> None:
     gateway = ModelGateway(model, "m", max_concurrency=1)
     tasks = [asyncio.create_task(gateway.ask("rank", asking(str(n)))) for n in range(20)]
     wanted = asyncio.create_task(gateway.ask("rank", asking("7")))
-    await asyncio.sleep(0.01)
+    await until(lambda: bool(model.calls))
     for task in tasks:
         task.cancel()
     await turns()
@@ -144,9 +185,10 @@ async def test_what_nobody_wants_any_more_is_not_sent() -> None:
 async def test_a_failure_nobody_waits_for_is_silent() -> None:
     noise: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
-    gateway = ModelGateway(ScriptedChatModel([ValueError("x")], latency=0.02), "m")
+    model = ScriptedChatModel([ValueError("x")], latency=0.02)
+    gateway = ModelGateway(model, "m")
     task = asyncio.create_task(gateway.ask("rank", asking("a")))
-    await asyncio.sleep(0.005)
+    await until(lambda: bool(model.calls))
     task.cancel()
     await gateway.aclose()
     del task
@@ -214,7 +256,7 @@ async def test_concurrency_is_bounded_and_used() -> None:
 
 async def test_failures_give_their_slot_back() -> None:
     model = ScriptedChatModel([ValueError("x"), "", "fine"])
-    gateway = ModelGateway(model, "m", max_concurrency=1)
+    gateway = ModelGateway(model, "m", max_concurrency=1, retries=ONCE)
     for _ in range(2):
         with pytest.raises(ModelCallError):
             await gateway.ask("rank", asking("a"))

@@ -7,8 +7,8 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from agentrec.errors import AgentRecError, InputError
-from agentrec.llm import journal as journal_module
 from agentrec.llm.journal import CallJournal, JournaledAnswer
+from agentrec.llm.journal_file import Batch, JournalFile, Written
 
 
 @pytest.fixture
@@ -25,6 +25,19 @@ def rows_on_disk(path: Path) -> dict[str, str]:
         connection.close()
 
 
+def stopped_disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Nothing is written until the event is set."""
+    go = threading.Event()
+    write = JournalFile.write
+
+    def waiting(file: JournalFile, batch: Batch) -> Written:
+        go.wait(5)
+        return write(file, batch)
+
+    monkeypatch.setattr(JournalFile, "write", waiting)
+    return go
+
+
 async def test_two_hundred_at_once_are_all_there_after_reopening(path: Path) -> None:
     with blockbuster_ctx():
         async with await CallJournal.open(path) as journal:
@@ -38,8 +51,8 @@ async def test_two_hundred_at_once_are_all_there_after_reopening(path: Path) -> 
     async with await CallJournal.open(path) as again:
         assert len(again) == 200
         for n in range(200):
-            assert again.get(f"k{n}") == JournaledAnswer(f"answer {n}\n“x”", n, 2 * n)
-        assert again.get("other") is None
+            assert await again.get(f"k{n}") == JournaledAnswer(f"answer {n}\n“x”", n, 2 * n)
+        assert await again.get("other") is None
 
 
 async def test_an_answer_is_seen_only_once_it_is_in_the_file(path: Path) -> None:
@@ -47,7 +60,7 @@ async def test_an_answer_is_seen_only_once_it_is_in_the_file(path: Path) -> None
         for n in range(20):
             putting = asyncio.create_task(journal.put(f"k{n}", "n", JournaledAnswer(str(n))))
             while not putting.done():
-                if journal.get(f"k{n}") is not None:
+                if journal.at_hand(f"k{n}") is not None:
                     assert f"k{n}" in rows_on_disk(path)
                 await asyncio.sleep(0)
             await putting
@@ -59,17 +72,20 @@ async def test_the_first_answer_under_a_key_stays_in_memory_as_on_disk(path: Pat
         both = [journal.put("k", "n", JournaledAnswer(text)) for text in ("first", "second")]
         await asyncio.gather(*both)
         await journal.put("k", "n", JournaledAnswer("third"))
-        in_memory = journal.get("k")
+        in_memory = await journal.get("k")
     async with await CallJournal.open(path) as again:
-        assert again.get("k") == in_memory == JournaledAnswer("first")
+        assert await again.get("k") == in_memory == JournaledAnswer("first")
 
 
 async def test_writers_share_transactions(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    insert = journal_module._insert
-    monkeypatch.setattr(
-        journal_module, "_insert", lambda c, rows: (sizes.append(len(rows)), insert(c, rows))
-    )
+    write = JournalFile.write
+
+    def counting(file: JournalFile, batch: Batch) -> Written:
+        sizes.append(len(batch.answers))
+        return write(file, batch)
+
+    monkeypatch.setattr(JournalFile, "write", counting)
     async with await CallJournal.open(path) as journal:
         await asyncio.gather(*(journal.put(f"k{n}", "n", JournaledAnswer("x")) for n in range(300)))
     assert sum(sizes) == 300
@@ -84,7 +100,7 @@ async def test_a_cancelled_caller_does_not_take_the_answer_along(path: Path) -> 
     with pytest.raises(asyncio.CancelledError):
         await caller
     await asyncio.wait_for(journal.put("later", "n", JournaledAnswer("x")), 5)
-    assert journal.get("k") == JournaledAnswer("paid")
+    assert await journal.get("k") == JournaledAnswer("paid")
     await journal.aclose()
     assert rows_on_disk(path)["k"] == "paid"
 
@@ -92,9 +108,7 @@ async def test_a_cancelled_caller_does_not_take_the_answer_along(path: Path) -> 
 async def test_closing_writes_what_waits_even_if_the_closer_is_cancelled(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go = threading.Event()
-    insert = journal_module._insert
-    monkeypatch.setattr(journal_module, "_insert", lambda c, rows: (go.wait(5), insert(c, rows)))
+    go = stopped_disk(monkeypatch)
     journal = await CallJournal.open(path)
     callers = [
         asyncio.create_task(journal.put(f"k{n}", "n", JournaledAnswer("x"))) for n in range(2)
@@ -114,15 +128,13 @@ async def test_closing_writes_what_waits_even_if_the_closer_is_cancelled(
 async def test_the_loop_goes_on_while_the_disk_is_slow(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go = threading.Event()
-    insert = journal_module._insert
-    monkeypatch.setattr(journal_module, "_insert", lambda c, rows: (go.wait(5), insert(c, rows)))
+    go = stopped_disk(monkeypatch)
     async with await CallJournal.open(path) as journal:
         putting = asyncio.create_task(journal.put("k", "n", JournaledAnswer("x")))
         for _ in range(20):
             await asyncio.sleep(0.001)
         assert not putting.done()
-        assert journal.get("k") is None
+        assert journal.at_hand("k") is None
         go.set()
         await putting
 
@@ -130,17 +142,17 @@ async def test_the_loop_goes_on_while_the_disk_is_slow(
 async def test_a_failed_write_tells_its_callers_and_ends_nothing_else(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    insert = journal_module._insert
+    write = JournalFile.write
 
-    def full(connection: sqlite3.Connection, rows: object) -> None:
+    def full(file: JournalFile, batch: Batch) -> Written:
         raise sqlite3.OperationalError("database or disk is full")
 
     async with await CallJournal.open(path) as journal:
-        monkeypatch.setattr(journal_module, "_insert", full)
+        monkeypatch.setattr(JournalFile, "write", full)
         with pytest.raises(AgentRecError, match="disk is full"):
             await asyncio.wait_for(journal.put("k", "n", JournaledAnswer("x")), 5)
-        assert journal.get("k") is None
-        monkeypatch.setattr(journal_module, "_insert", insert)
+        assert await journal.get("k") is None
+        monkeypatch.setattr(JournalFile, "write", write)
         await asyncio.wait_for(journal.put("k", "n", JournaledAnswer("y")), 5)
     assert rows_on_disk(path) == {"k": "y"}
 
@@ -165,7 +177,7 @@ async def test_closed_is_closed(path: Path) -> None:
     await journal.aclose()
     with pytest.raises(AgentRecError, match="closed"):
         await asyncio.wait_for(journal.put("l", "n", JournaledAnswer("x")), 5)
-    assert journal.get("k") == JournaledAnswer("x")
+    assert await journal.get("k") == JournaledAnswer("x")
 
 
 async def test_two_journals_on_one_file_lose_nothing(path: Path) -> None:
@@ -199,3 +211,84 @@ async def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
     async with await CallJournal.open(tmp_path / "a" / "b" / "calls.sqlite") as journal:
         await journal.put("k", "n", JournaledAnswer("x"))
     assert rows_on_disk(tmp_path / "a" / "b" / "calls.sqlite") == {"k": "x"}
+
+
+async def test_look_ups_share_queries(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with await CallJournal.open(path) as journal:
+        for n in range(1500):
+            journal._unwritten.answers.append((f"k{n}", "n", JournaledAnswer(str(n))))
+        await journal.put("last", "n", JournaledAnswer("x"))
+    sizes: list[int] = []
+    answers = JournalFile.answers
+    monkeypatch.setattr(
+        JournalFile, "answers", lambda file, keys: (sizes.append(len(keys)), answers(file, keys))[1]
+    )
+    async with await CallJournal.open(path) as again:
+        sizes.clear()
+        found = await asyncio.gather(*(again.get(f"k{n}") for n in range(1600)))
+        assert [each.text for each in found if each] == [str(n) for n in range(1500)]
+        assert found[1500:] == [None] * 100
+        assert await asyncio.gather(*(again.get("k7") for _ in range(50))) == [found[7]] * 50
+    assert sum(sizes) == 1600
+    assert len(sizes) <= 3
+
+
+async def test_memory_is_bounded_and_everything_is_still_found(path: Path) -> None:
+    async with await CallJournal.open(path, memory=20_000) as journal:
+        for n in range(200):
+            await journal.put(f"k{n}", "n", JournaledAnswer("x" * 600 + str(n)))
+        assert len(journal) == 200
+        assert [n for n in range(200) if journal.at_hand(f"k{n}")] == list(range(181, 200))
+        for n in range(200):
+            answer = await journal.get(f"k{n}")
+            assert answer is not None
+            assert answer.text == "x" * 600 + str(n)
+
+
+async def test_a_journal_without_memory_works(path: Path) -> None:
+    async with await CallJournal.open(path, memory=0) as journal:
+        await journal.put("k", "n", JournaledAnswer("x"))
+        assert journal.at_hand("k") is None
+        assert await journal.get("k") == JournaledAnswer("x")
+
+
+async def test_what_another_process_answered_is_seen_and_stays(path: Path) -> None:
+    async with await CallJournal.open(path) as one, await CallJournal.open(path) as other:
+        assert await other.get("k") is None
+        await one.put("k", "n", JournaledAnswer("first"))
+        assert await other.put("k", "n", JournaledAnswer("second")) == JournaledAnswer("first")
+        assert await other.get("k") == JournaledAnswer("first")
+        await one.put("l", "n", JournaledAnswer("x"))
+        assert await other.get("l") == JournaledAnswer("x")
+
+
+async def test_a_file_that_is_locked_is_a_clear_line(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentrec.llm.journal_file.BUSY_TIMEOUT", 0.05)
+    async with await CallJournal.open(path) as journal:
+        rival = sqlite3.connect(path, isolation_level=None)
+        rival.execute("BEGIN IMMEDIATE")
+        with pytest.raises(AgentRecError, match="another process keeps it locked"):
+            await journal.put("k", "n", JournaledAnswer("x"))
+        with pytest.raises(InputError, match="locked by another process"):
+            await CallJournal.open(path)
+        rival.execute("ROLLBACK")
+        rival.close()
+        await journal.put("k", "n", JournaledAnswer("y"))
+    assert rows_on_disk(path) == {"k": "y"}
+
+
+async def test_a_broken_file_is_told_to_whoever_looks_up(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with await CallJournal.open(path) as journal:
+        with monkeypatch.context() as patched:
+
+            def broken(file: JournalFile, keys: object) -> dict[str, JournaledAnswer]:
+                raise sqlite3.DatabaseError("disk image is malformed")
+
+            patched.setattr(JournalFile, "answers", broken)
+            with pytest.raises(AgentRecError, match="image is malformed"):
+                await asyncio.wait_for(journal.get("k"), 5)
+        assert await journal.get("k") is None

@@ -1,12 +1,15 @@
 import json
 import sys
+import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_openai import ChatOpenAI
 
 from agentrec.errors import InputError
-from agentrec.llm.model_names import open_chat_model
+from agentrec.llm.model_names import model_identity, open_chat_model
+from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +91,96 @@ def test_an_embedded_model_that_is_not_there_names_the_folder(tmp_path: Path) ->
     assert str(tmp_path / "none") in str(refused(f"catalog-lm:{tmp_path / 'none'}"))
     (tmp_path / "catalog_lm.json").write_text(json.dumps({"name": "x"}))
     assert "catalog_lm.json" in str(refused(f"catalog-lm:{tmp_path}"))
+
+
+@pytest.fixture
+def _with_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-from-environment")
+
+
+@pytest.mark.usefixtures("_with_key")
+def test_the_client_makes_no_retries_of_its_own_and_has_a_time_limit() -> None:
+    model = open_chat_model("openai:m")
+    assert isinstance(model, ChatOpenAI)
+    assert model.max_retries == 0
+    assert model.root_async_client.max_retries == 0
+    assert model.request_timeout == 150
+
+
+@pytest.mark.usefixtures("_with_key")
+def test_parameters_reach_the_model_and_win() -> None:
+    parameters = {"temperature": 0.7, "base_url": "http://127.0.0.1:9/v1", "max_retries": 3}
+    model = open_chat_model("openai:m", {**parameters, "max_tokens": 50, "timeout": 7})
+    assert isinstance(model, ChatOpenAI)
+    assert (model.temperature, model.max_retries, model.request_timeout) == (0.7, 3, 7)
+    assert model.max_tokens == 50
+    assert str(model.root_client.base_url) == "http://127.0.0.1:9/v1/"
+
+
+@pytest.mark.usefixtures("_with_key")
+def test_a_temperature_can_be_left_to_the_provider() -> None:
+    model = open_chat_model("openai:m", {"temperature": None})
+    assert isinstance(model, ChatOpenAI)
+    assert model.temperature is None
+
+
+@pytest.mark.usefixtures("_with_key")
+def test_a_parameter_nobody_knows_is_named_before_anything_is_sent() -> None:
+    with pytest.raises(InputError, match="temprature") as caught:
+        open_chat_model("openai:m", {"temprature": 0.5})
+    assert caught.value.field == "parameters"
+
+
+def test_a_class_without_our_defaults_is_not_given_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+
+    def made(model: str, *, model_provider: str, **options: Any) -> ScriptedChatModel:
+        given.append(options)
+        return ScriptedChatModel()
+
+    monkeypatch.setattr("langchain.chat_models.init_chat_model", made)
+    open_chat_model("other:m", {"latency": 0.5})
+    assert given == [{"latency": 0.5}] * 2
+
+
+def test_the_embedded_model_takes_no_parameters(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no parameters"):
+        open_chat_model(f"catalog-lm:{tmp_path}", {"temperature": 1})
+
+
+@pytest.mark.usefixtures("_with_key")
+def test_the_identity_is_all_that_decides_answers_and_nothing_secret() -> None:
+    def identity(**parameters: object) -> str:
+        return model_identity("openai:m", open_chat_model("openai:m", parameters), parameters)
+
+    plain = identity()
+    assert plain.startswith("openai:m@")
+    assert " " not in plain
+    assert identity(api_key="sk-other-key-0000", timeout=3, max_retries=1) == plain
+    warm = identity(temperature=0.7, max_tokens=5)
+    assert warm == f'{plain} {{"max_tokens":5,"temperature":0.7}}'
+    assert identity(max_tokens=5, temperature=0.7) == warm
+    nested = identity(model_kwargs={"extra": {"x_key": "sk-other", "user": "me"}})
+    assert nested == f'{plain} {{"model_kwargs":{{"extra":{{"user":"me"}}}}}}'
+    elsewhere = identity(base_url="http://127.0.0.1:9/v1")
+    assert elsewhere.startswith("openai:m@")
+    assert elsewhere != plain
+    assert "127" not in elsewhere
+
+
+def test_an_identity_without_an_address_is_the_name() -> None:
+    assert model_identity("other:m", ScriptedChatModel()) == "other:m"
+    elsewhere = model_identity("other:m", ScriptedChatModel(), {"base_url": "http://x"})
+    assert elsewhere.startswith("other:m@")
+
+
+SECRET = "sk-verysecret0123456789"
+
+
+@pytest.mark.parametrize("field", ["api_key", "openai_api_key"])
+def test_no_key_is_repeated_by_an_error(field: str) -> None:
+    with pytest.raises(InputError) as caught:
+        open_chat_model("openai:m", {field: SECRET, "temperature": "x" + SECRET})
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "temperature" in shown
+    assert SECRET not in shown

@@ -1,7 +1,6 @@
 """The gateway's limit on requests a minute."""
 
 import asyncio
-import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -25,10 +24,6 @@ class Clock:
         self.texts.append(messages[-1].text)
         return "answer"
 
-    @property
-    def gaps(self) -> list[float]:
-        return [later - earlier for earlier, later in itertools.pairwise(self.starts)]
-
 
 def ask_all(gateway: ModelGateway, number: int) -> "asyncio.Future[list[str]]":
     return asyncio.gather(*(gateway.ask("rank", [HumanMessage(str(n))]) for n in range(number)))
@@ -38,10 +33,9 @@ async def test_starts_are_an_interval_apart_and_come_in_turn() -> None:
     clock = Clock()
     model = ScriptedChatModel([clock] * 30, latency=0.2)
     await ask_all(ModelGateway(model, "m", requests_per_minute=600), 30)
-    # A late wake-up of this process may eat into the next gap, never a quota go at once.
-    assert sorted(clock.gaps)[0] > 0.05
-    assert sorted(clock.gaps)[3] > 0.09
-    assert 29 * 0.1 * 0.99 < clock.starts[-1] - clock.starts[0] < 4.5
+    # However busy this process is: none starts before its time, counted from the first one, whose
+    # own note may be late.
+    assert all(start - clock.starts[0] > 0.1 * n - 0.5 for n, start in enumerate(clock.starts))
     assert clock.texts == [str(n) for n in range(30)]
     assert model.most_at_once >= 2
 
@@ -49,11 +43,11 @@ async def test_starts_are_an_interval_apart_and_come_in_turn() -> None:
 async def test_a_high_rate_is_not_held_far_below_what_is_allowed() -> None:
     clock = Clock()
     gateway = ModelGateway(
-        ScriptedChatModel([clock] * 60), "m", requests_per_minute=60 * 1000, max_concurrency=4
+        ScriptedChatModel([clock] * 2000), "m", requests_per_minute=60 * 1000, max_concurrency=4
     )
-    await ask_all(gateway, 60)
-    # 59 gaps of 1 ms; looking again every 10 ms only would make it 0.6 s.
-    assert 59 * 0.001 * 0.99 < clock.starts[-1] - clock.starts[0] < 0.5
+    await ask_all(gateway, 2000)
+    # 1999 gaps of 1 ms; looking again every 10 ms only would make it 20 s.
+    assert clock.starts[-1] - clock.starts[0] < 15
 
 
 async def test_what_is_cached_waits_for_no_turn() -> None:
@@ -64,15 +58,15 @@ async def test_what_is_cached_waits_for_no_turn() -> None:
 
 async def test_whoever_leaves_the_queue_costs_no_turn() -> None:
     clock = Clock()
-    gateway = ModelGateway(ScriptedChatModel([clock] * 2), "m", requests_per_minute=600)
+    gateway = ModelGateway(ScriptedChatModel([clock] * 2), "m", requests_per_minute=60)
     leaving = ask_all(gateway, 20)
     await asyncio.sleep(0.05)
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving
-    await asyncio.wait_for(gateway.ask("rank", [HumanMessage("last")]), 1)
+    await asyncio.wait_for(gateway.ask("rank", [HumanMessage("last")]), 10)
     assert clock.texts == ["0", "last"]
-    assert clock.gaps[0] > 0.09
+    assert clock.starts[1] - clock.starts[0] > 0.5
 
 
 @pytest.mark.parametrize("rate", [0, -1, -0.5, math.nan, math.inf])

@@ -1,0 +1,118 @@
+"""Prices, usage and estimates."""
+
+import math
+
+import pytest
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+
+from agentrec.llm.estimate import CallEstimate, PlannedCalls, estimate_calls
+from agentrec.llm.limits import CallLimits
+from agentrec.llm.prices import Price, PriceTable
+from agentrec.llm.token_estimates import TokenEstimator
+from agentrec.llm.usage import NodeUsage, Spending, Usage, lifelong_usage
+
+SMALL, LARGE = Price(1, 2), Price(10, 20)
+
+
+def test_money_is_per_million_tokens() -> None:
+    assert Price(0.15, 0.6).of(2_000_000, 500_000) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("wrong", [(-1, 0), (0, math.inf), (math.nan, 0)])
+def test_impossible_prices_are_refused(wrong: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="prices"):
+        Price(*wrong)
+
+
+@pytest.mark.parametrize(
+    ("names", "model", "found"),
+    [
+        (["openai:m"], "openai:m", True),
+        (["openai:m"], "openai:m@1a2b3c4d", True),
+        (["openai:m"], 'openai:m@1a2b3c4d {"temperature":1}', True),
+        (["m"], "openai:m@1a2b3c4d", True),
+        (["org/m:free"], "openai:org/m:free", True),
+        (["m"], "openai:n", False),
+        (["n"], "openai:m:n", False),
+        ([], "", False),
+    ],
+)
+def test_a_model_is_found_by_its_name_with_or_without_what_surrounds_it(
+    names: list[str], model: str, found: bool
+) -> None:
+    price = PriceTable(dict.fromkeys(names, SMALL)).price(model)
+    assert (price is SMALL) is found
+
+
+def test_the_most_exact_name_counts() -> None:
+    table = PriceTable({"m": SMALL, "openai:m": LARGE})
+    assert table.price("openai:m@1a2b3c4d") is LARGE
+    assert table.price("azure:m") is SMALL
+
+
+def test_amounts_in_words() -> None:
+    assert PriceTable(currency="EUR").shown(0.01234) == "0.0123 EUR"
+    assert PriceTable().shown(1234.5) == "1234.50"
+
+
+def test_usage_adds_up_and_an_unknown_price_makes_the_sum_unknown() -> None:
+    one = NodeUsage(5, 1, 1, 2, 100, 10, 0.5)
+    usage = Usage({"rank": one, "repair": one})
+    assert usage.total == NodeUsage(10, 2, 2, 4, 200, 20, 1.0)
+    assert Usage({"rank": one, "x": NodeUsage(money=None)}).total.money is None
+    assert Usage({}).total == NodeUsage()
+
+
+def test_a_runs_whole_life_from_its_journal() -> None:
+    spendings = [
+        Spending("rank", "openai:small", answers=3, failures=1, input_tokens=1_000_000),
+        Spending("rank", "openai:large", answers=1, output_tokens=100_000),
+        Spending("repair", "openai:small", failures=2, lost_output_tokens=500_000, retries=1),
+    ]
+    table = PriceTable({"small": SMALL, "large": LARGE})
+    usage = lifelong_usage(spendings, table)
+    assert usage.by_node["rank"] == NodeUsage(5, 1, 0, 0, 1_000_000, 100_000, 3.0)
+    assert usage.by_node["repair"] == NodeUsage(2, 2, 1, 0, 0, 500_000, 1.0)
+    assert lifelong_usage(spendings, PriceTable({"small": SMALL})).by_node["rank"].money is None
+
+
+def asking(text: str) -> list[BaseMessage]:
+    return [SystemMessage("1234"), HumanMessage(text)]
+
+
+def test_an_estimate_is_calls_times_mean_tokens_and_what_limits_make_of_it() -> None:
+    planned = [
+        PlannedCalls("rank", 1000, [asking("x" * 396), asking("x" * 796)], 50),
+        PlannedCalls("repair", 100, [asking("x" * 396)], 10.5),
+    ]
+    estimate = estimate_calls(
+        planned,
+        "openai:m",
+        prices=PriceTable({"m": Price(2, 10)}),
+        limits=CallLimits(requests_per_minute=550),
+    )
+    assert estimate == CallEstimate(1100, 160_000, 51_050, pytest.approx(0.8305), 120)
+    assert estimate_calls(planned, "other", prices=PriceTable()).money is None
+    slow = estimate_calls(planned, "m", limits=CallLimits(10, None, 21_105), seconds_per_call=1)
+    assert slow.seconds == pytest.approx(600)
+    assert estimate_calls(planned, "m", limits=CallLimits(11), seconds_per_call=2).seconds == 200
+
+
+def test_planned_calls_need_a_prompt() -> None:
+    with pytest.raises(ValueError, match="prompt"):
+        PlannedCalls("rank", 1, [], 1)
+
+
+def test_tokens_are_guessed_from_what_the_model_reported() -> None:
+    guesses = TokenEstimator()
+    assert guesses.estimate("rank", asking("x" * 396)) == (100, 256)
+    guesses.learn("rank", asking("x" * 96), 50, 30)
+    guesses.learn("rank", asking("x" * 96), 50, 50)
+    assert guesses.estimate("rank", asking("x" * 396)) == (200, 40)
+    # Another node has the mean of all until it has one of its own.
+    assert guesses.estimate("repair", asking("x" * 396)) == (200, 40)
+    guesses.learn("repair", asking("x"), 0, 4)
+    assert guesses.estimate("repair", asking("x" * 396)) == (200, 4)
+    guesses.learn("rank", asking("x"), 0, 0)
+    assert guesses.estimate("rank", asking("x" * 396)) == (200, 40)
+    assert guesses.estimate("rank", []) == (1, 40)
