@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import os
-import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
+from agentrec.app.ending import DebugOption, end_with
+from agentrec.app.lm_commands import lm_app
 from agentrec.data.negatives import Negatives
-from agentrec.errors import AgentRecError, InputError
-
-INTERRUPTED = 130
+from agentrec.errors import InputError
 
 app = typer.Typer(
     name="agentrec",
@@ -27,11 +26,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(lm_app, name="lm")
 
 _stdout = Console()
-_stderr = Console(stderr=True)
-
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -57,79 +54,135 @@ def _root(
     " Ctrl-C: the same command goes on where it was."
 )
 def demo(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Settings file, TOML or YAML. Default: agentrec.toml or agentrec.yaml here."
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Folder in the neutral format. Default: MovieLens-100K."),
     ] = None,
-    run: Annotated[Path, typer.Option(help="Run folder; a run found there goes on.")] = Path(
-        "runs/demo"
-    ),
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Run folder; a run found there goes on. Default: runs/demo."),
+    ] = None,
     llm: Annotated[
         str | None,
         typer.Option(
-            help="Chat model as PROVIDER:MODEL, such as openai:gpt-4o-mini; key and base URL come"
+            help="Chat model as PROVIDER:MODEL, such as openai:gpt-4o-mini; its key comes"
             " from the environment. Default: the embedded model, trained on first use."
         ),
     ] = None,
     embeddings: Annotated[
-        str, typer.Option(help="Text embeddings: minilm, hashed or PROVIDER:MODEL.")
-    ] = "minilm",
+        str | None,
+        typer.Option(help="Text embeddings: minilm, hashed or PROVIDER:MODEL. Default: minilm."),
+    ] = None,
     negatives: Annotated[
-        str,
-        typer.Option(help="How candidates are sampled where there are none: popularity, uniform."),
-    ] = "popularity",
+        str | None,
+        typer.Option(
+            help="How candidates are sampled where there are none: popularity, uniform."
+            " Default: popularity."
+        ),
+    ] = None,
     prompts: Annotated[
         Path | None, typer.Option(help="Folder with prompt files of your own.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of everything that is drawn. Default: 0."),
+    ] = None,
     max_hints: Annotated[
-        int, typer.Option(min=1, help="How many hints the knowledge base may hold.")
-    ] = 20,
+        int | None,
+        typer.Option(min=1, help="How many hints the knowledge base may hold. Default: 20."),
+    ] = None,
     max_explored: Annotated[
-        int, typer.Option(min=1, help="Most training sessions to look for errors in.")
-    ] = 300,
+        int | None,
+        typer.Option(min=1, help="Most training sessions to look for errors in. Default: 300."),
+    ] = None,
     max_rewarded: Annotated[
-        int, typer.Option(min=1, help="Most training sessions to measure every hint on.")
-    ] = 1500,
+        int | None,
+        typer.Option(min=1, help="Most training sessions to measure every hint on. Default: 1500."),
+    ] = None,
     num_probes: Annotated[
-        int,
-        typer.Option(min=0, help="On how many other sessions a hint has to prove itself."),
-    ] = 64,
+        int | None,
+        typer.Option(
+            min=0, help="On how many other sessions a hint has to prove itself. Default: 64."
+        ),
+    ] = None,
     lm_steps: Annotated[
         int | None,
         typer.Option(min=1, help="Training steps of the embedded model; fewer: quicker, worse."),
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Most model calls in flight.")] = 64,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Most model calls in flight. Default: 64.")
+    ] = None,
     requests_per_minute: Annotated[
         float | None, typer.Option(help="Most model calls a minute. Default: no limit.")
     ] = None,
+    tokens_per_minute: Annotated[
+        float | None, typer.Option(help="Most tokens a minute. Default: no limit.")
+    ] = None,
+    limit_tokens: Annotated[
+        int | None,
+        typer.Option(help="Budget: most tokens over all attempts of the run. Default: no limit."),
+    ] = None,
+    limit_cost: Annotated[
+        float | None,
+        typer.Option(
+            help="Budget: most money over all attempts, by the prices in the settings file."
+            " Default: no limit."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Tell what the run would cost and ask nothing."),
+    ] = False,
     debug: DebugOption = False,
 ) -> None:
     """Run the closed loop."""
     try:
         # Inside, because it takes seconds, in which people press Ctrl-C too.
-        from agentrec.app.demo import run_demo
-        from agentrec.app.settings import DemoSettings
+        from agentrec.app.demo import estimate_demo, run_demo
+        from agentrec.app.settings_layers import load_settings
 
-        settings = DemoSettings(
-            data=data,
-            run=run,
-            llm=llm,
-            embeddings=embeddings,
-            negatives=_negatives(negatives),
-            prompts=prompts,
-            seed=seed,
-            max_hints=max_hints,
-            max_explored=max_explored,
-            max_rewarded=max_rewarded,
-            num_probes=num_probes,
-            lm_steps=lm_steps,
-            concurrency=concurrency,
-            requests_per_minute=requests_per_minute,
-        )
-        asyncio.run(run_demo(settings, _stdout))
+        given = {
+            "data": data,
+            "run": run,
+            "llm": {"name": llm},
+            "embeddings": embeddings,
+            "negatives": negatives,
+            "prompts": prompts,
+            "seed": seed,
+            "max_hints": max_hints,
+            "max_explored": max_explored,
+            "max_rewarded": max_rewarded,
+            "num_probes": num_probes,
+            "lm_steps": lm_steps,
+            "limits": {
+                "max_concurrency": concurrency,
+                "requests_per_minute": requests_per_minute,
+                "tokens_per_minute": tokens_per_minute,
+            },
+            "budget": {"tokens": limit_tokens, "money": limit_cost},
+        }
+        settings, file = load_settings(_without_none(given), config)
+        if file is not None:
+            _stdout.print(f"Settings from {file}", markup=False, highlight=False)
+        asyncio.run((estimate_demo if dry_run else run_demo)(settings, _stdout))
     except (Exception, KeyboardInterrupt) as error:
-        _end(error, debug)
+        end_with(error, debug)
+
+
+def _without_none(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given: a setting that was not must not hide one from elsewhere."""
+    kept = {}
+    for name, value in given.items():
+        inner = _without_none(value) if isinstance(value, Mapping) else value
+        if inner is not None and inner != {}:
+            kept[name] = inner
+    return kept
 
 
 @data_app.command()
@@ -163,7 +216,7 @@ def fetch(
             write_folder(dataset, out)
             _stdout.print(f"written to {out}", markup=False, highlight=False)
     except (Exception, KeyboardInterrupt) as error:
-        _end(error, debug)
+        end_with(error, debug)
 
 
 def _negatives(name: str) -> Negatives:
@@ -172,32 +225,6 @@ def _negatives(name: str) -> Negatives:
     if name == "uniform":
         return "uniform"
     raise InputError(f"{name!r} is neither popularity nor uniform", field="negatives")
-
-
-def _end(error: BaseException, debug: bool) -> NoReturn:
-    """Leave with one clear line and the right exit code."""
-    if isinstance(error, (typer.Exit, typer.Abort)):
-        raise error
-    if debug:
-        _stderr.print_exception()
-    if isinstance(error, KeyboardInterrupt):
-        _line("Stopped. The same command goes on where it was.")
-        sys.exit(INTERRUPTED)
-    if isinstance(error, AgentRecError):
-        _line(f"error: {error}")
-        sys.exit(error.exit_code)
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        _line(f"error: {'.'.join(map(str, first['loc']))}: {first['msg']}")
-        sys.exit(InputError.exit_code)
-    _line(f"error: {type(error).__name__}: {error} (--debug shows the traceback)")
-    sys.exit(1)
-
-
-def _line(text: str) -> None:
-    _stderr.print(
-        " ".join(text.split()), style="red", markup=False, highlight=False, soft_wrap=True
-    )
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from agentrec.evaluation.baselines import (
     TextSimilarityRanker,
 )
 from agentrec.graphs.recommendation import RecommendationInput, build_recommendation_graph
+from agentrec.rankings import Ranking
 from agentrec.runs.concurrency import map_concurrently
 from agentrec.sessions import Session
 
@@ -46,24 +47,31 @@ def baseline_ranks(
     }
 
 
-async def policy_ranks(
+async def policy_rankings(
     sessions: Sequence[Session],
     components: Components,
     concurrency: int,
     on_done: Callable[[], None],
-) -> list[int | None]:
-    """Rank of each session's target when the recommendation graph runs with some components.
+) -> list[Ranking]:
+    """What the recommendation graph recommends to each session with some components.
 
     Raises:
         ModelCallError: If a call failed for good.
     """
     graph = build_recommendation_graph()
 
-    async def rank_of_target(session: Session) -> int | None:
+    async def recommended(session: Session) -> Ranking:
         state = await graph.ainvoke(RecommendationInput(session=session), context=components)
-        return _rank_in(state["ranking"].item_ids, session)
+        ranking: Ranking = state["ranking"]
+        return ranking
 
-    return await map_concurrently(sessions, rank_of_target, concurrency, on_done)
+    return await map_concurrently(sessions, recommended, concurrency, on_done)
+
+
+def target_ranks(sessions: Sequence[Session], rankings: Sequence[Ranking]) -> list[int | None]:
+    """Rank of each session's target in the ranking made for it."""
+    pairs = zip(sessions, rankings, strict=True)
+    return [_rank_in(ranking.item_ids, session) for session, ranking in pairs]
 
 
 def _rank_in(ranked: Sequence[str], session: Session) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,7 @@ import torch
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
+from agentrec.app.model_settings import LlmSettings
 from agentrec.app.progress import ProgressDisplay, run_blocking
 from agentrec.app.settings import DemoSettings
 from agentrec.data import Dataset, item_counts, load_folder, load_movielens
@@ -23,7 +23,7 @@ from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
 from agentrec.llm.catalog_lm.teaching import Recipe, obtain_model
 from agentrec.llm.catalog_lm.training import TrainingPlan
 from agentrec.llm.item_vectors import embed_items
-from agentrec.llm.model_names import open_chat_model
+from agentrec.llm.model_names import model_identity, open_chat_model
 from agentrec.llm.text_encoder import MiniLMEmbeddings
 from agentrec.testing.embeddings import HashedWordEmbeddings
 
@@ -127,21 +127,23 @@ async def embedded_model(
         return await run_blocking(obtain)
 
 
-def named_model(name: str) -> tuple[BaseChatModel, str]:
-    """A chat model by its string, and the name under which its answers are kept.
+def named_model(llm: LlmSettings) -> tuple[BaseChatModel, str] | None:
+    """The chat model that was named, and the name under which its answers are kept.
 
-    The name holds a short hash of the endpoint's address where the client has one: the same
-    model name means another model behind another address.
+    Returns:
+        ``None`` where none is named: the embedded one is to be taught first.
 
     Raises:
-        InputError: If the model cannot be opened.
+        InputError: If the model cannot be opened, or settings of one are there and it is not.
     """
-    model = open_chat_model(name)
-    # The client underneath knows the address whether it came from an argument or from one of the
-    # environment variables, of which the model's own field shows only some.
-    address = str(getattr(getattr(model, "root_client", None), "base_url", ""))
-    suffix = f"@{hashlib.sha256(address.encode()).hexdigest()[:8]}" if address else ""
-    return model, f"{name}{suffix}"
+    given = llm.given
+    if llm.name is None:
+        if given:
+            names = ", ".join(sorted(given))
+            raise InputError(f"{names} is set, and no model: name one", field="llm.name")
+        return None
+    model = open_chat_model(llm.name, given, patience=llm.timeout)
+    return model, model_identity(llm.name, model, given)
 
 
 def use_one_thread() -> None:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from agentrec.app.model_settings import (
+    BudgetSettings,
+    LimitsSettings,
+    LlmSettings,
+    PricesSettings,
+    RetriesSettings,
+)
 from agentrec.data.negatives import Negatives
 from agentrec.policies.ppo_config import PPOConfig
 
 
 class DemoSettings(BaseModel):
-    """Settings of ``agentrec demo``.
+    """Settings of ``agentrec demo``; ``load_settings`` gathers them from where people put them.
 
     Attributes:
         data: A folder in the neutral format; ``None`` for MovieLens-100K.
         run: The run folder.
-        llm: A chat model as ``provider:model``; ``None`` for the embedded one.
+        llm: The language model; its name alone stands for a section with nothing else.
+        limits: How fast it is asked.
+        retries: When a failed call is made again.
+        budget: What the run may spend.
+        prices: What tokens cost.
         embeddings: Text embeddings: ``minilm``, ``hashed`` or ``provider:model``.
         negatives: How candidates are sampled for sessions that carry none.
         prompts: A folder of the user's own prompts.
@@ -25,17 +37,19 @@ class DemoSettings(BaseModel):
         max_explored: Most training sessions to look for errors in.
         num_probes: On how many other training sessions a hint has to prove itself.
         max_rewarded: Most training sessions in the reward table.
-        concurrency: Most sessions in flight.
-        requests_per_minute: Most model calls a minute; ``None`` for no limit.
         lm_steps: Training steps of the embedded model; ``None`` for its recipe's.
         ppo: Hyper-parameters of the policy's training.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: Path | None = None
     run: Path = Path("runs/demo")
-    llm: str | None = None
+    llm: LlmSettings = Field(default_factory=LlmSettings)
+    limits: LimitsSettings = Field(default_factory=LimitsSettings)
+    retries: RetriesSettings = Field(default_factory=RetriesSettings)
+    budget: BudgetSettings = Field(default_factory=BudgetSettings)
+    prices: PricesSettings = Field(default_factory=PricesSettings)
     embeddings: str = "minilm"
     negatives: Negatives = "popularity"
     prompts: Path | None = None
@@ -44,7 +58,10 @@ class DemoSettings(BaseModel):
     max_explored: int = Field(default=300, ge=1)
     num_probes: int = Field(default=64, ge=0)
     max_rewarded: int = Field(default=1500, ge=1)
-    concurrency: int = Field(default=64, ge=1)
-    requests_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     lm_steps: int | None = Field(default=None, ge=1)
     ppo: PPOConfig = Field(default_factory=PPOConfig)
+
+    @field_validator("llm", mode="before")
+    @classmethod
+    def _name_alone(cls, llm: Any) -> Any:
+        return {"name": llm} if isinstance(llm, str) else llm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agentrec.app.accounts import UsageReport
+from agentrec.app.answer_report import AnswerReport
 from agentrec.evaluation.intervals import Interval
 from agentrec.evaluation.metrics import METRICS, MetricName
 from agentrec.evaluation.report import MetricsReport
@@ -39,7 +42,7 @@ def print_hints(file: Path, console: Console) -> None:
     if not hints:
         console.print("The model learned no hint that repaired an error and helped elsewhere.")
         return
-    table = _table(f"{len(hints)} hints, written by the model after errors on training sessions")
+    table = new_table(f"{len(hints)} hints, written by the model after errors on training sessions")
     table.add_column("hint", overflow="fold")
     table.add_column("from session", overflow="fold")
     table.add_column("gain elsewhere", justify="right")
@@ -54,6 +57,46 @@ def print_hints(file: Path, console: Console) -> None:
     console.print(table)
 
 
+def print_answers(report: AnswerReport, console: Console) -> None:
+    """Print how well-formed the answers on test sessions were, and which places they favour."""
+    table = new_table("Answers on test sessions, before they were filled up")
+    for name in ("method", "clean", "from JSON", "asked again", "illegal lines", "filled up"):
+        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
+    for method, told in report.quality.items():
+        first = (told.clean, told.structured, told.repaired)
+        counts = (*first, told.illegal_answers, told.backfilled)
+        shares = (told.share(count) for count in counts)
+        table.add_row(method, *("" if share is None else f"{share:.1%}" for share in shares))
+    console.print(table)
+    bias = report.position_bias.get("no_hint")
+    if bias is not None:
+        console.print("Hits without a hint, by the target's place among the candidates shown:")
+        for line in bias.lines():
+            console.print(f"  {line}", highlight=False)
+    notes = sum((Counter(told.notes) for told in report.quality.values()), Counter[str]())
+    for note, count in notes.most_common():
+        console.print(f"note, {count} times: {note}", markup=False, highlight=False)
+
+
+def print_usage(report: UsageReport, console: Console) -> None:
+    """Print what the calls of all attempts came to; nothing where there was none."""
+    if not report.by_node:
+        return
+    priced = report.total.money is not None or any(
+        row.money is not None for row in report.by_node.values()
+    )
+    table = new_table("Calls to the model, over all attempts of this run")
+    table.add_column("for", no_wrap=True)
+    names = ["calls", "failed", "retried", "tokens read", "tokens written"]
+    for name in [*names, *([report.currency or "money"] if priced else [])]:
+        table.add_column(name, justify="right", no_wrap=True)
+    for node, row in (*report.by_node.items(), ("total", report.total)):
+        counts = (row.calls, row.failures, row.retries, row.input_tokens, row.output_tokens)
+        money = "not known" if row.money is None else f"{row.money:,.4f}"
+        table.add_row(node, *(f"{count:,}" for count in counts), *([money] if priced else []))
+    console.print(table)
+
+
 def print_report(report: MetricsReport, data: str, console: Console) -> None:
     """Print the methods, their differences and the calls."""
     wide = console.width >= WIDE
@@ -61,7 +104,7 @@ def print_report(report: MetricsReport, data: str, console: Console) -> None:
         (f"{data}, {report.sessions} test sessions", "method", report.methods, ""),
         ("Paired differences", "difference", report.differences, "+"),
     ):
-        table = _table(f"{title}: mean [95 % interval over sessions]")
+        table = new_table(f"{title}: mean [95 % interval over sessions]")
         table.add_column(heading, no_wrap=True)
         for metric in METRICS:
             table.add_column(metric, justify="right", no_wrap=True)
@@ -75,7 +118,8 @@ def print_report(report: MetricsReport, data: str, console: Console) -> None:
     console.print(f"LLM calls: {calls}", highlight=False)
 
 
-def _table(title: str) -> Table:
+def new_table(title: str) -> Table:
+    """A table without columns yet, in the style of all."""
     return Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
 
 

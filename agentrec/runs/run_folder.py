@@ -60,6 +60,16 @@ class RunFolder:
         """The report."""
         return self.path / "metrics.json"
 
+    @property
+    def answers(self) -> Path:
+        """What the model's answers on test sessions were worth."""
+        return self.path / "answers.json"
+
+    @property
+    def usage(self) -> Path:
+        """What the calls of all attempts came to."""
+        return self.path / "usage.json"
+
     def begin(self, manifest: Json) -> None:
         """Start or go on with a run.
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from agentrec.app.demo import run_demo
 from agentrec.app.settings import DemoSettings
 from agentrec.evaluation.report import MetricsReport
+from agentrec.llm.gateway import PROBE_NODE
 from agentrec.testing.planted_sessions import PlantedSessions, write_planted_sessions
 
 LM_STEPS = 220
@@ -103,10 +104,12 @@ def journal_of(folder: Path) -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture(scope="session")
 def rows_of() -> Callable[[Path], dict[str, str]]:
-    """The journal of a run: answers by key."""
+    """The journal of a run: answers by key, without the one on what the model is capable of."""
 
     def read(folder: Path) -> dict[str, str]:
         with journal_of(folder) as connection:
-            return dict(connection.execute("SELECT key, text FROM answers"))
+            return dict(
+                connection.execute("SELECT key, text FROM answers WHERE node != ?", (PROBE_NODE,))
+            )
 
     return read

@@ -189,6 +189,57 @@ def test_help_says_that_it_may_be_stopped_and_goes_on(monkeypatch: pytest.Monkey
         assert name in CliRunner().invoke(app, ["--help"]).stdout
 
 
+def test_the_defaults_in_the_help_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    told = CliRunner().invoke(app, ["demo", "--help"]).stdout
+    settings = DemoSettings()
+    defaults = {name: value for name, value in settings if name not in {"llm", "limits"}}
+    defaults["concurrency"] = settings.limits.max_concurrency
+    lines = [line for line in told.splitlines() if " Default: " in line]
+    shown = {name: f"--{name.replace('_', '-')} " for name in defaults}
+    wrong = [
+        line
+        for line in lines
+        for name, option in shown.items()
+        if option in line and defaults[name] is not None
+        if f"Default: {defaults[name]}." not in line
+    ]
+    assert wrong == []
+    assert sum(option in line for line in lines for option in shown.values()) >= 9
+
+
+def test_settings_from_a_file_are_used_and_named(call, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[limits]\nmax_concurency = 3")
+    refused(
+        call(f"--config={file}", data=None),
+        tmp_path / "run",
+        f"{file}:2",
+        "'limits.max_concurency'",
+        "did you mean max_concurrency?",
+    )
+    file.write_text('data = "nowhere"')
+    result = call(f"--config={file}", data=None)
+    assert result.stdout == f"Settings from {file}\n"
+    refused(result, tmp_path / "run", str(tmp_path / "nowhere"))
+
+
+def test_a_misspelt_variable_is_refused(
+    call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTREC_MAXHINTS", "3")
+    refused(call(data=None), tmp_path / "run", "'AGENTREC_MAXHINTS'", "AGENTREC_MAX_HINTS")
+
+
+def test_options_that_are_out_of_range_are_named(call, tmp_path: Path) -> None:
+    for option, setting in (
+        ("--limit-tokens=-1", "budget.tokens"),
+        ("--limit-cost=nan", "budget.money"),
+        ("--tokens-per-minute=0", "limits.tokens_per_minute"),
+    ):
+        refused(call(option, data=None), tmp_path / "run", f"'{setting}'", option.split("=")[0])
+
+
 def test_the_version_is_told() -> None:
     told = CliRunner().invoke(app, ["--version"])
     assert (told.exit_code, told.stdout.split()[0]) == (0, "agentrec")

@@ -85,6 +85,11 @@ def test_every_product_of_the_run_is_there(finished) -> None:
     assert {"data_hash", "prompts_hash", "llm", "ppo"} <= set(manifest["identity"])
     assert manifest["data"]["sessions"] == {"train": 60, "valid": 16, "test": 40}
     assert manifest["versions"]["torch"]
+    assert {"limits", "retries", "budget", "prices"} <= set(manifest["conditions"])
+    usage = json.loads((finished.folder / "usage.json").read_text())
+    assert usage["total"]["calls"] == finished.report.llm_calls["made"]
+    answers = json.loads((finished.folder / "answers.json").read_text())
+    assert list(answers["quality"]) == list(answers["position_bias"]) == METHODS[4:]
 
 
 def test_hints_come_from_training_sessions_the_model_got_wrong(
@@ -145,8 +150,8 @@ async def test_a_finished_run_computes_nothing_again(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
 
-    for name in ("know_catalog", "embedded_model", "build_hint_learning_graph", "PPOTrainer"):
-        monkeypatch.setattr(f"agentrec.app.demo.{name}", never)
+    for name in ("demo.know_catalog", "demo.embedded_model", "demo.ClosedLoop"):
+        monkeypatch.setattr(f"agentrec.app.{name}", never)
     output = await run(settings_for(finished.folder))
     assert "nothing is computed again" in output
     assert before == {p: p.stat().st_mtime_ns for p in finished.folder.rglob("*") if p.is_file()}
@@ -208,4 +213,13 @@ async def test_another_runs_folder_is_refused_and_left_as_it_is(
 
 
 async def test_what_does_not_decide_the_result_may_change(finished, settings_for: Settings) -> None:
-    await run(settings_for(finished.folder, concurrency=3, requests_per_minute=60.0))
+    await run(
+        settings_for(
+            finished.folder,
+            limits={"max_concurrency": 3, "requests_per_minute": 60.0},
+            retries={"max_attempts": 1},
+            budget={"money": 1},
+            prices={"currency": "EUR"},
+            llm={"timeout": 5},
+        )
+    )

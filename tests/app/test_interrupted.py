@@ -20,6 +20,7 @@ from agentrec.app.demo import run_demo
 from agentrec.app.settings import DemoSettings
 from agentrec.data import load_folder
 from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
+from agentrec.llm.gateway import PROBE_NODE
 from agentrec.llm.session_view import SessionView
 from agentrec.sessions import Session
 from agentrec.testing.openai_server import OpenAIServer
@@ -50,9 +51,18 @@ def distinct(server: OpenAIServer) -> int:
 
 
 def numbers(folder: Path) -> dict[str, object]:
-    """What a run found out, and how many calls that took; not how often it could do without."""
+    """What a run found out, and how many calls that took; not how often it could do without.
+
+    Nor the one call with which a client of its kind finds out what the model is capable of.
+    """
     report = json.loads((folder / "metrics.json").read_text())
-    return {**report, "llm_calls": report["llm_calls"]["made"]}
+    made = report["llm_calls"]["made"] - probes(folder)
+    return {**report, "llm_calls": made}
+
+
+def probes(folder: Path) -> int:
+    usage = json.loads((folder / "usage.json").read_text())
+    return usage["by_node"].get(PROBE_NODE, {"calls": 0})["calls"]
 
 
 def hints(folder: Path) -> list[dict[str, object]]:
@@ -107,7 +117,8 @@ def test_the_real_client_over_http_finds_the_same(finished, whole: Whole, rows_o
 
 
 def test_no_prompt_is_sent_twice(whole: Whole, rows_of) -> None:
-    assert whole.requests == len(set(whole.asked)) == len(rows_of(whole.folder))
+    assert probes(whole.folder) == 1
+    assert whole.requests == len(set(whole.asked)) == len(rows_of(whole.folder)) + 1
 
 
 def test_test_sessions_are_first_shown_when_all_is_learned(
@@ -138,7 +149,7 @@ async def test_a_run_cancelled_twice_goes_on_to_the_same_result(
     whole: Whole, server: OpenAIServer, settings_for: Settings, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    settings = settings_for(folder, llm="openai:local", concurrency=CONCURRENCY)
+    settings = settings_for(folder, llm="openai:local", limits={"max_concurrency": CONCURRENCY})
 
     async def cancelled_when(ready: Callable[[], bool]) -> None:
         task = asyncio.create_task(run(settings))
@@ -164,8 +175,9 @@ async def test_a_run_cancelled_twice_goes_on_to_the_same_result(
 
 def command(settings: DemoSettings) -> list[str]:
     names = ("data", "run", "embeddings", "lm_steps", "max_hints", "max_explored")
-    names += ("max_rewarded", "num_probes", "llm", "concurrency")
+    names += ("max_rewarded", "num_probes")
     options = [f"--{name.replace('_', '-')}={getattr(settings, name)}" for name in names]
+    options += [f"--llm={settings.llm.name}", f"--concurrency={settings.limits.max_concurrency}"]
     return [str(Path(sys.executable).parent / "agentrec"), "demo", *options]
 
 
@@ -188,7 +200,9 @@ def test_killed_then_interrupted_it_still_comes_to_the_same_result(
     planted: PlantedSessions,
     tmp_path: Path,
 ) -> None:
-    settings = settings_for(tmp_path / "run", llm="openai:local", concurrency=CONCURRENCY)
+    settings = settings_for(
+        tmp_path / "run", llm="openai:local", limits={"max_concurrency": CONCURRENCY}
+    )
     server.latency = 0.03
 
     def begun() -> subprocess.Popen[str]:

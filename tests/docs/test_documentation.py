@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from agentrec.app.cli import app
+from agentrec.app.settings_layers import load_settings
+from agentrec.testing.openai_server import OpenAIServer
+from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,9 +32,35 @@ def fences(language: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("name", "code"), fences("python"))
 def test_python_in_documents_runs(name: str, code: str) -> None:
     compiled = compile(code, name, "exec")
-    # Programs on data sets name files of the reader's; the README's run as they stand.
-    if name == "README.md":
+    # Programs on data sets name files of the reader's; the others run as they stand.
+    if name in {"README.md", "language-models.md"}:
         exec(compiled, {})
+
+
+def test_the_gateway_alone_does_what_the_guide_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = (code for name, code in fences("python") if "def ask_all" in code)
+    program: dict[str, Any] = {}
+    exec(code, program)
+    monkeypatch.setenv("OPENAI_API_KEY", "unused")
+    with OpenAIServer(ScriptedChatModel(["one", "two"])) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        for _ in range(2):
+            asked = program["ask_all"]("openai:gpt-4o-mini", ["a", "b", "a"], tmp_path / "calls")
+            first, second, third = asyncio.run(asked)
+            assert {first, second} == {"one", "two"}
+            assert third == first
+        assert server.requests == 2
+    assert "money=" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("settings", [text for _, text in fences("toml")])
+def test_settings_in_documents_are_settings(settings: str, tmp_path: Path) -> None:
+    file = tmp_path / "agentrec.toml"
+    for text in (settings, re.sub(r"^# (?=\w+ = )", "", settings, flags=re.MULTILINE)):
+        file.write_text(text)
+        assert load_settings({}, file)[0].llm.name
 
 
 def test_there_is_python_to_run() -> None:
@@ -40,7 +71,7 @@ def test_options_in_documents_exist() -> None:
     commands = [
         line
         for _, text in fences("sh")
-        for line in text.splitlines()
+        for line in map(str.strip, text.splitlines())
         if line.startswith(".venv/bin/agentrec ")
     ]
     assert commands

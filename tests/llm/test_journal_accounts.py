@@ -110,3 +110,18 @@ async def test_a_file_from_before_failures_and_models_is_brought_up_to_date(path
     kept = dict(connection.execute("SELECT key, text FROM answers"))
     connection.close()
     assert kept == {"k0": "old 0", "k1": "old 1", "k2": "old 2", "new": "x"}
+
+
+async def test_a_file_from_before_further_attempts_were_counted(path: Path) -> None:
+    async with await CallJournal.open(path) as journal:
+        await journal.put("k", "rank", JournaledAnswer("x", 3, 4, "m", attempt=2))
+    connection = sqlite3.connect(path)
+    connection.execute("ALTER TABLE answers DROP COLUMN attempt")
+    connection.execute("ALTER TABLE sums DROP COLUMN retries")
+    connection.close()
+    async with await CallJournal.open(path) as journal:
+        assert await journal.get("k") == JournaledAnswer("x", 3, 4, "m")
+        await journal.put("l", "rank", JournaledAnswer("y", 3, 4, "m", attempt=3))
+        assert await journal.spendings() == (
+            Spending("rank", "m", answers=2, input_tokens=6, output_tokens=8, retries=1),
+        )

@@ -19,6 +19,7 @@ MIN_VALUE_SHARE = 0.015
 NUM_TITLE_WORDS = 24
 NUM_BINS = 8
 FAME_WORDS = ("hardly known", "little known", "fairly known", "well known", "widely known")
+THEME = "theme"
 LEVEL_WORDS = ("lowest", "lower", "middle", "higher", "highest")
 
 
@@ -29,10 +30,12 @@ class Aspect:
     Attributes:
         phrase: Lower-case words that name it, as in "prefer <phrase>".
         scores: How much each item has it, standardised over the catalogue, ``[num_items]``.
+        factor: Lower-case words for what it is a property of, such as an attribute's name.
     """
 
     phrase: str
     scores: Floats
+    factor: str
 
     @property
     def token(self) -> str:
@@ -70,25 +73,26 @@ def _value_aspects(category: Category) -> list[Aspect]:
     for column, value in enumerate(category.values[:MAX_VALUE_ASPECTS]):
         words = spoken(value)
         if words and MIN_VALUE_SHARE <= share[column] <= 1 - MIN_VALUE_SHARE:
-            phrase = f"{_spoken_name(category.name)} {words}"
-            aspects.append(Aspect(phrase, _standardised(category.member[:, column])))
+            factor = _spoken_name(category.name)
+            scores = _standardised(category.member[:, column])
+            aspects.append(Aspect(f"{factor} {words}", scores, factor))
     return aspects
 
 
 def _number_aspects(number: Number) -> list[Aspect]:
     name = _spoken_name(number.name)
     if number.is_fame:
-        return _levels(number, FAME_WORDS)
+        return _levels(number, FAME_WORDS, name)
     ends = [
-        Aspect(f"high {name}", _standardised(number.percentile)),
-        Aspect(f"low {name}", _standardised(-number.percentile)),
+        Aspect(f"high {name}", _standardised(number.percentile), name),
+        Aspect(f"low {name}", _standardised(-number.percentile), name),
     ]
     known = number.raw[np.isfinite(number.raw)]
     if known.min() == known.max():
         return []
     if np.all(known == np.round(known)):
         return ends + _ranges(number)
-    return ends + _levels(number, [f"{name} {word}" for word in LEVEL_WORDS])
+    return ends + _levels(number, [f"{name} {word}" for word in LEVEL_WORDS], name)
 
 
 def _ranges(number: Number) -> list[Aspect]:
@@ -105,7 +109,7 @@ def _ranges(number: Number) -> list[Aspect]:
         inside = known & (number.raw >= start) & (number.raw < end)
         first, last = _spoken_number(start), _spoken_number(end - 1)
         label = first if first == last else f"{first} to {last}"
-        aspects.extend(_if_telling(f"{name} {label}", inside))
+        aspects.extend(_if_telling(f"{name} {label}", inside, name))
     return aspects
 
 
@@ -114,18 +118,22 @@ def _spoken_number(value: float) -> str:
     return f"minus {-value:.0f}" if value < 0 else f"{abs(value):.0f}"
 
 
-def _levels(number: Number, words: Sequence[str]) -> list[Aspect]:
+def _levels(number: Number, words: Sequence[str], factor: str) -> list[Aspect]:
     """Equal shares of the items, from the lowest to the highest."""
     level = np.minimum((number.percentile * len(words)).astype(int), len(words) - 1)
     known = np.isfinite(number.raw)
-    return [a for n, word in enumerate(words) for a in _if_telling(word, known & (level == n))]
+    return [
+        aspect
+        for place, word in enumerate(words)
+        for aspect in _if_telling(word, known & (level == place), factor)
+    ]
 
 
-def _if_telling(phrase: str, inside: npt.NDArray[np.bool_]) -> list[Aspect]:
+def _if_telling(phrase: str, inside: npt.NDArray[np.bool_], factor: str) -> list[Aspect]:
     """The aspect, unless nearly all or nearly none of the items have it."""
     if not MIN_VALUE_SHARE <= inside.mean() <= 1 - MIN_VALUE_SHARE:
         return []
-    return [Aspect(phrase, _standardised(inside.astype(np.float32)))]
+    return [Aspect(phrase, _standardised(inside.astype(np.float32)), factor)]
 
 
 def _word_aspects(catalog: Catalog, features: ItemFeatures) -> list[Aspect]:
@@ -140,7 +148,7 @@ def _word_aspects(catalog: Catalog, features: ItemFeatures) -> list[Aspect]:
     for word in frequent:
         holders = np.array([word in row for row in words])
         likeness = features.text @ features.text[holders].mean(axis=0)
-        aspects.append(Aspect(f"theme {word}", _standardised(likeness)))
+        aspects.append(Aspect(f"{THEME} {word}", _standardised(likeness), THEME))
     return _spread(aspects)[:NUM_TITLE_WORDS]
 
 

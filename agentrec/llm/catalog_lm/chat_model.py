@@ -3,44 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import queue
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.language_models import BaseChatModel, LangSmithParams
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, Field
 
 from agentrec.llm.catalog_lm.batching import MicroBatcher
 from agentrec.llm.catalog_lm.folder import CatalogModel, load_model
 from agentrec.llm.catalog_lm.generation import Sampling, rank_candidates, write_words
+from agentrec.llm.catalog_lm.phrasing import Phrasing
 from agentrec.llm.catalog_lm.reading import CompactPrompt, read_prompt
-from agentrec.llm.catalog_lm.wording import HINT_END, sentences
+from agentrec.llm.catalog_lm.stopping import StopSequences
 
 MAX_BATCH = 128
 
 WHAT_I_AM = (
     "I am a small model taught from a catalogue. I rank candidates, criticise and diagnose"
-    " rankings and write hints, when a prompt of those kinds asks me to; I know nothing else."
+    " rankings, write hints and preferences and ask questions, when a prompt of those kinds asks"
+    " me to; I know nothing else."
 )
 
-_Request = tuple[CompactPrompt, Sampling]
+
+@dataclass(frozen=True)
+class _Request:
+    """One call.
+
+    Attributes:
+        prompt: What is asked; ``None`` if it is nothing the model knows.
+        sampling: How the answer is drawn.
+        emit: Called, in the computing thread, with each piece of the answer.
+    """
+
+    prompt: CompactPrompt | None
+    sampling: Sampling
+    emit: Callable[[str], None]
 
 
 class CatalogChatModel(BaseChatModel):
     """Answers the same prompts as any other chat model, from a small network of its own.
 
     A rule-distilled stand-in for development, tests and demos. It runs in this process, on the
-    CPU; concurrent calls are computed in one batch.
+    CPU; concurrent calls are computed in one batch, and streamed ones yield each word, or line of
+    a ranking, when it is known.
 
     Attributes:
         catalog_model: The trained model.
-        temperature: 0 for the most probable answer (the default), else up to 2.
-        seed: Seed of draws when the temperature is above 0.
+        temperature: 0 for the most probable answer (the default), else up to 2. A call may give
+            its own.
+        seed: Seed of draws when the temperature is above 0. A call may give its own.
+        stop: Texts before which every answer ends; a call's own take their place.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(cached_property,))
@@ -48,15 +69,19 @@ class CatalogChatModel(BaseChatModel):
     catalog_model: CatalogModel
     temperature: float = Field(default=0.0, ge=0, le=2)
     seed: int = 0
+    stop: list[str] | None = None
 
     @classmethod
-    def from_folder(cls, folder: Path | str, temperature: float = 0.0) -> CatalogChatModel:
+    def from_folder(
+        cls, folder: Path | str, temperature: float = 0.0, seed: int = 0
+    ) -> CatalogChatModel:
         """Load a model folder.
 
         Raises:
             InputError: If it is not such a folder.
         """
-        return cls(catalog_model=load_model(Path(folder)), temperature=temperature)
+        model = load_model(Path(folder))
+        return cls(catalog_model=model, temperature=temperature, seed=seed)
 
     @property
     def _llm_type(self) -> str:
@@ -70,8 +95,14 @@ class CatalogChatModel(BaseChatModel):
             "seed": self.seed,
         }
 
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params["ls_provider"] = self._llm_type
+        params.setdefault("ls_model_name", self.catalog_model.name)
+        return params
+
     @cached_property
-    def _batcher(self) -> MicroBatcher[_Request, list[str]]:
+    def _batcher(self) -> MicroBatcher[_Request, None]:
         return MicroBatcher(self._answer_batch, MAX_BATCH)
 
     def _generate(
@@ -81,11 +112,9 @@ class CatalogChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        prompt = read_prompt(messages, self.catalog_model.vocabulary)
-        if prompt is None:
-            return self._result(WHAT_I_AM, messages, stop)
-        lines = self._batcher.submit((prompt, self._sampling(kwargs))).result()
-        return self._result("\n".join(lines), messages, stop)
+        pieces: list[str] = []
+        self._submit(messages, kwargs, pieces.append).result()
+        return self._result("".join(pieces), messages, stop)
 
     async def _agenerate(
         self,
@@ -94,68 +123,162 @@ class CatalogChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        prompt = read_prompt(messages, self.catalog_model.vocabulary)
-        if prompt is None:
-            return self._result(WHAT_I_AM, messages, stop)
-        future = self._batcher.submit((prompt, self._sampling(kwargs)))
-        lines = await asyncio.wrap_future(future)
-        return self._result("\n".join(lines), messages, stop)
+        pieces: list[str] = []
+        await asyncio.wrap_future(self._submit(messages, kwargs, pieces.append))
+        return self._result("".join(pieces), messages, stop)
 
-    def _sampling(self, options: dict[str, Any]) -> Sampling:
-        return Sampling(
-            temperature=float(options.get("temperature", self.temperature)),
-            seed=int(options.get("seed", self.seed)),
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        answered = self._submit(messages, kwargs, pieces.put)
+        answered.add_done_callback(lambda _: pieces.put(None))
+        stopping, written = StopSequences(self._stops(stop)), 0
+        while (piece := pieces.get()) is not None:
+            text = stopping.pass_on(piece)
+            written += len(text.split())
+            if text:
+                chunk = _chunk(text)
+                if run_manager is not None:
+                    run_manager.on_llm_new_token(text, chunk=chunk)
+                yield chunk
+        answered.result()
+        yield self._last_chunk(stopping.rest(), written, messages)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+
+        def put(piece: str | None) -> None:
+            loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        answered = self._submit(messages, kwargs, put)
+        answered.add_done_callback(lambda _: put(None))
+        stopping, written = StopSequences(self._stops(stop)), 0
+        while (piece := await pieces.get()) is not None:
+            text = stopping.pass_on(piece)
+            written += len(text.split())
+            if text:
+                chunk = _chunk(text)
+                if run_manager is not None:
+                    await run_manager.on_llm_new_token(text, chunk=chunk)
+                yield chunk
+        await asyncio.wrap_future(answered)
+        yield self._last_chunk(stopping.rest(), written, messages)
+
+    def _submit(
+        self, messages: Sequence[BaseMessage], options: dict[str, Any], emit: Callable[[str], None]
+    ) -> Future[None]:
+        return self._batcher.submit(
+            _Request(
+                read_prompt(messages, self.catalog_model.vocabulary),
+                Sampling(
+                    temperature=float(_given(options, "temperature", self.temperature)),
+                    seed=int(_given(options, "seed", self.seed)),
+                ),
+                emit,
+            )
         )
 
-    def _answer_batch(self, requests: Sequence[_Request]) -> list[list[str]]:
-        answers: dict[int, list[str]] = {}
-        ranking = [n for n, (p, _) in enumerate(requests) if p.task == "rank"]
+    def _answer_batch(self, requests: Sequence[_Request]) -> list[None]:
+        ranking: list[tuple[CompactPrompt, _Request]] = []
+        writing: list[tuple[CompactPrompt, _Request]] = []
+        for request in requests:
+            if request.prompt is None:
+                for piece in _pieces(WHAT_I_AM):
+                    request.emit(piece)
+            elif request.prompt.task == "rank":
+                ranking.append((request.prompt, request))
+            else:
+                writing.append((request.prompt, request))
         if ranking:
-            orders = rank_candidates(
-                self.catalog_model,
-                [requests[n][0] for n in ranking],
-                [requests[n][1] for n in ranking],
-            )
-            for n, order in zip(ranking, orders, strict=True):
-                prompt = requests[n][0]
-                named = [prompt.lines[place] for place in order[: prompt.count]]
-                answers[n] = [f"{place}. {line}" for place, line in enumerate(named, start=1)]
-        writing = [n for n, (p, _) in enumerate(requests) if p.task != "rank"]
+            self._rank(ranking)
         if writing:
-            texts = write_words(
-                self.catalog_model,
-                [requests[n][0] for n in writing],
-                [requests[n][1] for n in writing],
-            )
-            for n, words in zip(writing, texts, strict=True):
-                answers[n] = _as_lines(words, requests[n][0])
-        return [answers[n] for n in range(len(requests))]
+            self._write(writing)
+        return [None] * len(requests)
+
+    def _rank(self, asked: Sequence[tuple[CompactPrompt, _Request]]) -> None:
+        prompts = [prompt for prompt, _ in asked]
+        samplings = [request.sampling for _, request in asked]
+        orders = rank_candidates(self.catalog_model, prompts, samplings)
+        for (prompt, request), order in zip(asked, orders, strict=True):
+            for place, candidate in enumerate(order[: prompt.count], start=1):
+                end = "" if place == 1 else "\n"
+                request.emit(f"{end}{place}. {prompt.lines[candidate]}")
+
+    def _write(self, asked: Sequence[tuple[CompactPrompt, _Request]]) -> None:
+        said = [Phrasing(prompt.task, prompt.count) for prompt, _ in asked]
+
+        def on_word(row: int, word: str) -> None:
+            asked[row][1].emit(said[row].say(word))
+
+        write_words(
+            self.catalog_model,
+            [prompt for prompt, _ in asked],
+            [request.sampling for _, request in asked],
+            on_word,
+        )
+        for phrasing, (_, request) in zip(said, asked, strict=True):
+            request.emit(phrasing.end())
+
+    def _stops(self, stop: Sequence[str] | None) -> Sequence[str]:
+        return (self.stop or ()) if stop is None else stop
 
     def _result(
         self, text: str, messages: Sequence[BaseMessage], stop: Sequence[str] | None
     ) -> ChatResult:
-        for mark in stop or ():
-            text = text.split(mark, 1)[0] if mark else text
-        read = sum(len(message.text.split()) for message in messages)
-        written = len(text.split())
+        stopping = StopSequences(self._stops(stop))
+        text = stopping.pass_on(text) + stopping.rest()
         message = AIMessage(
             text,
-            response_metadata={"model_name": self.catalog_model.name},
-            usage_metadata=UsageMetadata(
-                input_tokens=read, output_tokens=written, total_tokens=read + written
-            ),
+            response_metadata=self._metadata(),
+            usage_metadata=_usage(messages, len(text.split())),
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
+    def _last_chunk(
+        self, text: str, written: int, messages: Sequence[BaseMessage]
+    ) -> ChatGenerationChunk:
+        return ChatGenerationChunk(
+            message=AIMessageChunk(
+                content=text,
+                response_metadata=self._metadata(),
+                usage_metadata=_usage(messages, written + len(text.split())),
+                chunk_position="last",
+            )
+        )
 
-def _as_lines(words: Sequence[str], prompt: CompactPrompt) -> list[str]:
-    if prompt.task != "hints":
-        return [sentences(words)]
-    hints: list[list[str]] = [[]]
-    for word in words:
-        if word == HINT_END:
-            hints.append([])
-        else:
-            hints[-1].append(word)
-    written = [hint for hint in hints if hint][: prompt.count]
-    return [f"{place}. {sentences(hint)}" for place, hint in enumerate(written, start=1)]
+    def _metadata(self) -> dict[str, Any]:
+        return {"model_name": self.catalog_model.name, "model_provider": self._llm_type}
+
+
+def _given(options: dict[str, Any], name: str, default: float) -> float:
+    value = options.get(name)
+    return default if value is None else value
+
+
+def _chunk(text: str) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=AIMessageChunk(content=text))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    first, *others = text.split(" ")
+    yield first
+    for word in others:
+        yield f" {word}"
+
+
+def _usage(messages: Sequence[BaseMessage], written: int) -> UsageMetadata:
+    """Tokens, counted as words between blanks, which is what both sides can see."""
+    read = sum(len(message.text.split()) for message in messages)
+    return UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from transformers import LlamaForCausalLM
+from transformers import GPT2LMHeadModel
 
 from agentrec.atomic_files import write_atomically
 
@@ -27,7 +27,7 @@ class Checkpoint:
         self.path = path
 
     def keep(
-        self, network: LlamaForCausalLM, optimizer: torch.optim.Optimizer, losses: list[float]
+        self, network: GPT2LMHeadModel, optimizer: torch.optim.Optimizer, losses: list[float]
     ) -> None:
         """Write the state after ``len(losses)`` steps."""
         tensors: dict[str, torch.Tensor] = {}
@@ -38,7 +38,7 @@ class Checkpoint:
         write_atomically(self.path, save(tensors, {"losses": json.dumps(losses)}))
 
     def restore(
-        self, network: LlamaForCausalLM, optimizer: torch.optim.Optimizer, losses: list[float]
+        self, network: GPT2LMHeadModel, optimizer: torch.optim.Optimizer, losses: list[float]
     ) -> int:
         """Bring back what was kept.
 
@@ -59,9 +59,11 @@ class Checkpoint:
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(tensors[f"network.{name}"])
-                optimizer.state[parameter] = {
-                    moment: tensors[f"optimizer.{moment}.{name}"] for moment in ("step", *_MOMENTS)
-                }
+                if f"optimizer.step.{name}" in tensors:
+                    optimizer.state[parameter] = {
+                        moment: tensors[f"optimizer.{moment}.{name}"]
+                        for moment in ("step", *_MOMENTS)
+                    }
         losses.extend(known)
         return len(losses)
 
@@ -71,7 +73,14 @@ class Checkpoint:
 
 
 def _fits(tensors: Mapping[str, torch.Tensor], name: str, parameter: torch.nn.Parameter) -> bool:
-    """Whether all that was kept of one parameter is there and of its shape."""
+    """Whether all that was kept of one parameter is there and of its shape.
+
+    What no step has changed yet has no optimiser state.
+    """
     shapes = {f"optimizer.{moment}.{name}": parameter.shape for moment in _MOMENTS}
-    shapes |= {f"network.{name}": parameter.shape, f"optimizer.step.{name}": torch.Size([])}
-    return all(key in tensors and tensors[key].shape == shape for key, shape in shapes.items())
+    shapes[f"optimizer.step.{name}"] = torch.Size([])
+    kept = tensors.get(f"network.{name}")
+    if kept is None or kept.shape != parameter.shape:
+        return False
+    known = [key for key in shapes if key in tensors]
+    return not known or all(key in tensors and tensors[key].shape == shapes[key] for key in shapes)

@@ -1,4 +1,4 @@
-"""Synthetic instruction data: histories walked through the catalogue, answers from the rule.
+"""Synthetic data: histories walked through the catalogue, hints drawn, answers from the rule.
 
 No user's sequence is ever seen here: a history is drawn as items alike in some random mixture of
 respects, the candidates are drawn from the catalogue, and the teacher says the rest.
@@ -14,43 +14,31 @@ import numpy as np
 import torch
 
 from agentrec.data.item_features import ItemFeatures
-from agentrec.llm.catalog_lm.prompt_tokens import prompt_tokens
 from agentrec.llm.catalog_lm.teacher import Teacher
-from agentrec.llm.catalog_lm.vocabulary import END, PAD, Vocabulary
-from agentrec.llm.catalog_lm.wording import (
-    Signed,
-    critique_words,
-    diagnosis_words,
-    hint_list_words,
-    hint_words,
-)
-
-MAX_HISTORY = 10
-PREDICTIONS = 10
-SOFTNESS = 0.5
-"""Temperature of the ranking labels, in the rule's standard deviations."""
+from agentrec.llm.catalog_lm.vocabulary import PAD, Vocabulary
+from agentrec.llm.catalog_lm.wording import hint_words
+from agentrec.llm.session_view import HISTORY_LENGTH
 
 
 @dataclass(frozen=True)
-class RankingBatch:
-    """Prompts whose answer begins with the item to rank first.
+class Asked:
+    """Histories and hints, as drawn.
 
     Attributes:
-        tokens: Prompts, padded behind, ``[batch, length]``.
-        answer_at: Place of the ``<answer>`` mark in each row, ``[batch]``.
-        items: Token ids of the candidate lists, the same for every row,
-            ``[num_lists, list_size]``.
-        labels: The wanted distribution over each list, ``[batch, num_lists, list_size]``.
+        histories: Item positions, oldest first, padded behind, ``[count, HISTORY_LENGTH]``.
+        lengths: Length of each history, ``[count]``.
+        wanted: What each hint asks for: 1 to prefer, -1 to avoid, ``[count, num_aspects]``.
+        hints: The hints' words as token ids; empty for none.
     """
 
-    tokens: torch.Tensor
-    answer_at: torch.Tensor
-    items: torch.Tensor
-    labels: torch.Tensor
+    histories: torch.Tensor
+    lengths: torch.Tensor
+    wanted: torch.Tensor
+    hints: tuple[tuple[int, ...], ...]
 
 
 class Corpus:
-    """Draws training batches.
+    """Draws what lessons are made of.
 
     Args:
         features: The catalogue's features.
@@ -62,13 +50,14 @@ class Corpus:
     def __init__(
         self, features: ItemFeatures, teacher: Teacher, vocabulary: Vocabulary, seed: int
     ) -> None:
-        self._teacher = teacher
-        self._vocabulary = vocabulary
+        self.teacher = teacher
+        self.vocabulary = vocabulary
+        self.rng = random.Random()
         self._seed = seed
-        self._rng = random.Random()
         self._generator = torch.Generator()
         self.begin_step(0)
-        self._num_items = len(features.text)
+        self.num_items = len(features.text)
+        self._balance = _balancing_weights(features).log()
         self._likenesses = [
             torch.from_numpy(block)
             for block in (
@@ -83,24 +72,24 @@ class Corpus:
 
         So a training that was interrupted goes on with what it would have seen.
         """
-        self._rng.seed(f"{self._seed} {step}")
-        self._generator.manual_seed(self._rng.getrandbits(62))
+        self.rng.seed(f"{self._seed} {step}")
+        self._generator.manual_seed(self.rng.getrandbits(62))
 
     def histories(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw histories.
 
         Returns:
-            Item positions ``[count, MAX_HISTORY]`` (padded with 0) and lengths ``[count]``.
+            Item positions ``[count, HISTORY_LENGTH]`` (padded with 0) and lengths ``[count]``.
         """
-        pool = self._distinct(count, min(128, self._num_items))
+        pool = self.distinct(count, 128)
         anchor = pool[:, 0]
         likeness = torch.zeros(pool.shape)
         for block in self._likenesses:
             weight = torch.rand((count, 1), generator=self._generator) ** 2
             likeness += weight * (block[anchor] @ block.T).gather(1, pool)
         sharpness = torch.rand((count, 1), generator=self._generator) * 8
-        noisy = sharpness * likeness + self._gumbel(pool.shape)
-        width = min(MAX_HISTORY, pool.shape[1])
+        noisy = sharpness * likeness + self.gumbel(pool.shape)
+        width = min(HISTORY_LENGTH, pool.shape[1])
         chosen = pool.gather(1, noisy.topk(width, dim=1).indices)
         shuffle = torch.rand(chosen.shape, generator=self._generator).argsort(dim=1)
         chosen = chosen.gather(1, shuffle)
@@ -108,124 +97,97 @@ class Corpus:
         full = torch.rand(count, generator=self._generator) < 0.5
         return chosen, torch.where(full, width, lengths)
 
-    def ranking_batch(self, count: int, num_lists: int, list_size: int) -> RankingBatch:
-        """Draw prompts that ask for a ranking, most of them with a hint.
-
-        Every row is taught the rule's choice from several candidate lists at once, which costs
-        little beside reading the prompt.
-        """
+    def asked(self, count: int) -> Asked:
+        """Draw histories, most of them with a hint."""
         histories, lengths = self.histories(count)
-        size = min(list_size, self._num_items)
-        lists = self._distinct(num_lists, size)
         hints = [self._random_hint() for _ in range(count)]
-        wanted = torch.zeros((count, len(self._teacher.aspects)))
+        wanted = torch.zeros((count, len(self.teacher.aspects)))
         for row, hint in enumerate(hints):
             for aspect, sign in hint:
                 wanted[row, aspect] = sign
-        items = lists.reshape(1, -1).expand(count, -1)
-        scores = self._teacher.hinted_scores(wanted, histories, lengths, items)
-        labels = (scores.reshape(count, num_lists, size) / SOFTNESS).softmax(dim=-1)
-        first = self._vocabulary.first_item
-        rows = [
-            prompt_tokens(
-                "rank",
-                {
-                    "<history>": (histories[row, : lengths[row]] + first).tolist(),
-                    "<hint>": self._word_ids(self._worded(hints[row])),
-                },
-                self._vocabulary,
-            )
-            for row in range(count)
+        words = tuple(tuple(self.word_ids(self._worded(hint))) for hint in hints)
+        return Asked(histories, lengths, wanted, words)
+
+    def scores(self, asked: Asked, items: torch.Tensor) -> torch.Tensor:
+        """The rule's scores of item positions ``[count, num_items]``, of the same shape."""
+        return self.teacher.hinted_scores(asked.wanted, asked.histories, asked.lengths, items)
+
+    def history_tokens(self, histories: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
+        """Histories as item tokens."""
+        first = self.vocabulary.first_item
+        return [
+            (row[:length] + first).tolist()
+            for row, length in zip(histories, lengths.tolist(), strict=True)
         ]
-        answer_at = torch.tensor([len(row) - 1 for row in rows])
-        return RankingBatch(self._padded(rows), answer_at, lists + first, labels)
 
-    def text_batch(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw prompts that ask for a critique, a diagnosis or hints.
+    def word_ids(self, words: Sequence[str]) -> list[int]:
+        """Token ids of words."""
+        return [self.vocabulary.ids[word] for word in words]
 
-        Returns:
-            Tokens ``[count, length]`` and labels of the same shape, -100 where the loss does
-            not look (everything up to and with the ``<answer>`` mark, and padding).
-        """
-        histories, lengths = self.histories(count)
-        pool = self._distinct(count, min(51, self._num_items))
-        base = self._teacher.base_scores(histories, lengths, pool[:, 1:])
-        ranked = base.topk(min(PREDICTIONS, base.shape[1]), dim=1).indices
-        predictions = pool[:, 1:].gather(1, ranked)
-        target = pool[:, :1]
-        profile = self._teacher.profile(torch.cat([target, predictions], dim=1))
-        contrast = profile[:, 0] - profile[:, 1:].mean(dim=1)
-        held = profile[:, 1:].mean(dim=1)
-        first = self._vocabulary.first_item
-        rows, labels = [], []
-        for row in range(count):
-            sections = {
-                "<history>": (histories[row, : lengths[row]] + first).tolist(),
-                "<predictions>": (predictions[row] + first).tolist(),
-            }
-            task = self._rng.choice(("critique", "diagnose", "hints", "hints"))
-            if task == "critique":
-                answer = critique_words([self._teacher.aspects[a] for a in self._top(held[row], 2)])
-            else:
-                sections["<target>"] = (target[row] + first).tolist()
-                more, less = self._top(contrast[row], 3), self._top(-contrast[row], 2)
-                aspects = self._teacher.aspects
-                if task == "diagnose":
-                    answer = diagnosis_words([aspects[a] for a in more], [aspects[a] for a in less])
-                else:
-                    answer = hint_list_words(self._three_hints(more, less))
-            prompt = prompt_tokens(task, sections, self._vocabulary)
-            wanted = [*self._word_ids(answer), self._vocabulary.ids[END]]
-            rows.append(prompt + wanted)
-            labels.append([-100] * len(prompt) + wanted)
-        return self._padded(rows), self._padded(labels, -100)
-
-    def _three_hints(self, more: list[int], less: list[int]) -> list[list[Signed]]:
-        """One cause a hint, and one hint that joins the two strongest."""
-        aspects = self._teacher.aspects
-        hints: list[list[Signed]] = [[(aspects[a], 1)] for a in more[:1]]
-        if len(more) > 1:
-            hints.append([(aspects[more[0]], 1), (aspects[more[1]], 1)])
-            hints.append([(aspects[more[1]], 1)])
-        return hints
-
-    def _top(self, values: torch.Tensor, count: int) -> list[int]:
-        """Highest values, drawn with a little noise so that near ties come out either way."""
-        noisy = values + 0.25 * self._gumbel(values.shape)
-        return noisy.topk(min(count, len(values))).indices.tolist()
-
-    def _random_hint(self) -> list[tuple[int, int]]:
-        aspects = len(self._teacher.aspects)
-        count = min(aspects, self._rng.choices((0, 1, 2), weights=(3, 4, 3))[0])
-        chosen = self._rng.sample(range(aspects), count)
-        return [(aspect, -1 if self._rng.random() < 0.1 else 1) for aspect in chosen]
-
-    def _worded(self, hint: Sequence[tuple[int, int]]) -> list[str]:
-        if not hint:
-            return []
-        wanted = [(self._teacher.aspects[a], sign) for a, sign in hint]
-        return hint_words(wanted, self._rng if self._rng.random() < 0.5 else None)
-
-    def _word_ids(self, words: Sequence[str]) -> list[int]:
-        return [self._vocabulary.ids[word] for word in words]
-
-    def _padded(self, rows: Sequence[Sequence[int]], fill: int | None = None) -> torch.Tensor:
-        value = self._vocabulary.ids[PAD] if fill is None else fill
+    def padded(self, rows: Sequence[Sequence[int]], fill: int | None = None) -> torch.Tensor:
+        """Rows of token ids as one tensor, filled up behind."""
+        value = self.vocabulary.ids[PAD] if fill is None else fill
         width = max(len(row) for row in rows)
         return torch.from_numpy(
             np.array([[*row, *[value] * (width - len(row))] for row in rows], dtype=np.int64)
         )
 
-    def _distinct(self, count: int, size: int) -> torch.Tensor:
-        """Rows of distinct item positions, uniform over the catalogue, ``[count, size]``."""
-        if self._num_items <= 4 * size:
-            keys = torch.rand((count, self._num_items), generator=self._generator)
+    def distinct(self, count: int, size: int) -> torch.Tensor:
+        """Rows of distinct item positions, uniform over the catalogue, ``[count, size]``.
+
+        A catalogue of fewer items gives rows of all of them.
+        """
+        size = min(size, self.num_items)
+        if self.num_items <= 4 * size:
+            keys = torch.rand((count, self.num_items), generator=self._generator)
             return keys.topk(size, dim=1).indices
         # Windows of one random order a batch: distinct within a row at little cost.
-        relabel = torch.randperm(self._num_items, generator=self._generator)
-        start = torch.randint(self._num_items, (count, 1), generator=self._generator)
-        return relabel[(start + torch.arange(size)) % self._num_items]
+        relabel = torch.randperm(self.num_items, generator=self._generator)
+        start = torch.randint(self.num_items, (count, 1), generator=self._generator)
+        return relabel[(start + torch.arange(size)) % self.num_items]
 
-    def _gumbel(self, shape: torch.Size | tuple[int, ...]) -> torch.Tensor:
+    def candidates(self, count: int, size: int) -> torch.Tensor:
+        """Rows of distinct item positions, as ``distinct``, half of the time balanced.
+
+        Balanced means that rare values of numbers come up as often as frequent ones. Where hardly
+        any item is widely known, say, a network would else be free to hold fame against an item:
+        it would hardly show in training, and spoil every list of items that people choose.
+        """
+        size = min(size, self.num_items)
+        if self.rng.random() < 0.5:
+            return self.distinct(count, size)
+        keys = self._balance + self.gumbel((count, self.num_items))
+        return keys.topk(size, dim=1).indices
+
+    def integers(self, low: int, high: int, count: int) -> torch.Tensor:
+        """Uniform whole numbers from ``low`` to below ``high``, ``[count]``."""
+        return torch.randint(low, high, (count,), generator=self._generator)
+
+    def gumbel(self, shape: torch.Size | tuple[int, ...]) -> torch.Tensor:
+        """Gumbel noise: the highest of values with it is a draw from their softmax."""
         uniform = torch.rand(shape, generator=self._generator).clamp(1e-6, 1 - 1e-6)
         return -(-uniform.log()).log()
+
+    def _random_hint(self) -> list[tuple[int, int]]:
+        aspects = len(self.teacher.aspects)
+        count = min(aspects, self.rng.choices((0, 1, 2), weights=(4, 4, 2))[0])
+        chosen = self.rng.sample(range(aspects), count)
+        return [(aspect, -1 if self.rng.random() < 0.1 else 1) for aspect in chosen]
+
+    def _worded(self, hint: Sequence[tuple[int, int]]) -> list[str]:
+        if not hint:
+            return []
+        wanted = [(self.teacher.aspects[a], sign) for a, sign in hint]
+        return hint_words(wanted, self.rng if self.rng.random() < 0.5 else None)
+
+
+def _balancing_weights(features: ItemFeatures) -> torch.Tensor:
+    """Weights with which every bin of every number is drawn about equally often, ``[num_items]``.
+
+    Without numbers, all alike.
+    """
+    weights = torch.full((len(features.text),), 1e-9)
+    for number in features.numbers:
+        share = torch.from_numpy(number.vectors) ** 2
+        weights += (share / share.sum(dim=0).clamp(min=1e-6)).sum(dim=1)
+    return weights

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForCausalLM, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, GPT2LMHeadModel
 
 from agentrec.errors import InputError
 from agentrec.llm.catalog_lm.vocabulary import Vocabulary
@@ -28,11 +28,13 @@ class CatalogModel:
             trained from.
         network: The network, in evaluation mode.
         vocabulary: Its tokens.
+        folder: Where it was read from, if it was.
     """
 
     name: str
-    network: LlamaForCausalLM
+    network: GPT2LMHeadModel
     vocabulary: Vocabulary
+    folder: Path | None = None
 
 
 def save_model(model: CatalogModel, card: str, folder: Path) -> None:
@@ -53,6 +55,7 @@ def save_model(model: CatalogModel, card: str, folder: Path) -> None:
             "name": model.name,
             "words": model.vocabulary.words,
             "labels": model.vocabulary.labels,
+            "factors": model.vocabulary.factors,
         }
         (scratch / _VOCABULARY_FILE).write_text(json.dumps(described), encoding="utf-8")
         (scratch / "README.md").write_text(card, encoding="utf-8")
@@ -84,7 +87,9 @@ def load_model(folder: Path) -> CatalogModel:
         )
     try:
         described = json.loads(described_in.read_text(encoding="utf-8"))
-        vocabulary = Vocabulary(tuple(described["words"]), tuple(described["labels"]))
+        vocabulary = Vocabulary(
+            *(tuple(described[part]) for part in ("words", "labels", "factors"))
+        )
         name = str(described["name"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot be read: {error}", file=described_in) from error
@@ -92,10 +97,10 @@ def load_model(folder: Path) -> CatalogModel:
     if network.config.vocab_size != vocabulary.size:
         raise InputError("network and vocabulary do not belong together", file=folder)
     network.train(False)
-    return CatalogModel(name, network, vocabulary)
+    return CatalogModel(name, network, vocabulary, folder)
 
 
-def _load_network(folder: Path) -> LlamaForCausalLM:
+def _load_network(folder: Path) -> GPT2LMHeadModel:
     # Looked at first, because the library's own complaints seldom name the file.
     config, weights = folder / "config.json", folder / "model.safetensors"
     try:
@@ -120,7 +125,7 @@ def _load_network(folder: Path) -> LlamaForCausalLM:
         told = " ".join(str(error).split())[:300]
         raise InputError(f"cannot be loaded: {told}", file=folder) from error
     network, found = loaded
-    if not isinstance(network, LlamaForCausalLM):
+    if not isinstance(network, GPT2LMHeadModel):
         raise InputError("does not describe a network of this kind", file=config)
     if missing := sorted(found["missing_keys"]):
         # They would have been filled with random numbers.

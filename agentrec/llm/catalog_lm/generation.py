@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from transformers import DynamicCache
 
 from agentrec.llm.catalog_lm.folder import CatalogModel
 from agentrec.llm.catalog_lm.prompt_tokens import prompt_tokens
@@ -15,6 +17,9 @@ from agentrec.llm.catalog_lm.vocabulary import END, PAD, SPECIAL
 from agentrec.llm.catalog_lm.wording import HINT_END
 
 MAX_WORDS = 64
+
+OnWord = Callable[[int, str], None]
+"""Called with the number of a prompt and the next word of its answer."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,10 @@ class Sampling:
     temperature: float = 0.0
     seed: int = 0
 
+    def noise(self, prompt: Sequence[int]) -> np.random.Generator:
+        """Source of the draw: other prompts get other noise under the same seed."""
+        return np.random.default_rng([self.seed & 0xFFFFFFFF, *prompt])
+
 
 @torch.inference_mode()
 def rank_candidates(
@@ -42,46 +51,85 @@ def rank_candidates(
     Returns:
         For each prompt the places of its candidates, best first.
     """
-    tokens = [prompt_tokens(p.task, p.sections, model.vocabulary) for p in prompts]
-    hidden = _last_hidden(model, tokens)
-    table = model.network.model.embed_tokens.weight
-    logits = (hidden @ table[model.vocabulary.first_item :].T).double().numpy()
+    rows = [prompt_tokens(p.task, p.sections, model.vocabulary) for p in prompts]
+    logits = first_place_logits(model, rows)
     orders = []
-    for row, prompt, sampling in zip(logits, prompts, samplings, strict=True):
-        places = np.array([-1 if c is None else c for c in prompt.candidates], dtype=np.int64)
+    for row, tokens, prompt, sampling in zip(logits, rows, prompts, samplings, strict=True):
+        known = np.array(prompt.known, dtype=bool)
+        scores = np.full(len(known), -np.inf)
+        own = row[: len(known)]
         # Rounded, so that the last bits, which depend on what else was in the batch, decide
-        # nothing; ties go by catalogue position, never by place in the prompt.
-        scores = np.where(places >= 0, np.round(row[places], 3), -np.inf)
+        # nothing.
+        scores[: len(own)] = np.round(own, 3)
+        scores[~known] = -np.inf
         if sampling.temperature > 0:
-            draws = np.random.default_rng(sampling.seed).gumbel(size=model.vocabulary.size)
-            scores = scores / sampling.temperature + draws[places]
-        orders.append(np.lexsort((places, -scores)).tolist())
+            noise = sampling.noise(tokens).gumbel(size=len(known))
+            scores = scores / sampling.temperature + noise
+        orders.append(np.lexsort((np.arange(len(scores)), -scores)).tolist())
     return orders
 
 
 @torch.inference_mode()
+def first_place_logits(
+    model: CatalogModel, rows: Sequence[Sequence[int]]
+) -> npt.NDArray[np.float64]:
+    """Logits of every handle for the first place, ``[num_rows, MAX_CANDIDATES]``.
+
+    Prompts that begin alike, as one session under many hints does, are read once as far as they
+    are alike.
+    """
+    vocabulary = model.vocabulary
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        groups.setdefault(_before_hint(model, row), []).append(place)
+    handles = model.network.transformer.wte.weight[vocabulary.first_handle : vocabulary.first_item]
+    logits = np.zeros((len(rows), len(handles)))
+    by_length: dict[int, list[tuple[int, ...]]] = {}
+    for prefix in groups:
+        by_length.setdefault(len(prefix), []).append(prefix)
+    for prefixes in by_length.values():
+        members = [place for prefix in prefixes for place in groups[prefix]]
+        if len(members) == len(prefixes):
+            states = _last_states(model, [rows[place] for place in members])
+        else:
+            states = _states_behind(model, prefixes, [groups[prefix] for prefix in prefixes], rows)
+        logits[members] = (states @ handles.T).double().numpy()
+    return logits
+
+
+@torch.inference_mode()
 def write_words(
-    model: CatalogModel, prompts: Sequence[CompactPrompt], samplings: Sequence[Sampling]
+    model: CatalogModel,
+    prompts: Sequence[CompactPrompt],
+    samplings: Sequence[Sampling],
+    on_word: OnWord | None = None,
 ) -> list[list[str]]:
-    """Continue each prompt with words until the end mark or ``MAX_WORDS``."""
+    """Continue each prompt with words until the end mark or ``MAX_WORDS``.
+
+    Args:
+        model: The model.
+        prompts: Prompts of any task but ranking.
+        samplings: How each is drawn.
+        on_word: Called with each word as soon as it is known.
+    """
     vocabulary = model.vocabulary
     rows = [prompt_tokens(p.task, p.sections, vocabulary) for p in prompts]
     width = max(len(row) for row in rows)
     pad, end = vocabulary.ids[PAD], vocabulary.ids[END]
-    tokens = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
+    step = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-    generators = [np.random.default_rng(sampling.seed) for sampling in samplings]
-    table = model.network.model.embed_tokens.weight[: vocabulary.first_item]
+    generators = [s.noise(row) for s, row in zip(samplings, rows, strict=True)]
+    table = model.network.transformer.wte.weight[: vocabulary.first_handle]
     barred = [place for place in range(len(SPECIAL)) if place != end]
-    phrases = {place for word, place in vocabulary.ids.items() if "_" in word}
-    breaks = {vocabulary.ids[mark] for mark in (HINT_END, ".")}
+    said_once = {vocabulary.ids[word] for word in vocabulary.words if "_" in word}
+    breaks = {vocabulary.ids[HINT_END], vocabulary.ids["."]}
+    names = (*SPECIAL, *vocabulary.words)
     written: list[list[int]] = [[] for _ in rows]
     finished = [False] * len(rows)
     cache = None
-    step = tokens
     for _ in range(MAX_WORDS):
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -step.shape[1] :]
-        output = model.network.model(
+        output = model.network.transformer(
             input_ids=step,
             attention_mask=mask,
             position_ids=positions,
@@ -94,7 +142,10 @@ def write_words(
         chosen = []
         for row, sampling in enumerate(samplings):
             scores = np.round(logits[row], 3)
-            scores[_said(written[row], phrases, breaks)] = -np.inf
+            scores[_said(written[row], said_once, breaks)] = -np.inf
+            if not written[row]:
+                # An answer without a word would be taken for a failed call.
+                scores[end] = -np.inf
             if sampling.temperature > 0:
                 scores = scores / sampling.temperature + generators[row].gumbel(size=len(scores))
             token = int(scores.argmax())
@@ -102,12 +153,13 @@ def write_words(
             chosen.append(pad if finished[row] else token)
             if not finished[row]:
                 written[row].append(token)
+                if on_word is not None:
+                    on_word(row, names[token])
         if all(finished):
             break
         step = torch.tensor(chosen)[:, None]
         mask = torch.cat([mask, torch.ones((len(rows), 1), dtype=mask.dtype)], dim=1)
-    words = (*SPECIAL, *vocabulary.words)
-    return [[words[token] for token in row] for row in written]
+    return [[names[token] for token in row] for row in written]
 
 
 def _said(written: Sequence[int], phrases: Container[int], breaks: Container[int]) -> list[int]:
@@ -121,11 +173,44 @@ def _said(written: Sequence[int], phrases: Container[int], breaks: Container[int
     return said
 
 
-def _last_hidden(model: CatalogModel, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+def _before_hint(model: CatalogModel, row: Sequence[int]) -> tuple[int, ...]:
+    """A prompt as far as it is the same under every hint."""
+    hint = model.vocabulary.ids["<hint>"]
+    return tuple(row[: row.index(hint)] if hint in row else row[:-1])
+
+
+def _states_behind(
+    model: CatalogModel,
+    prefixes: Sequence[Sequence[int]],
+    groups: Sequence[Sequence[int]],
+    rows: Sequence[Sequence[int]],
+) -> torch.Tensor:
+    """Last states of rows that follow on prefixes of one length, in the order of the groups."""
+    body, length = model.network.transformer, len(prefixes[0])
+    read = body(input_ids=torch.tensor(prefixes), use_cache=True).past_key_values
+    if not isinstance(read, DynamicCache):
+        raise TypeError(f"a cache that can be divided is needed, not {type(read).__name__}")
+    owner = [n for n, members in enumerate(groups) for _ in members]
+    read.batch_select_indices(torch.tensor(owner))
+    behind = [rows[place][length:] for members in groups for place in members]
+    width, pad = max(map(len, behind)), model.vocabulary.ids[PAD]
+    tokens = torch.tensor([[*row, *[pad] * (width - len(row))] for row in behind])
+    positions = torch.arange(length, length + width).expand(len(behind), -1)
+    mask = torch.ones((len(behind), length + width), dtype=torch.long)
+    states: torch.Tensor = body(
+        input_ids=tokens, past_key_values=read, position_ids=positions, attention_mask=mask
+    ).last_hidden_state
+    at = torch.tensor([len(row) - 1 for row in behind])
+    return states[torch.arange(len(behind)), at]
+
+
+def _last_states(model: CatalogModel, rows: Sequence[Sequence[int]]) -> torch.Tensor:
     width = max(len(row) for row in rows)
     pad = model.vocabulary.ids[PAD]
     tokens = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
     # Padding stands behind and attention is causal: what stands before never sees it.
-    hidden: torch.Tensor = model.network.model(input_ids=tokens, use_cache=False).last_hidden_state
+    states: torch.Tensor = model.network.transformer(
+        input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False
+    ).last_hidden_state
     at = torch.tensor([len(row) - 1 for row in rows])
-    return hidden[torch.arange(len(rows)), at]
+    return states[torch.arange(len(rows)), at]

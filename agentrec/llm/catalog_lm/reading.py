@@ -14,14 +14,15 @@ from typing import Literal, get_args
 
 from langchain_core.messages import BaseMessage
 
-from agentrec.llm.catalog_lm.vocabulary import Vocabulary
+from agentrec.llm.catalog_lm.vocabulary import MAX_CANDIDATES, UNKNOWN, Vocabulary
 from agentrec.llm.catalog_lm.wording import as_words
 
-Task = Literal["rank", "critique", "diagnose", "hints"]
+Task = Literal["rank", "critique", "diagnose", "hints", "preference", "question"]
 
 _TASK = re.compile(r"^Task: (\w+)\s*$", re.MULTILINE)
 _SECTION = re.compile(
-    r"^<(history|candidates|predictions|target|hint)>\n(.*?)\n</\1>$", re.MULTILINE | re.DOTALL
+    r"^<(history|candidates|predictions|target|factors|hint)>\n(.*?)\n</\1>$",
+    re.MULTILINE | re.DOTALL,
 )
 _DATA = re.compile(r"^<(\w+)>\n.*?\n</\1>$", re.MULTILINE | re.DOTALL)
 _MARK = re.compile(r"^(?:C\d{2,} \| |\d{1,3}\. )")
@@ -35,14 +36,14 @@ class CompactPrompt:
     Attributes:
         task: What is asked.
         sections: Token ids of each known section, by mark, such as ``<history>``.
-        candidates: Catalogue position of each candidate as listed, ``None`` where unknown.
+        known: For each candidate as listed whether the model knows it and can tell it apart.
         lines: The candidate lines as listed, for the answer.
         count: How many lines are asked for.
     """
 
     task: Task
     sections: Mapping[str, tuple[int, ...]]
-    candidates: tuple[int | None, ...]
+    known: tuple[bool, ...]
     lines: tuple[str, ...]
     count: int
 
@@ -63,32 +64,49 @@ def read_prompt(messages: Sequence[BaseMessage], vocabulary: Vocabulary) -> Comp
         task: Task = next(name for name in get_args(Task) if name == found[1])
         blocks = {m[1]: m[2].splitlines() for m in _SECTION.finditer(texts[place])}
         counts = _COUNT.findall("\n".join(instructions[place:]))
-        known = vocabulary.item_places
         lines = tuple(blocks.get("candidates", ()))
+        places = [_place(line, vocabulary) for line in lines]
         return CompactPrompt(
             task=task,
-            sections=_section_tokens(blocks, vocabulary, known),
-            candidates=tuple(known.get(_MARK.sub("", line, count=1)) for line in lines),
+            sections=_section_tokens(blocks, vocabulary) | _candidate_tokens(places, vocabulary),
+            known=tuple(p is not None and n < MAX_CANDIDATES for n, p in enumerate(places)),
             lines=lines,
             count=int(counts[-1]) if counts else 10,
         )
     return None
 
 
+def _place(line: str, vocabulary: Vocabulary) -> int | None:
+    """Catalogue position of the item that a handled or numbered line shows."""
+    return vocabulary.item_places.get(_MARK.sub("", line, count=1))
+
+
+def _candidate_tokens(
+    places: Sequence[int | None], vocabulary: Vocabulary
+) -> dict[str, tuple[int, ...]]:
+    """Candidates as tokens; one the model does not know keeps its place and so its handle."""
+    unknown = vocabulary.ids[UNKNOWN]
+    first = vocabulary.first_item
+    tokens = tuple(unknown if place is None else place + first for place in places)
+    return {"<candidates>": tokens} if tokens else {}
+
+
 def _section_tokens(
-    blocks: Mapping[str, list[str]], vocabulary: Vocabulary, known: Mapping[str, int]
+    blocks: Mapping[str, list[str]], vocabulary: Vocabulary
 ) -> dict[str, tuple[int, ...]]:
     sections: dict[str, tuple[int, ...]] = {}
     for name in ("history", "predictions", "target"):
-        places = [known.get(_MARK.sub("", line, count=1)) for line in blocks.get(name, ())]
+        places = [_place(line, vocabulary) for line in blocks.get(name, ())]
         if name == "target":
             # It comes as the label alone, which may itself begin like a numbered line.
-            whole = [known.get(line) for line in blocks.get(name, ())]
+            whole = [vocabulary.item_places.get(line) for line in blocks.get(name, ())]
             places = [p if w is None else w for p, w in zip(places, whole, strict=True)]
         if any(place is not None for place in places):
             sections[f"<{name}>"] = tuple(
                 place + vocabulary.first_item for place in places if place is not None
             )
-    words = as_words(" ".join(blocks.get("hint", ())), vocabulary.ids)
-    tokens = tuple(vocabulary.ids[word] for word in words)
-    return sections | ({"<hint>": tokens} if tokens else {})
+    for name in ("factors", "hint"):
+        words = as_words(" ".join(blocks.get(name, ())), vocabulary.ids)
+        if words:
+            sections[f"<{name}>"] = tuple(vocabulary.ids[word] for word in words)
+    return sections

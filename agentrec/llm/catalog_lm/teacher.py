@@ -30,7 +30,7 @@ class RuleWeights:
     text: float = 0.8
     category: float = 0.5
     hint: float = 1.5
-    recency: float = 0.8
+    recency: float = 0.9
 
 
 class Teacher:

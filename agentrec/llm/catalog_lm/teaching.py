@@ -14,13 +14,14 @@ from agentrec.llm.catalog_lm.aspects import discover_aspects
 from agentrec.llm.catalog_lm.card import model_card
 from agentrec.llm.catalog_lm.checkpoint import Checkpoint
 from agentrec.llm.catalog_lm.corpus import Corpus
+from agentrec.llm.catalog_lm.examination import examine
 from agentrec.llm.catalog_lm.folder import CatalogModel, load_model, save_model
-from agentrec.llm.catalog_lm.network import NetworkSize, build_network
+from agentrec.llm.catalog_lm.network import build_network
 from agentrec.llm.catalog_lm.teacher import RuleWeights, Teacher
 from agentrec.llm.catalog_lm.training import OnStep, TrainingPlan, train_network
 from agentrec.llm.catalog_lm.vocabulary import Vocabulary
 
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 """Raised whenever the same inputs would be taught something else."""
 
 
@@ -30,13 +31,11 @@ class Recipe:
 
     Attributes:
         plan: How long and how fast to train.
-        size: Size of the network.
         weights: Strengths of the rule.
         seed: Seed of initialisation and corpus.
     """
 
     plan: TrainingPlan = field(default_factory=TrainingPlan)
-    size: NetworkSize = field(default_factory=NetworkSize)
     weights: RuleWeights = field(default_factory=RuleWeights)
     seed: int = 0
 
@@ -71,10 +70,10 @@ def obtain_model(
         vocabulary = Vocabulary.of(catalog, aspects)
         teacher = Teacher(features, aspects, recipe.weights)
         corpus = Corpus(features, teacher, vocabulary, recipe.seed)
-        network = build_network(vocabulary, features, aspects, recipe.size, recipe.seed)
-        losses = train_network(network, corpus, vocabulary, recipe.plan, checkpoint, on_step)
+        network = build_network(vocabulary, features, aspects, recipe.seed)
+        losses = train_network(network, corpus, recipe.plan, checkpoint, on_step)
         model = CatalogModel(name, network, vocabulary)
-        card = model_card(model, teacher, corpus, recipe.plan, losses)
+        card = model_card(model, teacher, examine(model, corpus), recipe.plan, losses)
         save_model(model, card, folder)
         checkpoint.discard()
     return load_model(folder)

@@ -1,4 +1,4 @@
-"""Teaching the embedded model: rankings by soft labels, texts by cross-entropy."""
+"""Teaching the embedded model: what to look for, how to write a list, and texts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as functional
-from transformers import LlamaForCausalLM
+from transformers import GPT2LMHeadModel
 
 from agentrec.llm.catalog_lm.checkpoint import Checkpoint
-from agentrec.llm.catalog_lm.corpus import Corpus, RankingBatch
-from agentrec.llm.catalog_lm.vocabulary import PAD, Vocabulary
+from agentrec.llm.catalog_lm.corpus import Corpus
+from agentrec.llm.catalog_lm.ranking_lessons import choosing_loss, list_lesson, list_loss
+from agentrec.llm.catalog_lm.symmetry import symmetric_gradients
+from agentrec.llm.catalog_lm.text_lessons import text_lesson
 
-CHECKPOINT_EVERY = 200
+CHECKPOINT_EVERY = 100
 
 OnStep = Callable[[int, int], None]
 """Called with the number of steps done and of all steps."""
@@ -26,27 +28,31 @@ class TrainingPlan:
 
     Attributes:
         steps: Optimiser steps.
-        batch_size: Ranking prompts a step.
+        batch_size: Prompts of a step that teaches what to look for; half as many text tasks.
+        list_every: Every how many steps whole prompts with lists are the lesson instead.
+        list_batch_size: Prompts of such a step.
         text_every: Every how many steps a batch of text tasks is added.
         learning_rate: Peak of the cosine schedule, after 5 % of linear warm-up.
-        weight_decay: AdamW's, on matrices.
-        lists: Candidate lists a batch, shared by its rows.
+        attention_factor: By how much slower attention learns, which starts wired: at the rate that
+            words need, the noise of the first steps would cost it what it is given.
+        lists: Candidate lists a step, shared by its prompts.
         list_size: Candidates a list.
     """
 
-    steps: int = 1300
+    steps: int = 540
     batch_size: int = 64
+    list_every: int = 3
+    list_batch_size: int = 40
     text_every: int = 3
-    learning_rate: float = 2.5e-3
-    weight_decay: float = 0.01
+    learning_rate: float = 2e-3
+    attention_factor: float = 0.25
     lists: int = 8
     list_size: int = 32
 
 
 def train_network(
-    network: LlamaForCausalLM,
+    network: GPT2LMHeadModel,
     corpus: Corpus,
-    vocabulary: Vocabulary,
     plan: TrainingPlan,
     checkpoint: Checkpoint,
     on_step: OnStep,
@@ -55,8 +61,7 @@ def train_network(
 
     Args:
         network: The network.
-        corpus: Where batches come from.
-        vocabulary: The tokens.
+        corpus: Where lessons come from.
         plan: How long and how fast.
         checkpoint: Where an interrupted training is kept, and found again.
         on_step: Progress callback; raising in it stops the training, which is kept.
@@ -65,28 +70,24 @@ def train_network(
         The ranking loss (nats a list) of every step.
     """
     network.train()
-    optimizer = torch.optim.AdamW(
-        network.parameters(),
-        lr=plan.learning_rate,
-        weight_decay=plan.weight_decay,
-        betas=(0.9, 0.98),
-    )
-    warm_up = max(1, plan.steps // 20)
+    optimizer = torch.optim.AdamW(_groups(network), betas=(0.9, 0.98), weight_decay=0.0)
     losses: list[float] = []
     start = checkpoint.restore(network, optimizer, losses)
     for step in range(start, plan.steps):
         corpus.begin_step(step)
-        progress = max(0.0, (step - warm_up) / max(1, plan.steps - warm_up))
-        factor = min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * progress))
         for group in optimizer.param_groups:
-            group["lr"] = plan.learning_rate * max(factor, 0.01)
-        batch = corpus.ranking_batch(plan.batch_size, plan.lists, plan.list_size)
-        ranking = ranking_loss(network, batch, vocabulary)
+            factor = plan.attention_factor if group["attends"] else 1.0
+            group["lr"] = learning_rate(plan, step) * factor
+        if step % plan.list_every == plan.list_every - 1:
+            ranking = list_loss(network, corpus, list_lesson(corpus, plan.list_batch_size))
+        else:
+            ranking = choosing_loss(network, corpus, plan.batch_size, plan.lists, plan.list_size)
         loss = ranking
         if step % plan.text_every == 0:
-            loss = loss + _text_loss(network, corpus.text_batch(plan.batch_size // 2), vocabulary)
+            loss = loss + text_loss(network, corpus, plan.batch_size // 2)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        symmetric_gradients(network, corpus.vocabulary.first_item)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         losses.append(float(ranking.detach()))
@@ -101,40 +102,31 @@ def train_network(
     return losses
 
 
-def ranking_loss(
-    network: LlamaForCausalLM, batch: RankingBatch, vocabulary: Vocabulary
-) -> torch.Tensor:
-    """Cross-entropy of the first place against the soft labels of each candidate list.
-
-    The softmax runs over a list's items and all words and marks, so that the model also learns
-    to answer with an item.
-
-    Returns:
-        A scalar, nats a list.
-    """
-    mask = batch.tokens != vocabulary.ids[PAD]
-    hidden: torch.Tensor = network.model(
-        input_ids=batch.tokens, attention_mask=mask
-    ).last_hidden_state
-    answers = hidden[torch.arange(len(hidden)), batch.answer_at]
-    table = network.model.embed_tokens.weight
-    own = (answers @ table[batch.items.flatten()].T).view(batch.labels.shape)
-    words = answers @ table[: vocabulary.first_item].T
-    logits = torch.cat([own, words[:, None].expand(-1, own.shape[1], -1)], dim=-1)
-    log_probabilities = own - logits.logsumexp(dim=-1, keepdim=True)
-    loss: torch.Tensor = -(batch.labels * log_probabilities).sum(dim=-1).mean()
-    return loss
+def _groups(network: GPT2LMHeadModel) -> list[dict[str, object]]:
+    """Attention with the norms before it, and the rest."""
+    named = list(network.transformer.named_parameters())
+    attends = {name for name, _ in named if ".attn." in name or ".ln_1." in name}
+    return [
+        {"params": [p for name, p in named if name in attends], "attends": True},
+        {"params": [p for name, p in named if name not in attends], "attends": False},
+    ]
 
 
-def _text_loss(
-    network: LlamaForCausalLM, batch: tuple[torch.Tensor, torch.Tensor], vocabulary: Vocabulary
-) -> torch.Tensor:
-    tokens, labels = batch
-    mask = tokens != vocabulary.ids[PAD]
-    hidden = network.model(input_ids=tokens, attention_mask=mask).last_hidden_state
+def learning_rate(plan: TrainingPlan, step: int) -> float:
+    """The rate at a step."""
+    warm_up = max(1, plan.steps // 20)
+    progress = max(0.0, (step - warm_up) / max(1, plan.steps - warm_up))
+    factor = min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * progress))
+    return plan.learning_rate * max(factor, 0.01)
+
+
+def text_loss(network: GPT2LMHeadModel, corpus: Corpus, count: int) -> torch.Tensor:
+    """Cross-entropy of the words of freshly drawn texts, nats a word."""
+    tokens, labels = text_lesson(corpus, count)
+    hidden = network.transformer(input_ids=tokens, use_cache=False).last_hidden_state
     looked_at = labels[:, 1:] != -100
-    table = network.model.embed_tokens.weight
-    # Texts are made of words and marks alone; items never compete there.
-    logits = hidden[:, :-1][looked_at] @ table[: vocabulary.first_item].T
+    # Texts are made of words and marks alone; neither handles nor items may come up in them.
+    table = network.transformer.wte.weight[: corpus.vocabulary.first_item]
+    logits = hidden[:, :-1][looked_at] @ table.T
     loss: torch.Tensor = functional.cross_entropy(logits, labels[:, 1:][looked_at])
     return loss

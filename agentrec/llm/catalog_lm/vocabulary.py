@@ -1,4 +1,4 @@
-"""One token an item, one a word, one a section mark: the embedded model's tokenizer."""
+"""The embedded model's tokenizer: one token an item, a word, a handle, a section mark."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from transformers import PreTrainedTokenizerFast
 from agentrec.catalog import Catalog
 from agentrec.llm.catalog_lm.aspects import Aspect
 from agentrec.llm.catalog_lm.wording import all_words
-from agentrec.llm.session_view import as_data
+from agentrec.llm.session_view import as_data, capped_label, handle
 
-PAD, UNKNOWN, ANSWER, END = "<pad>", "<unk>", "<answer>", "<end>"
-TASKS = ("<rank>", "<critique>", "<diagnose>", "<hints>")
-SECTIONS = ("<candidates>", "<history>", "<predictions>", "<target>", "<hint>")
-SPECIAL = (PAD, UNKNOWN, ANSWER, END, *TASKS, *SECTIONS)
+PAD, UNKNOWN, END, NONE = "<pad>", "<unk>", "<end>", "<none>"
+ANSWER, SAY = "<answer>", "<say>"
+"""What stands before each place of a ranking, and before a text."""
+
+TASKS = ("<rank>", "<critique>", "<diagnose>", "<hints>", "<preference>", "<question>")
+SECTIONS = ("<history>", "<predictions>", "<factors>", "<candidates>", "<hint>")
+SPECIAL = (PAD, UNKNOWN, END, NONE, ANSWER, SAY, *TASKS, *SECTIONS)
+
+MAX_CANDIDATES = 100
+"""How many candidates the model can tell apart; each has a handle of its own."""
 
 
 def item_token(label: str) -> str:
@@ -29,20 +35,26 @@ def item_token(label: str) -> str:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Token ids: special marks first, then words, then items in catalogue order.
+    """Token ids: special marks first, then words, then handles, then items in catalogue order.
 
     Attributes:
         words: The words.
         labels: The items' labels, in catalogue order.
+        factors: What preferences can be about, in words.
     """
 
     words: tuple[str, ...]
     labels: tuple[str, ...]
+    factors: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, catalog: Catalog, aspects: Sequence[Aspect]) -> Vocabulary:
         """Collect the tokens for a catalogue."""
-        return cls(tuple(all_words(aspects)), tuple(catalog.labels[i] for i in catalog.item_ids))
+        return cls(
+            words=tuple(all_words(aspects)),
+            labels=tuple(catalog.labels[i] for i in catalog.item_ids),
+            factors=tuple(dict.fromkeys(aspect.factor for aspect in aspects)),
+        )
 
     @property
     def size(self) -> int:
@@ -50,19 +62,27 @@ class Vocabulary:
         return self.first_item + len(self.labels)
 
     @property
+    def first_handle(self) -> int:
+        """Token id of the handle C01; words and marks come before it."""
+        return len(SPECIAL) + len(self.words)
+
+    @property
     def first_item(self) -> int:
         """Token id of the first item."""
-        return len(SPECIAL) + len(self.words)
+        return self.first_handle + MAX_CANDIDATES
 
     @cached_property
     def ids(self) -> Mapping[str, int]:
-        """Ids of marks and words."""
-        return {token: place for place, token in enumerate((*SPECIAL, *self.words))}
+        """Ids of marks, words and handles."""
+        handles = (handle(place) for place in range(MAX_CANDIDATES))
+        return {token: n for n, token in enumerate((*SPECIAL, *self.words, *handles))}
 
     @cached_property
     def item_places(self) -> Mapping[str, int]:
         """Catalogue position of each label, written as prompts write it."""
-        return {as_data(label): place for place, label in enumerate(self.labels)}
+        # Where two labels are alike once they are cut, the cut one stands for the first.
+        places = {as_data(capped_label(t)): n for n, t in reversed(list(enumerate(self.labels)))}
+        return places | {as_data(label): place for place, label in enumerate(self.labels)}
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The same as a Hugging Face tokenizer: ``<rank> <history> [Heat (1995)] ...``."""

@@ -27,6 +27,8 @@ CRITIQUE_LEAD = ("the", "predictions", "lean", "to")
 CRITIQUE_TAIL = (",", "perhaps", "too", "much", ".")
 DIAGNOSIS_LEAD = ("the", "target", "has", "more", ":")
 DIAGNOSIS_LACK = (".", "the", "predictions", "have", "more", ":")
+QUESTION_LEAD = ("do", "you", "prefer")
+QUESTION_TAIL = ("?",)
 
 Signed = tuple[Aspect, int]
 
@@ -39,7 +41,7 @@ def hint_words(wanted: Sequence[Signed], rng: random.Random | None = None) -> li
         rng: Source of paraphrases; ``None`` for the plain wording the model itself writes.
 
     Returns:
-        Words, each aspect's phrase being one: ``prefer``, ``year_close_to_the_history``, ``and``,
+        Words, each aspect's phrase being one: ``prefer``, ``year_1990_to_1995``, ``and``,
         ``avoid``, ``genres_horror``.
     """
     words: list[str] = []
@@ -71,6 +73,27 @@ def hint_list_words(hints: Sequence[Sequence[Signed]]) -> list[str]:
     return [word for wanted in hints for word in [*hint_words(wanted), HINT_END]]
 
 
+def preference_words(preferred: Sequence[tuple[str, Sequence[Aspect]]]) -> list[str]:
+    """Say of several factors which of their aspects a history holds much of.
+
+    Each factor is one word, followed by a colon, its aspects and ``HINT_END``.
+    """
+    words: list[str] = []
+    for factor, aspects in preferred:
+        words += [factor_token(factor), ":", *_joined(aspects), HINT_END]
+    return words
+
+
+def question_words(first: Aspect, second: Aspect) -> list[str]:
+    """Ask which of two aspects somebody prefers."""
+    return [*QUESTION_LEAD, first.token, "or", second.token, *QUESTION_TAIL]
+
+
+def factor_token(factor: str) -> str:
+    """A factor as the one word that the model reads and writes it as."""
+    return factor.replace(" ", "_")
+
+
 def all_words(aspects: Sequence[Aspect]) -> list[str]:
     """Every word that can occur, in a fixed order, without repetition."""
     groups = [
@@ -83,6 +106,9 @@ def all_words(aspects: Sequence[Aspect]) -> list[str]:
         DIAGNOSIS_LEAD,
         DIAGNOSIS_LACK,
         ("and", HINT_END),
+        QUESTION_LEAD,
+        ("or", *QUESTION_TAIL),
+        [factor_token(aspect.factor) for aspect in aspects],
     ]
     return list(dict.fromkeys(word for group in groups for word in group))
 
@@ -107,15 +133,6 @@ def as_words(text: str, known: Container[str]) -> list[str]:
         else:
             start += 1
     return words
-
-
-def sentences(words: Sequence[str]) -> str:
-    """Words as text a person reads: spaces, capital letters, a full stop."""
-    text = " ".join(words).replace("_", " ")
-    for mark in (".", ",", ":"):
-        text = text.replace(f" {mark}", mark)
-    parts = [part.strip() for part in text.split(". ") if part.strip(" .")]
-    return ". ".join(part[0].upper() + part[1:] for part in parts).rstrip(".") + "."
 
 
 def _joined(aspects: Sequence[Aspect]) -> list[str]:

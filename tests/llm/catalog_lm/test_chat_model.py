@@ -15,8 +15,8 @@ from llm.catalog_lm.planted import (
     HOSTILE,
     Planted,
     rank_prompt,
-    reflecting_prompt,
     repair_prompt,
+    text_prompt,
 )
 from pydantic import ValidationError
 
@@ -38,7 +38,7 @@ def asked(films: Planted) -> list[list[BaseMessage]]:
     return [
         rank_prompt(films, films.session(n), "Prefer kind war." if n % 8 else None)
         if n % 2
-        else reflecting_prompt(REFLECTING[n % 3], films, films.session(n))
+        else text_prompt(REFLECTING[n % 3], films, films.session(n))
         for n in range(64)
     ]
 
@@ -112,7 +112,7 @@ def test_texts_are_sentences_without_repetition_that_name_no_title(
 ) -> None:
     phrases = sorted((aspect.phrase for aspect in films.aspects), key=len, reverse=True)
     titles = [item.title.casefold() for item in films.catalog.values()]
-    prompts = [reflecting_prompt(name, films, films.session(seed)) for seed in range(20)]
+    prompts = [text_prompt(name, films, films.session(seed)) for seed in range(20)]
     for message in chat.batch(prompts):
         lines = parse_lines(message.text, 3)
         assert 1 <= len(lines) <= (3 if name == "hints" else 1)
@@ -131,7 +131,7 @@ def test_texts_are_sentences_without_repetition_that_name_no_title(
 
 
 def test_as_many_hints_as_asked_for_at_most(films: Planted, chat: CatalogChatModel) -> None:
-    messages = reflecting_prompt("hints", films, films.session(0))
+    messages = text_prompt("hints", films, films.session(0))
     fewer = [type(m)(m.text.replace("up to 3 hints", "up to 1 hints")) for m in messages]
     assert len(chat.invoke(fewer).text.splitlines()) == 1
     assert chat.invoke(messages).text.startswith("1. Prefer ")
@@ -231,7 +231,7 @@ def test_draws_repeat_with_their_seed(films: Planted, chat: CatalogChatModel, na
     messages = (
         rank_prompt(films, films.session(0))
         if name == "rank"
-        else reflecting_prompt("hints", films, films.session(0))
+        else text_prompt("hints", films, films.session(0))
     )
 
     def answers(**options: Any) -> list[str]:

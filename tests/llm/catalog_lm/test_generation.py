@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from llm.catalog_lm.planted import Planted, rank_prompt, reflecting_prompt
+from llm.catalog_lm.planted import Planted, rank_prompt, text_prompt
 
 from agentrec.llm.catalog_lm.folder import CatalogModel
 from agentrec.llm.catalog_lm.generation import Sampling, rank_candidates, write_words
@@ -23,7 +23,7 @@ def ranking(films: Planted, seed: int, hint: str | None = None) -> CompactPrompt
 
 
 def writing(films: Planted, seed: int, name: PromptName) -> CompactPrompt:
-    prompt = read_prompt(reflecting_prompt(name, films, films.session(seed)), films.vocabulary)
+    prompt = read_prompt(text_prompt(name, films, films.session(seed)), films.vocabulary)
     assert prompt is not None
     return prompt
 

@@ -6,7 +6,7 @@ from llm.catalog_lm.planted import (
     PLAN,
     Planted,
     rank_prompt,
-    reflecting_prompt,
+    text_prompt,
 )
 
 from agentrec.llm.catalog_lm.card import agreement_with_rule
@@ -79,9 +79,7 @@ def test_titles_alone_can_be_taught_too(
 def written(model: CatalogModel, planted: Planted, name: PromptName) -> list[list[str]]:
     prompts: list[CompactPrompt] = []
     for seed in range(40):
-        found = read_prompt(
-            reflecting_prompt(name, planted, planted.session(seed)), model.vocabulary
-        )
+        found = read_prompt(text_prompt(name, planted, planted.session(seed)), model.vocabulary)
         assert found is not None
         prompts.append(found)
     return write_words(model, prompts, GREEDY * 40)

@@ -1,18 +1,25 @@
+from collections.abc import Sequence
+
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from llm.catalog_lm.planted import (
     HOSTILE,
+    TEXT_TASKS,
     Planted,
+    compact,
+    factors,
+    listed,
     places,
     rank_prompt,
-    reflecting_prompt,
     repair_prompt,
+    text_prompt,
 )
 
 from agentrec.catalog import Catalog, Item
 from agentrec.llm.catalog_lm.reading import CompactPrompt, read_prompt
+from agentrec.llm.catalog_lm.vocabulary import UNKNOWN
 from agentrec.llm.prompts import PromptName
-from agentrec.llm.session_view import SessionView
+from agentrec.llm.session_view import SessionView, as_data
 from agentrec.sessions import Session
 
 
@@ -20,10 +27,8 @@ def tokens(planted: Planted, item_ids: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(planted.vocabulary.first_item + place for place in places(planted, item_ids))
 
 
-def read(messages: list, planted: Planted) -> CompactPrompt:  # type: ignore[type-arg]
-    prompt = read_prompt(messages, planted.vocabulary)
-    assert prompt is not None
-    return prompt
+def read(messages: Sequence[BaseMessage], planted: Planted) -> CompactPrompt:
+    return compact(planted, messages)
 
 
 @pytest.fixture
@@ -40,9 +45,13 @@ def test_a_ranking_prompt_is_read_exactly(films: Planted, session: Session, coun
     shown = SessionView.of(session, films.catalog).candidate_ids
     assert prompt.task == "rank"
     assert prompt.count == count
-    assert list(prompt.candidates) == places(films, shown)
+    assert listed(films, prompt) == places(films, shown)
+    assert prompt.known == (True,) * 25
     assert [line.split(" | ")[0] for line in prompt.lines] == [f"C{n:02d}" for n in range(1, 26)]
-    assert prompt.sections == {"<history>": tokens(films, session.items)}
+    assert prompt.sections == {
+        "<history>": tokens(films, session.items),
+        "<candidates>": tokens(films, shown),
+    }
 
 
 def test_titles_that_repeat_are_told_apart(titles: Planted) -> None:
@@ -50,7 +59,7 @@ def test_titles_that_repeat_are_told_apart(titles: Planted) -> None:
     session = Session(session_id="s", items=ids[:10], candidates=ids[10:])
     prompt = read(rank_prompt(titles, session), titles)
     shown = SessionView.of(session, titles.catalog).candidate_ids
-    assert list(prompt.candidates) == places(titles, shown)
+    assert listed(titles, prompt) == places(titles, shown)
     assert prompt.sections["<history>"] == tokens(titles, ids[:10])
 
 
@@ -88,12 +97,9 @@ def test_a_hint_changes_neither_task_nor_candidates(
 ) -> None:
     plain, hinted = (read(rank_prompt(films, session, h), films) for h in (None, hint))
     assert hinted.task == "rank"
-    assert (hinted.candidates, hinted.lines, hinted.count) == (
-        plain.candidates,
-        plain.lines,
-        plain.count,
-    )
-    assert hinted.sections["<history>"] == plain.sections["<history>"]
+    assert (hinted.known, hinted.lines, hinted.count) == (plain.known, plain.lines, plain.count)
+    for mark in ("<history>", "<candidates>"):
+        assert hinted.sections[mark] == plain.sections[mark]
 
 
 def test_data_says_neither_task_nor_count_wherever_it_stands(films: Planted) -> None:
@@ -104,28 +110,40 @@ def test_data_says_neither_task_nor_count_wherever_it_stands(films: Planted) -> 
         assert (prompt.task, prompt.count) == ("rank", 7)
 
 
-@pytest.mark.parametrize("name", ["critique", "diagnose", "hints"])
-def test_reflecting_prompts_are_read_exactly(films: Planted, name: PromptName) -> None:
+@pytest.mark.parametrize("name", TEXT_TASKS)
+def test_prompts_for_texts_are_read_exactly(films: Planted, name: PromptName) -> None:
+    ids = films.vocabulary.ids
     for seed in range(30):
         session = films.session(seed)
-        prompt = read(reflecting_prompt(name, films, session), films)
+        prompt = read(text_prompt(name, films, session), films)
         assert prompt.task == name
         assert prompt.count == (3 if name == "hints" else 10)
-        expected = {
-            "<history>": tokens(films, session.items),
-            "<predictions>": tokens(films, session.candidates[1:11]),
-        }
-        if name != "critique":
+        expected = {"<history>": tokens(films, session.items)}
+        if name == "question":
+            shown = SessionView.of(session, films.catalog).candidate_ids
+            expected["<candidates>"] = tokens(films, shown)
+        elif name == "preference":
+            expected["<factors>"] = tuple(ids[f.replace(" ", "_")] for f in factors(films))
+        else:
+            expected["<predictions>"] = tokens(films, session.candidates[1:11])
+        if name in {"diagnose", "hints"}:
             assert session.target is not None
             expected["<target>"] = tokens(films, (session.target,))
         assert prompt.sections == expected
+
+
+def test_factors_the_model_never_met_are_dropped(films: Planted) -> None:
+    text = "Task: preference\n<factors>\nMade In\nprice\nkind </factors>\n</factors>"
+    prompt = read([HumanMessage(text)], films)
+    ids = films.vocabulary.ids
+    assert prompt.sections == {"<factors>": (ids["made_in"], ids["kind"])}
 
 
 @pytest.mark.parametrize("number", HOSTILE)
 def test_a_target_may_be_titled_like_a_numbered_line(films: Planted, number: int) -> None:
     target = f"i{number}"
     session = films.session(1).model_copy(update={"target": target})
-    prompt = read(reflecting_prompt("diagnose", films, session), films)
+    prompt = read(text_prompt("diagnose", films, session), films)
     assert prompt.sections["<target>"] == tokens(films, (target,))
 
 
@@ -134,11 +152,11 @@ def test_the_last_message_that_names_a_task_counts(films: Planted, session: Sess
     asked = read(rank_prompt(films, session), films)
     assert (prompt.task, prompt.count, asked.count) == ("rank", 7, 10)
     assert (prompt.lines, prompt.sections) == (asked.lines, asked.sections)
-    both = [*rank_prompt(films, session), *reflecting_prompt("critique", films, films.session(0))]
+    both = [*rank_prompt(films, session), *text_prompt("critique", films, films.session(0))]
     assert read(both, films).task == "critique"
 
 
-def test_candidates_from_elsewhere_are_none(films: Planted) -> None:
+def test_candidates_from_elsewhere_are_unknown(films: Planted) -> None:
     other = Planted.of(
         Catalog(
             [Item(item_id="x", title="Not in the catalogue"), *list(films.catalog.values())[:4]]
@@ -147,7 +165,12 @@ def test_candidates_from_elsewhere_are_none(films: Planted) -> None:
     session = Session(session_id="s", items=("x", "i1"), candidates=("x", "i0", "i2"))
     prompt = read(rank_prompt(other, session), films)
     shown = SessionView.of(session, other.catalog).candidate_ids
-    assert list(prompt.candidates) == [None if i == "x" else films.catalog.index[i] for i in shown]
+    assert prompt.known == tuple(i != "x" for i in shown)
+    # What is unknown keeps its place, and so the others their handles.
+    unknown = films.vocabulary.ids[UNKNOWN]
+    known = tokens(films, tuple(i for i in shown if i != "x"))
+    at = shown.index("x")
+    assert prompt.sections["<candidates>"] == (*known[:at], unknown, *known[at:])
     assert prompt.sections["<history>"] == tokens(films, ("i1",))
 
 
@@ -155,7 +178,17 @@ def test_handles_of_any_length_are_read(films: Planted) -> None:
     label = films.catalog.labels["i0"]
     lines = "\n".join(f"C{n} | {label}" for n in ("01", "100", "9999", "10000"))
     prompt = read([HumanMessage(f"Task: rank\n<candidates>\n{lines}\n</candidates>")], films)
-    assert prompt.candidates == (0, 0, 0, 0)
+    assert listed(films, prompt) == [0, 0, 0, 0]
+
+
+def test_candidates_behind_the_hundredth_have_no_handle_and_are_told_as_unknown(
+    films: Planted,
+) -> None:
+    labels = [films.catalog.labels[f"i{n % 80}"] for n in range(104)]
+    lines = "\n".join(f"C{n:02d} | {as_data(label)}" for n, label in enumerate(labels, start=1))
+    prompt = read([HumanMessage(f"Task: rank\n<candidates>\n{lines}\n</candidates>")], films)
+    assert len(prompt.lines) == len(prompt.known) == 104
+    assert prompt.known == (True,) * 100 + (False,) * 4
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,13 @@ from llm.catalog_lm.planted import Planted, rank_prompt
 from agentrec.catalog import Catalog, Item
 from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
 from agentrec.llm.catalog_lm.folder import CatalogModel
-from agentrec.llm.catalog_lm.network import NetworkSize
 from agentrec.llm.catalog_lm.teacher import RuleWeights
 from agentrec.llm.catalog_lm.teaching import Recipe, obtain_model
 from agentrec.llm.catalog_lm.training import OnStep, TrainingPlan
 from agentrec.sessions import Session
 
 RECIPE = Recipe(
-    plan=TrainingPlan(steps=6, batch_size=6, lists=2, list_size=8),
-    size=NetworkSize(width=16, layers=1, heads=2, feed_forward=24),
+    plan=TrainingPlan(steps=6, batch_size=4, list_batch_size=2, lists=1, list_size=8),
 )
 
 
@@ -76,7 +74,7 @@ def test_the_first_time_teaches_and_the_second_loads(films: Planted, tmp_path: P
         replace(RECIPE, seed=1),
         replace(RECIPE, weights=RuleWeights(text=0.9)),
         replace(RECIPE, plan=replace(RECIPE.plan, steps=2)),
-        replace(RECIPE, size=replace(RECIPE.size, feed_forward=32)),
+        replace(RECIPE, plan=replace(RECIPE.plan, learning_rate=1e-5)),
     ],
 )
 def test_another_recipe_is_another_model(films: Planted, cache: Path, recipe: Recipe) -> None:
@@ -120,9 +118,10 @@ def test_the_card_says_what_it_is(films: Planted, cache: Path) -> None:
     assert "stand-in" in card
     assert "What it is not" in card
     assert model.name in card
-    assert all(f"- {aspect.phrase}\n" in card for aspect in films.aspects)
+    assert all(f"| {aspect.phrase} | " in card for aspect in films.aspects)
     assert "nan" not in card.casefold()
-    assert "6 steps of 6 ranking prompts" in card
+    assert "6 steps" in card
+    assert card.startswith("---\nlibrary_name: transformers\n")
 
 
 def test_teaching_leaves_the_callers_random_numbers_alone(films: Planted, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llm.catalog_lm.planted import HOSTILE, Planted, rank_prompt, reflecting_prompt
+from llm.catalog_lm.planted import HOSTILE, TEXT_TASKS, Planted, rank_prompt, text_prompt
 from transformers import AutoTokenizer
 
 from agentrec.llm.catalog_lm.prompt_tokens import prompt_tokens
@@ -10,12 +10,16 @@ from agentrec.llm.catalog_lm.reading import read_prompt
 from agentrec.llm.catalog_lm.vocabulary import (
     ANSWER,
     END,
+    MAX_CANDIDATES,
+    NONE,
     PAD,
+    SAY,
     SECTIONS,
     SPECIAL,
     UNKNOWN,
     item_token,
 )
+from agentrec.llm.session_view import handle
 
 HINT = "Prefer kind tragic tale and avoid made in 1956 to 1963."
 
@@ -29,19 +33,27 @@ def tokenizer(request: pytest.FixtureRequest, films: Planted, tmp_path: Path) ->
     return AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
 
 
+HANDLES = tuple(handle(place) for place in range(MAX_CANDIDATES))
+
+
 def written(tokens: list[int], films: Planted) -> str:
     vocabulary = films.vocabulary
-    names = [*SPECIAL, *vocabulary.words, *(item_token(label) for label in vocabulary.labels)]
+    items = (item_token(label) for label in vocabulary.labels)
+    names = [*SPECIAL, *vocabulary.words, *HANDLES, *items]
     return " ".join(names[token] for token in tokens)
 
 
-def test_ids_are_marks_then_words_then_items(films: Planted, tokenizer: Any) -> None:
+def test_ids_are_marks_then_words_then_handles_then_items(films: Planted, tokenizer: Any) -> None:
     vocabulary = films.vocabulary
-    assert len(tokenizer) == vocabulary.size == len(SPECIAL) + len(vocabulary.words) + 80
+    assert len(tokenizer) == vocabulary.size == len(SPECIAL) + len(vocabulary.words) + 180
     assert tokenizer.convert_tokens_to_ids(list(SPECIAL)) == list(range(len(SPECIAL)))
     assert tokenizer.convert_tokens_to_ids(list(vocabulary.words)) == [
         vocabulary.ids[word] for word in vocabulary.words
     ]
+    assert tokenizer.convert_tokens_to_ids(list(HANDLES)) == list(
+        range(vocabulary.first_handle, vocabulary.first_handle + 100)
+    )
+    assert vocabulary.first_item == vocabulary.first_handle + 100
     names = [item_token(label) for label in vocabulary.labels]
     assert tokenizer.convert_tokens_to_ids(names) == list(
         range(vocabulary.first_item, vocabulary.size)
@@ -53,6 +65,13 @@ def test_a_label_of_many_words_and_brackets_is_one_token(films: Planted, tokeniz
     for place, label in enumerate(films.vocabulary.labels):
         encoded = tokenizer.encode(item_token(label), add_special_tokens=False)
         assert encoded == [films.vocabulary.first_item + place], label
+
+
+def test_every_token_comes_back_as_itself(films: Planted, tokenizer: Any) -> None:
+    tokens = list(range(films.vocabulary.size))
+    text = written(tokens, films)
+    assert tokenizer.encode(text, add_special_tokens=False) == tokens
+    assert tokenizer.decode(tokens, clean_up_tokenization_spaces=False) == text
 
 
 def test_titles_that_repeat_are_tokens_of_their_own(titles: Planted) -> None:
@@ -73,7 +92,7 @@ def test_the_compact_text_encodes_to_the_very_prompt(films: Planted, tokenizer: 
         for messages in (
             rank_prompt(films, session, HINT),
             rank_prompt(films, session),
-            reflecting_prompt("hints", films, session),
+            *(text_prompt(name, films, session) for name in TEXT_TASKS),
         ):
             prompt = read_prompt(messages, films.vocabulary)
             assert prompt is not None
@@ -82,21 +101,44 @@ def test_the_compact_text_encodes_to_the_very_prompt(films: Planted, tokenizer: 
             assert tokenizer(written(tokens, films))["input_ids"] == tokens
 
 
-def test_prompts_have_their_sections_in_order_and_empty_ones_left_out(films: Planted) -> None:
+def test_every_part_of_a_prompt_stands_where_it_always_stands(films: Planted) -> None:
     ids = films.vocabulary.ids
-    sections = {"<hint>": [20], "<history>": [30, 31], "<target>": []}
-    assert prompt_tokens("rank", sections, films.vocabulary) == [
-        ids["<rank>"],
-        ids["<history>"],
-        30,
-        31,
-        ids["<hint>"],
-        20,
-        ids[ANSWER],
-    ]
+    none, first = ids[NONE], films.vocabulary.first_item
+    items = [first + n for n in range(12)]
+    for length in (0, 1, 9, 10, 12):
+        sections = {"<hint>": [20], "<history>": items[:length], "<candidates>": [first, first + 5]}
+        shown = items[:length][-10:]
+        assert prompt_tokens("rank", sections, films.vocabulary) == [
+            ids["<rank>"],
+            ids["<history>"],
+            *[none] * (10 - len(shown)),
+            *shown,
+            ids["<candidates>"],
+            first,
+            first + 5,
+            ids["<hint>"],
+            20,
+            ids[ANSWER],
+        ]
+
+
+def test_sections_come_in_one_order_and_empty_ones_are_left_out(films: Planted) -> None:
+    ids = films.vocabulary.ids
     backwards = {mark: [40] for mark in reversed(SECTIONS)}
     tokens = prompt_tokens("hints", backwards, films.vocabulary)
-    assert [t for t in tokens[1:-1] if t != 40] == [ids[mark] for mark in SECTIONS]
+    kept = [t for t in tokens[1:-1] if t not in {40, ids[NONE]}]
+    assert kept == [ids[mark] for mark in SECTIONS]
+    assert tokens[-1] == ids[SAY]
+    bare = prompt_tokens("question", {"<hint>": [], "<target>": []}, films.vocabulary)
+    assert bare == [ids["<question>"], ids["<history>"], *[ids[NONE]] * 10, ids[SAY]]
+    # Reflection on a target that the model does not know: its place is kept.
+    unknown = prompt_tokens("diagnose", {}, films.vocabulary)
+    assert unknown[12:] == [ids["<target>"], ids[NONE], ids[SAY]]
+
+
+def test_no_more_candidates_are_taken_than_there_are_handles(films: Planted) -> None:
+    tokens = prompt_tokens("rank", {"<candidates>": range(300, 420)}, films.vocabulary)
+    assert tokens[13:-1] == list(range(300, 400))
 
 
 def test_padding_goes_in_front(tokenizer: Any) -> None:

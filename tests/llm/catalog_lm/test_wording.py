@@ -7,6 +7,7 @@ from llm.catalog_lm.planted import Planted
 from agentrec.catalog import Catalog, Item
 from agentrec.hints import Hint
 from agentrec.llm.catalog_lm.aspects import Aspect
+from agentrec.llm.catalog_lm.phrasing import phrased
 from agentrec.llm.catalog_lm.wording import (
     HINT_END,
     all_words,
@@ -15,7 +16,8 @@ from agentrec.llm.catalog_lm.wording import (
     diagnosis_words,
     hint_list_words,
     hint_words,
-    sentences,
+    preference_words,
+    question_words,
 )
 
 
@@ -37,6 +39,10 @@ def made(request: pytest.FixtureRequest) -> Planted:
     )
 
 
+def said_as_hint(words: list[str]) -> str:
+    return phrased("critique", 1, words)
+
+
 def test_every_hint_survives_being_said_and_read(made: Planted) -> None:
     known = set(all_words(made.aspects))
     rng = random.Random(0)
@@ -49,24 +55,33 @@ def test_every_hint_survives_being_said_and_read(made: Planted) -> None:
     for wanted in [*alone, *pairs]:
         for source in (None, rng, rng):
             words = hint_words(wanted, source)
-            said = Hint(text=sentences(words)).text
+            said = Hint(text=said_as_hint(words)).text
             assert as_words(said, known) == words, said
             assert set(words) <= known
 
 
 def test_the_plain_wording_reads_well(films: Planted) -> None:
     horror, old = films.aspect("kind horror"), films.aspect("low made in")
-    assert sentences(hint_words([(horror, 1)])) == "Prefer kind horror."
-    assert sentences(hint_words([(horror, 1), (old, 1)])) == "Prefer kind horror and low made in."
+    assert said_as_hint(hint_words([(horror, 1)])) == "Prefer kind horror."
     assert (
-        sentences(hint_words([(horror, -1), (old, 1)]))
+        said_as_hint(hint_words([(horror, 1), (old, 1)])) == "Prefer kind horror and low made in."
+    )
+    assert (
+        said_as_hint(hint_words([(horror, -1), (old, 1)]))
         == "Avoid kind horror and prefer low made in."
     )
-    assert sentences(critique_words([horror, old])) == (
+    assert phrased("critique", 1, critique_words([horror, old])) == (
         "The predictions lean to kind horror and low made in, perhaps too much."
     )
-    assert sentences(diagnosis_words([horror], [old])) == (
+    assert phrased("diagnose", 1, diagnosis_words([horror], [old])) == (
         "The target has more: kind horror. The predictions have more: low made in."
+    )
+    assert phrased("question", 1, question_words(horror, old)) == (
+        "Do you prefer kind horror or low made in?"
+    )
+    preferred = [("kind", [horror]), ("made in", [old, films.aspect("high made in")])]
+    assert phrased("preference", 9, preference_words(preferred)) == (
+        "kind: horror\nmade in: low made in and high made in"
     )
 
 
@@ -106,7 +121,6 @@ def test_no_word_occurs_twice_in_the_vocabulary(made: Planted) -> None:
 
 def test_nothing_to_say_is_no_crash() -> None:
     none: list[Aspect] = []
-    assert hint_list_words([]) == []
-    assert sentences(critique_words(none)).startswith("The predictions lean to")
-    assert sentences(diagnosis_words(none, none)).endswith(".")
-    assert sentences([]) == sentences(["."]) == "."
+    assert hint_list_words([]) == preference_words([]) == []
+    assert phrased("critique", 1, critique_words(none)).startswith("The predictions lean to")
+    assert phrased("diagnose", 1, diagnosis_words(none, none)).endswith(".")

@@ -1,0 +1,187 @@
+"""The phases of a run: explore, reward, train, evaluate."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from agentrec.app.answer_report import report_answers
+from agentrec.app.evaluating import DIFFERENCES, baseline_ranks, policy_rankings, target_ranks
+from agentrec.app.exploring import explore
+from agentrec.app.parts import CatalogKnowledge
+from agentrec.app.progress import ProgressDisplay, run_blocking
+from agentrec.app.rewarding import fill_reward_table
+from agentrec.app.settings import DemoSettings
+from agentrec.atomic_files import write_atomically
+from agentrec.components import Components
+from agentrec.contracts import HintPolicy
+from agentrec.data import Dataset
+from agentrec.evaluation.report import MetricsReport, build_report
+from agentrec.graphs.hint_learning import build_hint_learning_graph
+from agentrec.hints import Hint
+from agentrec.llm.journal import CallJournal
+from agentrec.policies.fixed import (
+    FixedHintPolicy,
+    NoHintPolicy,
+    RandomHintPolicy,
+    best_single_hint,
+)
+from agentrec.policies.ppo_policy import PPOHintPolicy
+from agentrec.policies.ppo_trainer import PPOTrainer
+from agentrec.policies.reward_table import RewardTable
+from agentrec.rankings import Ranking
+from agentrec.runs.run_folder import RunFolder, write_json
+from agentrec.sessions import Session
+
+
+class ClosedLoop:
+    """The phases of one run; each one finds what an earlier attempt left."""
+
+    def __init__(
+        self,
+        settings: DemoSettings,
+        dataset: Dataset,
+        knowledge: CatalogKnowledge,
+        components: Components,
+        folder: RunFolder,
+        display: ProgressDisplay,
+        journal: CallJournal,
+    ) -> None:
+        self._settings = settings
+        self._concurrency = settings.limits.max_concurrency
+        self._dataset = dataset
+        self._knowledge = knowledge
+        self._components = components
+        self._folder = folder
+        self._display = display
+        self._journal = journal
+        self._rewarded = dataset.train[-settings.max_rewarded :]
+
+    async def run(self) -> None:
+        """Explore, reward, train, evaluate."""
+        hints = await self._explored()
+        train = await self._table("train", self._rewarded, hints)
+        valid = await self._table("valid", self._dataset.valid, hints)
+        policy = await self._policy("policy", train, valid)
+        seed = self._settings.seed
+        control = await self._policy(
+            "noise-control",
+            train.shuffled_across_sessions(seed),
+            valid.shuffled_across_sessions(seed + 1),
+        )
+        best = best_single_hint(valid)
+        methods: dict[str, HintPolicy] = {
+            "no_hint": NoHintPolicy(),
+            "random_hint": RandomHintPolicy(seed),
+            "best_single_hint": NoHintPolicy() if best is None else FixedHintPolicy(best),
+            "policy": policy,
+            "noise_control": control,
+        }
+        test = self._dataset.test
+        ranks = await asyncio.to_thread(baseline_ranks, self._dataset, self._knowledge, seed)
+        rankings: dict[str, list[Ranking]] = {}
+        with self._display.counting("Test sessions", len(test) * len(methods)) as advance:
+            for name, chosen in methods.items():
+                parts = replace(self._components, hint_policy=chosen)
+                made = await policy_rankings(test, parts, self._concurrency, advance)
+                rankings[name], ranks[name] = made, target_ranks(test, made)
+        answers = await asyncio.to_thread(report_answers, test, rankings, self._components)
+        report = await asyncio.to_thread(
+            build_report, ranks, DIFFERENCES, self._calls(policy, control, train), seed
+        )
+        await asyncio.to_thread(answers.save, self._folder.answers)
+        await asyncio.to_thread(_save_report, self._folder, report)
+
+    async def _explored(self) -> tuple[Hint, ...]:
+        """Explore; on a second attempt every answer is in the journal and nothing is asked."""
+        sessions = spread(self._dataset.train, self._settings.max_explored)
+        with self._display.counting("Learning hints from errors", len(sessions)) as advance:
+            explored = await explore(
+                sessions,
+                self._components,
+                build_hint_learning_graph(),
+                self._concurrency,
+                advance,
+                probes=self._dataset.train,
+                num_probes=self._settings.num_probes,
+            )
+        summary = {
+            "explored": explored.explored,
+            "errors": explored.errors,
+            "stored": len(explored.hints),
+            "refused": explored.refusals,
+        }
+        await asyncio.to_thread(write_json, self._folder.exploration, summary)
+        lines = [hint.model_dump_json() + "\n" for hint in explored.hints]
+        await asyncio.to_thread(write_atomically, self._folder.hints, "".join(lines).encode())
+        return explored.hints
+
+    async def _table(
+        self, split: str, sessions: Sequence[Session], hints: Sequence[Hint]
+    ) -> RewardTable:
+        cells = len(sessions) * (1 + len(hints))
+        with self._display.counting(f"Rewards of hints, {split} sessions", cells) as advance:
+            table = await fill_reward_table(
+                sessions, hints, self._components, self._concurrency, advance
+            )
+        await asyncio.to_thread(table.save, self._folder.rewards(split))
+        return table
+
+    async def _policy(self, name: str, train: RewardTable, valid: RewardTable) -> HintPolicy:
+        if not train.hint_ids:
+            return NoHintPolicy()
+        folder = self._folder.policy(name)
+        states = self._states(self._rewarded)
+        valid_states = self._states(self._dataset.valid)
+        trainer = PPOTrainer(self._settings.ppo)
+        total = self._settings.ppo.iterations * self._settings.ppo.members
+        with self._display.counting(f"Training: {name}", total) as advance:
+
+            def fit(check: Callable[[], None]) -> PPOHintPolicy:
+                def on_progress(_: object) -> None:
+                    advance()
+                    check()
+
+                result = trainer.fit(
+                    states, train, self._settings.seed, valid_states, valid, on_progress
+                )
+                result.policy.save(folder)
+                return result.policy
+
+            return await run_blocking(fit)
+
+    def _states(self, sessions: Sequence[Session]) -> np.ndarray:
+        return np.stack([self._components.encoder.state(session) for session in sessions])
+
+    def _calls(
+        self, policy: HintPolicy, control: HintPolicy, train: RewardTable
+    ) -> Mapping[str, int | float]:
+        """Calls made in this run's life, answered from the journal, and never needed at all."""
+        cached = sum(self._components.model.calls["cached"].values())
+        config = self._settings.ppo
+        rollouts = config.iterations * config.members * config.samples_per_session
+        trained = sum(isinstance(p, PPOHintPolicy) for p in (policy, control))
+        return {
+            "made": len(self._journal),
+            "cached": cached,
+            "saved_by_reward_table": trained * rollouts * len(train.session_ids),
+            "input_tokens": self._journal.tokens["input"],
+            "output_tokens": self._journal.tokens["output"],
+        }
+
+
+def spread(sessions: Sequence[Session], limit: int) -> list[Session]:
+    """At most ``limit`` sessions, evenly spread over time."""
+    if len(sessions) <= limit:
+        return list(sessions)
+    places = np.linspace(0, len(sessions) - 1, limit).round().astype(int)
+    return [sessions[place] for place in dict.fromkeys(places.tolist())]
+
+
+def _save_report(folder: RunFolder, report: MetricsReport) -> None:
+    content = json.dumps(report.model_dump(mode="json"), indent=2) + "\n"
+    write_atomically(folder.metrics, content.encode())

@@ -1,0 +1,150 @@
+"""Gathering settings: command line before environment before file before defaults."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from agentrec.app.settings import DemoSettings
+from agentrec.app.settings_faults import Origin, fault_of, refuse_secrets
+from agentrec.app.settings_file import SettingsFile, find_settings_file, read_settings_file
+from agentrec.data.fetching import CACHE_VARIABLE
+from agentrec.errors import InputError
+
+PREFIX = "AGENTREC_"
+NESTING = "__"
+
+_PATHS = ("data", "run", "prompts")
+
+
+def load_settings(
+    command_line: Mapping[str, Any] | None = None,
+    config: Path | None = None,
+    *,
+    folder: Path | None = None,
+) -> tuple[DemoSettings, Path | None]:
+    """Gather the settings of a run.
+
+    Each source is checked by itself, so that what is wrong is told where it stands, also where a
+    source before it would have had the last word.
+
+    Args:
+        command_line: What was given there, nested like the settings themselves.
+        config: A settings file; by default the one in the folder, if there is one.
+        folder: Where to look for it; the working directory if not given. Relative paths in a
+            file are relative to the file.
+
+    Returns:
+        The settings, and the file they came from, if any.
+
+    Raises:
+        InputError: If a source has an unknown name, a wrong value, or a key to an account.
+    """
+    if config is None:
+        config = find_settings_file(Path() if folder is None else folder)
+    file = None if config is None else read_settings_file(config)
+    layers: list[Mapping[str, Any]] = []
+    if file is not None:
+        layers.append(_checked(_in_place(file), Origin("file", file)))
+    layers.append(_checked(_environment(), Origin("environment")))
+    layers.append(_checked(command_line or {}, Origin("command line")))
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _over(merged, layer)
+    return DemoSettings.model_validate(merged), config
+
+
+class _Named(BaseSettings, DemoSettings):
+    """The settings, as the reader of the environment wants them."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+
+class _Environment(EnvSettingsSource):
+    """``AGENTREC_SEED=1``, ``AGENTREC_LLM__NAME=openai:gpt-4o-mini``."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            _Named,
+            case_sensitive=False,
+            env_prefix=PREFIX,
+            env_nested_delimiter=NESTING,
+            env_ignore_empty=True,
+        )
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """A section as JSON; for a model its name alone does too."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return {"name": value} if field_name == "llm" else value
+
+
+def _environment() -> Mapping[str, Any]:
+    known = {name.upper(): f"{PREFIX}{name.upper()}" for name in DemoSettings.model_fields}
+    for variable in sorted(os.environ):
+        name = variable.upper()
+        section = name.removeprefix(PREFIX).partition(NESTING)[0]
+        if name.startswith(PREFIX) and name != CACHE_VARIABLE and section not in known:
+            near = difflib.get_close_matches(section, known, n=1)
+            told = f"known are {', '.join(sorted(known.values()))}"
+            meant = f"did you mean {known[near[0]]}?" if near else told
+            raise InputError(f"is no setting; {meant}", field=variable)
+    found: dict[str, Any] = _Environment()()
+    llm = found.get("llm")
+    if isinstance(llm, dict) and isinstance(llm.get("parameters"), dict):
+        # Their types are the provider's, so nothing else tells a number from a text.
+        decoded = {name: _decoded(value) for name, value in llm["parameters"].items()}
+        found["llm"] = {**llm, "parameters": decoded}
+    return found
+
+
+def _decoded(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _in_place(file: SettingsFile) -> Mapping[str, Any]:
+    """The file's settings, with relative paths seen from where it stands."""
+    content = dict(file.content)
+    for name in _PATHS:
+        if isinstance(content.get(name), str):
+            content[name] = str(file.path.parent / content[name])
+    return content
+
+
+def _checked(layer: Mapping[str, Any], origin: Origin) -> Mapping[str, Any]:
+    refuse_secrets(layer, origin)
+    try:
+        if origin.file is None:
+            DemoSettings.model_validate(layer)
+        else:
+            # As JSON and strictly: a file has types of its own, and "5" is no number in it.
+            DemoSettings.model_validate_json(json.dumps(layer, default=str), strict=True)
+    except ValidationError as error:
+        raise fault_of(error, layer, origin) from None
+    llm = layer.get("llm")
+    return {**layer, "llm": {"name": llm}} if isinstance(llm, str) else layer
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        known = merged.get(name)
+        if isinstance(known, Mapping) and isinstance(value, Mapping):
+            merged[name] = _over(known, value)
+        else:
+            merged[name] = value
+    return merged

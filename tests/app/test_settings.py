@@ -1,0 +1,37 @@
+import re
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from agentrec.app.model_settings import LimitsSettings, RetriesSettings
+from agentrec.app.settings import DemoSettings
+from agentrec.llm.limits import CallLimits
+from agentrec.llm.retrying import RetryPolicy
+
+
+def test_every_setting_says_what_it_is() -> None:
+    def undocumented(section: type[BaseModel]) -> list[str]:
+        names: list[str] = []
+        for name, field in section.model_fields.items():
+            if not re.search(rf"^ +{name}: ", section.__doc__ or "", re.MULTILINE):
+                names.append(f"{section.__name__}.{name}")
+            kind = field.annotation
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                names += undocumented(kind)
+        return names
+
+    assert undocumented(DemoSettings) == []
+
+
+def test_defaults_are_those_of_the_library() -> None:
+    assert LimitsSettings().limits() == CallLimits()
+    assert RetriesSettings().policy(DemoSettings().llm.timeout) == RetryPolicy()
+
+
+def test_settings_are_frozen_and_know_no_other_names() -> None:
+    settings = DemoSettings.model_validate({"llm": "openai:m"})
+    assert settings.llm.name == "openai:m"
+    with pytest.raises(ValidationError):
+        settings.seed = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="concurrency"):
+        DemoSettings.model_validate({"concurrency": 3})

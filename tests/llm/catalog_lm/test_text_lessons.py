@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from llm.catalog_lm.planted import Planted
+
+from agentrec.llm.catalog_lm.phrasing import phrased
+from agentrec.llm.catalog_lm.text_lessons import NOT_LOOKED_AT, text_lesson
+from agentrec.llm.catalog_lm.vocabulary import END, NONE, PAD, SAY, SECTIONS, TASKS
+from agentrec.llm.preferences import parse_preference
+
+Row = tuple[list[int], list[int]]
+
+
+def rows(planted: Planted, count: int = 400) -> list[Row]:
+    tokens, labels = text_lesson(planted.corpus(), count)
+    assert tokens.shape == labels.shape
+    return list(zip(tokens.tolist(), labels.tolist(), strict=True))
+
+
+def of_task(planted: Planted, task: str) -> Iterator[list[int]]:
+    for row, _ in rows(planted):
+        if row[0] == planted.vocabulary.ids[f"<{task}>"]:
+            yield row
+
+
+def words(planted: Planted, row: list[int]) -> list[str]:
+    """What is to be written."""
+    names, ids = [*planted.vocabulary.ids], planted.vocabulary.ids
+    return [names[token] for token in row[row.index(ids[SAY]) + 1 : row.index(ids[END])]]
+
+
+def section(planted: Planted, row: list[int], mark: str) -> list[int]:
+    """Tokens of one section."""
+    ids = planted.vocabulary.ids
+    start = row.index(ids[mark]) + 1
+    ends = {ids[other] for other in (*SECTIONS, SAY)}
+    end = next(place for place in range(start, len(row)) if row[place] in ends)
+    return row[start:end]
+
+
+def test_texts_are_looked_at_from_behind_the_mark_to_the_end_mark(films: Planted) -> None:
+    ids = films.vocabulary.ids
+    marks = {ids[mark] for mark in (*TASKS, *SECTIONS, SAY, PAD, NONE)}
+    seen = set()
+    for row, wanted in rows(films, 64):
+        at, end = row.index(ids[SAY]), row.index(ids[END])
+        assert wanted[: at + 1] == [NOT_LOOKED_AT] * (at + 1)
+        assert wanted[at + 1 : end + 1] == row[at + 1 : end + 1]
+        assert wanted[end + 1 :] == [NOT_LOOKED_AT] * (len(row) - end - 1)
+        assert row[end + 1 :] == [ids[PAD]] * (len(row) - end - 1)
+        said = row[at + 1 : end]
+        assert said
+        assert all(token < films.vocabulary.first_handle for token in said)
+        assert not marks & set(said)
+        seen.add(row[0])
+    assert seen == {ids[task] for task in TASKS if task != "<rank>"}
+
+
+def test_each_task_sees_what_its_prompt_shows_and_no_more(films: Planted) -> None:
+    shown = {
+        "critique": {"<predictions>"},
+        "diagnose": {"<predictions>", "<target>"},
+        "hints": {"<predictions>", "<target>"},
+        "preference": {"<factors>"},
+        "question": {"<candidates>"},
+    }
+    ids = films.vocabulary.ids
+    for task, marks in shown.items():
+        for row in of_task(films, task):
+            prompt = row[: row.index(ids[SAY])]
+            # In reflection the target has a place of its own, empty where nobody may see it.
+            if task == "critique":
+                assert section(films, row, "<target>") == [ids[NONE]]
+            found = {mark for mark in SECTIONS if ids[mark] in prompt}
+            assert found - {"<history>"} - ({"<target>"} if task == "critique" else set()) == marks
+            if "<target>" in marks:
+                (target,) = section(films, row, "<target>")
+                assert target >= films.vocabulary.first_item
+                assert target not in section(films, row, "<predictions>")
+
+
+@pytest.mark.parametrize("task", ["diagnose", "hints"])
+def test_what_is_said_of_a_target_is_what_it_has(films: Planted, task: str) -> None:
+    names = {aspect.token: aspect for aspect in films.aspects}
+    scores: list[float] = []
+    for row in of_task(films, task):
+        target = section(films, row, "<target>")[0] - films.vocabulary.first_item
+        said = words(films, row)
+        if task == "diagnose":
+            said = said[: said.index(".")]
+        scores += [float(names[word].scores[target]) for word in said if word in names]
+    assert sum(scores) / len(scores) > 1
+
+
+def test_critiques_name_what_the_predictions_hold(films: Planted) -> None:
+    names = {aspect.token: aspect for aspect in films.aspects}
+    held = []
+    for row in of_task(films, "critique"):
+        items = [t - films.vocabulary.first_item for t in section(films, row, "<predictions>")]
+        said = [names[word] for word in words(films, row) if word in names]
+        assert len(said) == 2
+        held += [float(aspect.scores[items].mean()) for aspect in said]
+    assert sum(held) / len(held) > 0.5
+
+
+def test_preferences_are_of_the_factors_asked_for_in_their_order(films: Planted) -> None:
+    ids = films.vocabulary.ids
+    numbers = set()
+    for row in of_task(films, "preference"):
+        asked = [[*ids][token] for token in section(films, row, "<factors>")]
+        said = phrased("preference", 10, words(films, row))
+        stated = parse_preference(said)
+        assert [s.factor for s in stated] == [word.replace("_", " ") for word in asked]
+        numbers.add(len(asked))
+        for one in stated:
+            parts = one.preference.split(" and ")
+            assert all(part and not part.startswith(f"{one.factor} ") for part in parts)
+    assert len(numbers) > 1
+
+
+def test_questions_offer_two_things(films: Planted) -> None:
+    names = {aspect.token for aspect in films.aspects}
+    for row in of_task(films, "question"):
+        said = words(films, row)
+        assert said[:3] == ["do", "you", "prefer"]
+        assert [word in names for word in said[3:]] == [True, False, True, False]
+        assert said[3] != said[5]
+        assert len(section(films, row, "<candidates>")) == 12
