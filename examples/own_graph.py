@@ -24,7 +24,6 @@ from agentrec.data.item_features import discover_features
 from agentrec.graphs.recommending import rank
 from agentrec.hints import Hint
 from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
-from agentrec.llm.catalog_lm.network import NetworkSize
 from agentrec.llm.catalog_lm.teaching import Recipe, obtain_model
 from agentrec.llm.catalog_lm.training import TrainingPlan
 from agentrec.llm.gateway import ModelGateway
@@ -78,10 +77,8 @@ def choose_parts(folder: Path) -> Components:
     texts = [item_text(item) for item in catalog.values()]
     vectors = np.array(embeddings.embed_documents(texts), dtype=np.float32)
     features = discover_features(catalog, vectors, counts={})
-    recipe = Recipe(
-        plan=TrainingPlan(steps=400, batch_size=32, lists=4, list_size=16),
-        size=NetworkSize(width=64, feed_forward=128),
-    )
+    plan = TrainingPlan(steps=60, batch_size=24, list_batch_size=8, lists=4, list_size=16)
+    recipe = Recipe(plan=plan)
     model = obtain_model(catalog, features, {}, folder, recipe, on_step=lambda done, of: None)
     return Components(
         catalog=catalog,

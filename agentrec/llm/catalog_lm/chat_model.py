@@ -137,17 +137,17 @@ class CatalogChatModel(BaseChatModel):
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         answered = self._submit(messages, kwargs, pieces.put)
         answered.add_done_callback(lambda _: pieces.put(None))
-        stopping, written = StopSequences(self._stops(stop)), 0
+        stopping, said = StopSequences(self._stops(stop)), ""
         while (piece := pieces.get()) is not None:
             text = stopping.pass_on(piece)
-            written += len(text.split())
+            said += text
             if text:
                 chunk = _chunk(text)
                 if run_manager is not None:
                     run_manager.on_llm_new_token(text, chunk=chunk)
                 yield chunk
         answered.result()
-        yield self._last_chunk(stopping.rest(), written, messages)
+        yield self._last_chunk(said, stopping.rest(), messages)
 
     async def _astream(
         self,
@@ -164,17 +164,17 @@ class CatalogChatModel(BaseChatModel):
 
         answered = self._submit(messages, kwargs, put)
         answered.add_done_callback(lambda _: put(None))
-        stopping, written = StopSequences(self._stops(stop)), 0
+        stopping, said = StopSequences(self._stops(stop)), ""
         while (piece := await pieces.get()) is not None:
             text = stopping.pass_on(piece)
-            written += len(text.split())
+            said += text
             if text:
                 chunk = _chunk(text)
                 if run_manager is not None:
                     await run_manager.on_llm_new_token(text, chunk=chunk)
                 yield chunk
         await asyncio.wrap_future(answered)
-        yield self._last_chunk(stopping.rest(), written, messages)
+        yield self._last_chunk(said, stopping.rest(), messages)
 
     def _submit(
         self, messages: Sequence[BaseMessage], options: dict[str, Any], emit: Callable[[str], None]
@@ -247,13 +247,14 @@ class CatalogChatModel(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _last_chunk(
-        self, text: str, written: int, messages: Sequence[BaseMessage]
+        self, said: str, rest: str, messages: Sequence[BaseMessage]
     ) -> ChatGenerationChunk:
+        # Counted over the whole text: a word may have come in several pieces.
         return ChatGenerationChunk(
             message=AIMessageChunk(
-                content=text,
+                content=rest,
                 response_metadata=self._metadata(),
-                usage_metadata=_usage(messages, written + len(text.split())),
+                usage_metadata=_usage(messages, len((said + rest).split())),
                 chunk_position="last",
             )
         )

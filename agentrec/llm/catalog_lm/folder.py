@@ -104,9 +104,12 @@ def _load_network(folder: Path) -> GPT2LMHeadModel:
     # Looked at first, because the library's own complaints seldom name the file.
     config, weights = folder / "config.json", folder / "model.safetensors"
     try:
-        json.loads(config.read_text(encoding="utf-8"))
+        described = json.loads(config.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise InputError(f"cannot be read: {error}", file=config) from error
+    # Before anything is built: a network of another kind may be larger than the memory.
+    if not isinstance(described, dict) or described.get("model_type") != "gpt2":
+        raise InputError("does not describe a network of this kind", file=config)
     try:
         with safe_open(weights, framework="pt"):
             pass

@@ -104,7 +104,7 @@ def write_words(
     samplings: Sequence[Sampling],
     on_word: OnWord | None = None,
 ) -> list[list[str]]:
-    """Continue each prompt with words until the end mark or ``MAX_WORDS``.
+    """Continue each prompt with words until the end mark, a question mark or ``MAX_WORDS``.
 
     Args:
         model: The model.
@@ -123,7 +123,7 @@ def write_words(
     barred = [place for place in range(len(SPECIAL)) if place != end]
     said_once = {vocabulary.ids[word] for word in vocabulary.words if "_" in word}
     breaks = {vocabulary.ids[HINT_END], vocabulary.ids["."]}
-    names = (*SPECIAL, *vocabulary.words)
+    names, question = (*SPECIAL, *vocabulary.words), vocabulary.ids["?"]
     written: list[list[int]] = [[] for _ in rows]
     finished = [False] * len(rows)
     cache = None
@@ -153,6 +153,7 @@ def write_words(
             chosen.append(pad if finished[row] else token)
             if not finished[row]:
                 written[row].append(token)
+                finished[row] = token == question
                 if on_word is not None:
                     on_word(row, names[token])
         if all(finished):

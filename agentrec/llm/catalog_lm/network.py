@@ -46,6 +46,7 @@ from agentrec.llm.catalog_lm.vocabulary import (
     MAX_CANDIDATES,
     NONE,
     PAD,
+    SAY,
     SPECIAL,
     Vocabulary,
 )
@@ -59,7 +60,7 @@ _LENGTH = 2.0
 """Length of an item's, a phrase's and a handle's embedding."""
 
 # Key and query dimensions of a head that hold flags instead of features.
-_MATCH, _TIME, _HOLD, _BAR = HEAD - 8, HEAD - 7, HEAD - 6, HEAD - 1
+_MATCH, _TIME, _HOLD, _TALK, _BAR = HEAD - 8, HEAD - 7, HEAD - 6, HEAD - 5, HEAD - 1
 
 
 def build_network(
@@ -103,8 +104,7 @@ def build_network(
             row = table[vocabulary.ids[aspect.token]]
             row.zero_()
             row[FEATURES] = _LENGTH * torch.from_numpy(phrase)
-            row[IS_PHRASE] = 1
-            row[IS_WORD] = 1
+            row[[IS_PHRASE, IS_WORD, RECENCY]] = 1
         _wire_gathering(network, columns.likeness)
         _wire_choosing(network)
     return network
@@ -131,6 +131,9 @@ def _embed(
     for mark in ("<rank>", ANSWER, NONE):
         tokens[vocabulary.ids[mark], FEATURES] = 0
     tokens[vocabulary.ids[NONE], IS_HISTORY] = -1
+    # Words of a text, and the mark before it, are told from the marks of a ranking.
+    tokens[len(SPECIAL) : first_handle, RECENCY] = 1
+    tokens[vocabulary.ids[SAY], RECENCY] = 1
     tokens[first_handle:] = 0
     tokens[first_handle:first_item, HANDLES] = _LENGTH * codes
     tokens[first_handle:first_item, IS_HANDLE] = 1
@@ -170,6 +173,10 @@ def _wire_gathering(network: GPT2LMHeadModel, likeness: Sequence[int]) -> None:
     # Most of what the second head looks at is the prompt's first mark, which says nothing: so each
     # phrase counts about as much however many there are.
     _part(weight, "key", 1)[IS_START, _MATCH] += 1.5
+    # Words are about the target, where there is one, else about what is in the slots.
+    _part(weight, "query", 1)[RECENCY, _TALK] += 1.0
+    _part(weight, "key", 1)[IS_ITEM, _TALK] += 4.0
+    _part(weight, "key", 1)[IS_HISTORY, _TALK] -= 1.0
     _part(weight, "key", 0)[RECENCY, _TIME] += 1.0
     bias[_TIME] = 1.0
     # What handles mean is no business of this block.

@@ -24,7 +24,7 @@ handles of all but the first few would carry too little weight to be put in orde
 
 _OWN = 10
 _SHARED_WEIGHT, _OWN_WEIGHT, _FIRST_PLACE_WEIGHT = 0.7, 0.3, 0.3
-_SIZES = (8, 10, 12, 16, 20, 24, 32, 50)
+_SIZES = (8, 12, 16, 24, 32, 50, 70, 100)
 _FEWEST_PLACES, _MOST_PLACES = 2, 6
 _ATTENTION_WEIGHT = 0.5
 _SEPARATOR_WEIGHT = 0.2

@@ -32,8 +32,10 @@ def symmetric_gradients(network: GPT2LMHeadModel, first_item: int) -> None:
     for layer in (gathering.attn.c_proj, gathering.mlp.c_proj, choosing.mlp.c_proj):
         _bar(layer.weight.grad, (slice(None), HANDLES))
         _bar(layer.bias.grad, (HANDLES,))
-    for layer in (gathering.attn.c_attn, gathering.mlp.c_fc, choosing.mlp.c_fc):
+    for layer in (gathering.mlp.c_fc, choosing.mlp.c_fc):
         _bar(layer.weight.grad, (HANDLES,))
+    # Where the gathering block looks may hang on places: a text has to know what comes next.
+    _bar(gathering.attn.c_attn.weight.grad, (HANDLES, slice(2 * WIDTH, None)))
     # What is looked at does not hang on the handle it has.
     _bar(choosing.attn.c_attn.weight.grad, (HANDLES, slice(0, 2 * WIDTH)))
     if body.wte.weight.grad is not None:

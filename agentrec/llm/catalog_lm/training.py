@@ -43,9 +43,9 @@ class TrainingPlan:
     batch_size: int = 64
     list_every: int = 3
     list_batch_size: int = 40
-    text_every: int = 3
+    text_every: int = 2
     learning_rate: float = 2e-3
-    attention_factor: float = 0.25
+    attention_factor: float = 0.3
     lists: int = 8
     list_size: int = 32
 

@@ -55,11 +55,12 @@ RANKING_PLAN = TrainingPlan(
 )
 """A few seconds; the texts come out as nonsense."""
 WRITING_PLAN = TrainingPlan(
-    steps=120,
-    batch_size=32,
+    steps=240,
+    batch_size=20,
     list_every=1000,
     text_every=1,
-    learning_rate=4e-3,
+    learning_rate=5e-3,
+    attention_factor=1.0,
     lists=1,
     list_size=4,
 )

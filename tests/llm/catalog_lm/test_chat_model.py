@@ -13,6 +13,7 @@ from langchain_core.callbacks import UsageMetadataCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage
 from llm.catalog_lm.planted import (
     HOSTILE,
+    TEXT_TASKS,
     Planted,
     rank_prompt,
     repair_prompt,
@@ -20,7 +21,7 @@ from llm.catalog_lm.planted import (
 )
 from pydantic import ValidationError
 
-from agentrec.llm.answers import parse_lines, parse_ranking
+from agentrec.llm.answers import parse_ranking
 from agentrec.llm.catalog_lm import chat_model
 from agentrec.llm.catalog_lm.chat_model import WHAT_I_AM, CatalogChatModel
 from agentrec.llm.catalog_lm.folder import CatalogModel, save_model
@@ -29,7 +30,10 @@ from agentrec.llm.model_names import open_chat_model
 from agentrec.llm.prompts import PromptName
 from agentrec.llm.session_view import SessionView
 
-REFLECTING: tuple[PromptName, ...] = ("critique", "diagnose", "hints")
+
+@pytest.fixture
+def writing(writer: CatalogModel) -> CatalogChatModel:
+    return CatalogChatModel(catalog_model=writer)
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ def asked(films: Planted) -> list[list[BaseMessage]]:
     return [
         rank_prompt(films, films.session(n), "Prefer kind war." if n % 8 else None)
         if n % 2
-        else text_prompt(REFLECTING[n % 3], films, films.session(n))
+        else text_prompt(TEXT_TASKS[n % 5], films, films.session(n))
         for n in range(64)
     ]
 
@@ -77,16 +81,21 @@ def test_a_list_names_as_many_candidates_as_asked_each_once(
         assert len(set(parsed.item_ids)) == len(lines)
 
 
-def test_the_ranking_does_not_hang_on_the_order_of_the_candidates(
+def test_the_ranking_hardly_hangs_on_the_order_of_the_candidates(
     films: Planted, chat: CatalogChatModel
 ) -> None:
-    session = films.session(4)
-    rankings = set()
-    for seed in range(4):
-        view = SessionView.of(session, films.catalog, seed)
-        answer = chat.invoke(rank_prompt(films, session, seed=seed)).text
-        rankings.add(parse_ranking(answer, view).item_ids)
-    assert len(rankings) == 1
+    """Handles are interchangeable, so only rounding tells one order from another."""
+    for number in range(5):
+        session = films.session(number)
+        rankings = [
+            parse_ranking(
+                chat.invoke(rank_prompt(films, session, seed=seed)).text,
+                SessionView.of(session, films.catalog, seed),
+            ).item_ids
+            for seed in range(4)
+        ]
+        assert len({ranking[0] for ranking in rankings}) == 1
+        assert all(len(set(rankings[0]) & set(ranking)) >= 9 for ranking in rankings)
 
 
 def test_hostile_titles_are_ranked_like_any_other(films: Planted, chat: CatalogChatModel) -> None:
@@ -106,35 +115,32 @@ def test_a_repair_is_the_list_at_the_length_asked_for_last(
     assert again == whole[:4]
 
 
-@pytest.mark.parametrize("name", REFLECTING)
-def test_texts_are_sentences_without_repetition_that_name_no_title(
-    films: Planted, chat: CatalogChatModel, name: PromptName
+@pytest.mark.parametrize("name", TEXT_TASKS)
+def test_texts_name_no_title_and_repeat_no_phrase_in_a_sentence(
+    films: Planted, writing: CatalogChatModel, name: PromptName
 ) -> None:
     phrases = sorted((aspect.phrase for aspect in films.aspects), key=len, reverse=True)
     titles = [item.title.casefold() for item in films.catalog.values()]
-    prompts = [text_prompt(name, films, films.session(seed)) for seed in range(20)]
-    for message in chat.batch(prompts):
-        lines = parse_lines(message.text, 3)
-        assert 1 <= len(lines) <= (3 if name == "hints" else 1)
-        for line in lines:
-            assert line[0].isupper()
-            assert line.endswith(".")
+    prompts = [text_prompt(name, films, films.session(seed)) for seed in range(12)]
+    for message in writing.batch(prompts):
+        assert message.text
+        for line in message.text.splitlines():
             assert "_" not in line
-            assert ";" not in line
-            for sentence in line.casefold().split(". "):
+            assert ";" not in line or name not in {"hints", "preference"}
+            assert not any(title in line.casefold() for title in titles)
+            if name == "hints":
+                assert re.match(r"[123]\. \S.*\.$", line)
+                sentence = line.casefold()
                 for phrase in phrases:
                     assert sentence.count(phrase) <= 1
                     sentence = sentence.replace(phrase, "")
-            assert not any(title in line.casefold() for title in titles)
-            if name == "hints":
-                assert line.startswith("Prefer ")
 
 
-def test_as_many_hints_as_asked_for_at_most(films: Planted, chat: CatalogChatModel) -> None:
+def test_as_many_hints_as_asked_for_at_most(films: Planted, writing: CatalogChatModel) -> None:
     messages = text_prompt("hints", films, films.session(0))
     fewer = [type(m)(m.text.replace("up to 3 hints", "up to 1 hints")) for m in messages]
-    assert len(chat.invoke(fewer).text.splitlines()) == 1
-    assert chat.invoke(messages).text.startswith("1. Prefer ")
+    assert len(writing.invoke(fewer).text.splitlines()) == 1
+    assert writing.invoke(messages).text.startswith("1. Prefer ")
 
 
 async def test_every_way_of_asking_gives_the_same_answers(
@@ -257,17 +263,6 @@ async def test_a_chat_about_anything_else_gets_to_know_what_this_is(
     assert (await chat.ainvoke([("system", "You are kind."), ("human", "hi")])).text == WHAT_I_AM
     assert "small model taught from a catalogue" in WHAT_I_AM
     assert sizes == []
-
-
-def test_stop_marks_cut_the_answer(films: Planted, chat: CatalogChatModel) -> None:
-    messages = rank_prompt(films, films.session(0))
-    whole = chat.invoke(messages).text
-    assert chat.invoke(messages, stop=["\n2."]).text == whole.split("\n2.")[0]
-    assert chat.invoke(messages, stop=["\n4.", "\n3.", "absent"]).text == whole.split("\n3.")[0]
-    assert chat.invoke(messages, stop=["", "absent"]).text == whole
-    cut = chat.invoke(messages, stop=["\n2."])
-    assert cut.usage_metadata is not None
-    assert cut.usage_metadata["output_tokens"] == len(cut.text.split())
 
 
 async def test_use_is_reported(films: Planted, chat: CatalogChatModel) -> None:

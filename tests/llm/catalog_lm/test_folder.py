@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from llm.catalog_lm.planted import Planted, rank_prompt
+from llm.catalog_lm.planted import Planted, compact, rank_prompt
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agentrec.errors import InputError
 from agentrec.llm.catalog_lm.folder import CatalogModel, load_model, save_model
+from agentrec.llm.catalog_lm.generation import Sampling, rank_candidates
 from agentrec.llm.catalog_lm.prompt_tokens import prompt_tokens
-from agentrec.llm.catalog_lm.reading import read_prompt
+from agentrec.llm.session_view import SessionView, handle
+from agentrec.sessions import Session
 
 
 @pytest.fixture(scope="module")
@@ -75,34 +77,76 @@ def test_a_save_that_fails_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_transformers_alone_can_use_it(saved: Path, films: Planted, taught: CatalogModel) -> None:
-    network: Any = AutoModelForCausalLM.from_pretrained(saved, local_files_only=True)
-    tokenizer: Any = AutoTokenizer.from_pretrained(saved, local_files_only=True)
-    labels = films.vocabulary.labels
-    for hint in ("prefer kind_horror", "prefer high_made_in and avoid kind_war"):
-        text = f"<rank> <history> [{labels[1]}] [{labels[7]}] <hint> {hint} <answer>"
-        encoded = tokenizer(text, return_tensors="pt")
-        written = network.generate(**encoded, max_new_tokens=3, do_sample=False)
-        start = encoded["input_ids"].shape[1]
-        with torch.inference_mode():
-            best = int(taught.network(**encoded).logits[0, -1].argmax())
-        assert int(written[0, start]) == best >= films.vocabulary.first_item
-        assert tokenizer.decode([best]) == f"[{labels[best - films.vocabulary.first_item]}]"
+def as_text(planted: Planted, session: Session, hint: str) -> str:
+    """A compact prompt as text, as the model card describes it.
+
+    ``<rank> <history> <none> <none> [A] [B] <candidates> [C] [D] <hint> prefer kind_war <answer>``
+    with ten places in the history; an item is its label in square brackets.
+    """
+    labels = planted.catalog.labels
+    history = [f"[{labels[i]}]" for i in session.items]
+    shown = SessionView.of(session, planted.catalog).candidate_ids
+    return " ".join(
+        [
+            "<rank> <history>",
+            *["<none>"] * (10 - len(history)),
+            *history,
+            "<candidates>",
+            *(f"[{labels[i]}]" for i in shown),
+            *([f"<hint> {hint}"] if hint else []),
+            "<answer>",
+        ]
+    )
 
 
-def test_a_rendered_prompt_generates_the_same_through_either_way(
-    saved: Path, films: Planted, taught: CatalogModel
+@pytest.mark.parametrize(
+    "hint", ["", "prefer kind_horror", "avoid kind_war and prefer high_made_in"]
+)
+def test_transformers_alone_names_first_what_our_ranking_puts_first(
+    saved: Path, films: Planted, taught: CatalogModel, hint: str
 ) -> None:
     network: Any = AutoModelForCausalLM.from_pretrained(saved, local_files_only=True)
-    prompt = read_prompt(rank_prompt(films, films.session(0)), films.vocabulary)
-    assert prompt is not None
-    tokens = torch.tensor([prompt_tokens(prompt.task, prompt.sections, films.vocabulary)])
-    written = network.generate(
-        tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=1, do_sample=False
-    )
-    with torch.inference_mode():
-        logits = taught.network(input_ids=tokens).logits[0, -1]
-    assert int(written[0, -1]) == int(logits.argmax())
+    tokenizer: Any = AutoTokenizer.from_pretrained(saved, local_files_only=True)
+    agreed = 0
+    for seed in range(8):
+        session = films.session(seed)
+        encoded = tokenizer(as_text(films, session, hint), return_tensors="pt")
+        spoken = hint.replace("_", " ") or None
+        prompt = compact(films, rank_prompt(films, session, spoken))
+        tokens = prompt_tokens(prompt.task, prompt.sections, films.vocabulary)
+        assert encoded["input_ids"].tolist() == [tokens]
+        written = network.generate(**encoded, max_new_tokens=1, do_sample=False)
+        (order,) = rank_candidates(taught, [prompt], [Sampling()])
+        named = tokenizer.decode(written[0, -1:])
+        with torch.inference_mode():
+            logits = taught.network(**encoded).logits[0, -1]
+        handles = logits[films.vocabulary.first_handle : films.vocabulary.first_item]
+        # Nothing is masked here: what is written is what is most probable out of everything.
+        assert named == tokenizer.decode([int(logits.argmax())])
+        assert handle(int(handles[:20].argmax())) == handle(order[0])
+        agreed += named == handle(order[0])
+    assert agreed >= 2
+
+
+def test_fine_tuning_with_transformers_alone_works(saved: Path, films: Planted) -> None:
+    network: Any = AutoModelForCausalLM.from_pretrained(saved, local_files_only=True)
+    tokenizer: Any = AutoTokenizer.from_pretrained(saved, local_files_only=True)
+    texts = [
+        f"{as_text(films, films.session(seed), 'prefer kind_war')} C0{seed + 1}"
+        for seed in range(3)
+    ]
+    batch = tokenizer(texts, return_tensors="pt", padding=True)
+    labels = batch["input_ids"].clone()
+    labels[:, :-1] = -100
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+    losses = []
+    for _ in range(4):
+        loss = network(**batch, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
 
 
 def _cut(file: Path) -> None:
@@ -110,7 +154,7 @@ def _cut(file: Path) -> None:
 
 
 def _lacking(file: Path) -> None:
-    save_file({k: v for k, v in load_file(file).items() if "norm" not in k}, file, {"format": "pt"})
+    save_file({k: v for k, v in load_file(file).items() if "ln_f" not in k}, file, {"format": "pt"})
 
 
 def _described(**changes: object) -> Callable[[Path], None]:
@@ -132,9 +176,9 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object]]] = {
     "no config": ("config.json", Path.unlink),
     "config cut": ("config.json", _cut),
     "config of binary": ("config.json", lambda f: f.write_bytes(b"\xff\xfe\x00")),
-    "another network": ("config.json", lambda f: f.write_text('{"model_type": "gpt2"}')),
+    "another network": ("config.json", lambda f: f.write_text('{"model_type": "llama"}')),
     "no network": ("", lambda f: (f / "config.json").write_text("{}")),
-    "other shapes": ("", lambda f: _described(hidden_size=32)(f / "config.json")),
+    "other shapes": ("", lambda f: _described(n_embd=32)(f / "config.json")),
     "fewer words": ("", lambda f: _described(words=["a"])(f / "catalog_lm.json")),
 }
 

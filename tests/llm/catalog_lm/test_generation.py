@@ -1,64 +1,70 @@
-import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
-from llm.catalog_lm.planted import Planted, rank_prompt, text_prompt
+from llm.catalog_lm.planted import TEXT_TASKS, Planted, compact, rank_prompt, text_prompt
 
 from agentrec.llm.catalog_lm.folder import CatalogModel
-from agentrec.llm.catalog_lm.generation import Sampling, rank_candidates, write_words
+from agentrec.llm.catalog_lm.generation import (
+    Sampling,
+    first_place_logits,
+    rank_candidates,
+    write_words,
+)
 from agentrec.llm.catalog_lm.prompt_tokens import prompt_tokens
-from agentrec.llm.catalog_lm.reading import CompactPrompt, read_prompt
+from agentrec.llm.catalog_lm.reading import CompactPrompt
 from agentrec.llm.catalog_lm.vocabulary import SPECIAL
 from agentrec.llm.prompts import PromptName
 
-REFLECTING: tuple[PromptName, ...] = ("critique", "diagnose", "hints")
 HOT = Sampling(temperature=1.0, seed=5)
 
 
 def ranking(films: Planted, seed: int, hint: str | None = None) -> CompactPrompt:
-    prompt = read_prompt(rank_prompt(films, films.session(seed), hint), films.vocabulary)
-    assert prompt is not None
-    return prompt
+    return compact(films, rank_prompt(films, films.session(seed), hint))
 
 
 def writing(films: Planted, seed: int, name: PromptName) -> CompactPrompt:
-    prompt = read_prompt(text_prompt(name, films, films.session(seed)), films.vocabulary)
-    assert prompt is not None
-    return prompt
+    return compact(films, text_prompt(name, films, films.session(seed)))
 
 
-def listed_as(prompt: CompactPrompt, order: Sequence[int]) -> CompactPrompt:
-    return CompactPrompt(
-        prompt.task,
-        prompt.sections,
-        tuple(prompt.candidates[n] for n in order),
-        tuple(prompt.lines[n] for n in order),
-        prompt.count,
-    )
+def plain_logits(model: CatalogModel, row: Sequence[int]) -> torch.Tensor:
+    """What the whole network says of every handle, the plainest way."""
+    first, last = model.vocabulary.first_handle, model.vocabulary.first_item
+    with torch.inference_mode():
+        logits: torch.Tensor = model.network(input_ids=torch.tensor([list(row)])).logits[0, -1]
+    return logits[first:last]
 
 
-@pytest.mark.parametrize("sampling", [Sampling(), HOT])
-def test_the_order_of_the_list_means_nothing(
-    films: Planted, taught: CatalogModel, sampling: Sampling
+@pytest.mark.parametrize("shared", [True, False])
+def test_first_places_are_the_networks_own_with_and_without_shared_beginnings(
+    films: Planted, taught: CatalogModel, shared: bool
 ) -> None:
-    for seed in range(10):
-        prompt = ranking(films, seed)
-        order = random.Random(seed).sample(range(20), 20)
-        other = listed_as(prompt, order)
-        (one,), (two,) = (rank_candidates(taught, [p], [sampling]) for p in (prompt, other))
-        assert sorted(one) == list(range(20))
-        assert [prompt.candidates[n] for n in one] == [other.candidates[n] for n in two]
+    hints = ["Prefer kind horror.", "Avoid kind war and prefer high made in.", None, "Less fame."]
+    prompts = [ranking(films, 0 if shared else n, hints[n % len(hints)]) for n in range(6)] + (
+        [ranking(films, 7), ranking(films, 7, hints[0])] if shared else []
+    )
+    rows = [prompt_tokens("rank", p.sections, films.vocabulary) for p in prompts]
+    together = first_place_logits(taught, rows)
+    for row, found in zip(rows, together, strict=True):
+        assert torch.allclose(torch.from_numpy(found).float(), plain_logits(taught, row), atol=1e-4)
+        alone = first_place_logits(taught, [row])[0]
+        assert torch.allclose(torch.from_numpy(found), torch.from_numpy(alone), atol=1e-4)
+    samplings = [Sampling()] * len(prompts)
+    orders = rank_candidates(taught, prompts, samplings)
+    assert orders == [rank_candidates(taught, [p], [Sampling()])[0] for p in prompts]
 
 
-def test_exact_ties_go_by_the_catalogue(films: Planted) -> None:
-    model = films.untrained()
-    with torch.no_grad():
-        model.network.model.embed_tokens.weight[model.vocabulary.first_item :] = 1.0
-    prompt = ranking(films, 0)
-    (order,) = rank_candidates(model, [prompt], [Sampling()])
-    ranked = [prompt.candidates[n] for n in order]
-    assert ranked == sorted(films.catalog.index[i] for i in films.session(0).candidates)
+def test_prompts_of_other_lengths_go_together(films: Planted, taught: CatalogModel) -> None:
+    prompts = [
+        compact(films, rank_prompt(films, films.session(n, candidates=size), hint))
+        for n, size in enumerate((2, 20, 50, 7))
+        for hint in (None, "Prefer kind war.", "Prefer kind war and low made in.")
+    ]
+    orders = rank_candidates(taught, prompts, [Sampling()] * len(prompts))
+    for prompt, order in zip(prompts, orders, strict=True):
+        assert sorted(order) == list(range(len(prompt.lines)))
+        assert rank_candidates(taught, [prompt], [Sampling()]) == [order]
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=2.0, seed=3)])
@@ -66,16 +72,70 @@ def test_an_unknown_candidate_comes_last(
     films: Planted, taught: CatalogModel, sampling: Sampling
 ) -> None:
     prompt = ranking(films, 0)
-    places = (None, *prompt.candidates[1:10], None, *prompt.candidates[11:])
-    strange = CompactPrompt(prompt.task, prompt.sections, places, prompt.lines, 20)
+    unknown = films.vocabulary.ids["<unk>"]
+    tokens = [
+        unknown if n in {0, 10} else token
+        for n, token in enumerate(prompt.sections["<candidates>"])
+    ]
+    strange = replace(
+        prompt,
+        sections={**prompt.sections, "<candidates>": tuple(tokens)},
+        known=tuple(n not in {0, 10} for n in range(20)),
+    )
     (order,) = rank_candidates(taught, [strange], [sampling])
     assert set(order[-2:]) == {0, 10}
     assert sorted(order) == list(range(20))
 
 
+@pytest.mark.parametrize("sampling", [Sampling(), HOT])
+def test_candidates_behind_the_hundredth_come_last_in_their_order(
+    films: Planted, taught: CatalogModel, sampling: Sampling
+) -> None:
+    prompt = ranking(films, 0)
+    first = films.vocabulary.first_item
+    many = replace(
+        prompt,
+        sections={**prompt.sections, "<candidates>": tuple(first + n % 80 for n in range(130))},
+        known=(True,) * 100 + (False,) * 30,
+        lines=("x",) * 130,
+    )
+    (order,) = rank_candidates(taught, [many], [sampling])
+    assert sorted(order) == list(range(130))
+    assert set(order[:100]) == set(range(100))
+
+
+def test_candidates_of_one_label_are_told_apart_by_their_handles(
+    films: Planted, taught: CatalogModel
+) -> None:
+    prompt = ranking(films, 0)
+    twice = prompt.sections["<candidates>"][:5] * 2
+    doubled = replace(
+        prompt,
+        sections={**prompt.sections, "<candidates>": twice},
+        known=(True,) * 10,
+        lines=prompt.lines[:5] * 2,
+    )
+    (order,) = rank_candidates(taught, [doubled], [Sampling()])
+    assert sorted(order) == list(range(10))
+    # Two of the same stand side by side: neither has anything before the other.
+    assert [place % 5 for place in order[::2]] == [place % 5 for place in order[1::2]]
+
+
+def test_the_same_seed_draws_other_noise_for_other_sessions(
+    films: Planted, taught: CatalogModel
+) -> None:
+    rows = [prompt_tokens("rank", ranking(films, n).sections, films.vocabulary) for n in range(5)]
+    noise = {tuple(Sampling(1.0, 7).noise(row).gumbel(size=4)) for row in rows}
+    again = {tuple(Sampling(1.0, 7).noise(row).gumbel(size=4)) for row in rows}
+    assert noise == again
+    assert len(noise) == 5
+    assert Sampling(1.0, 8).noise(rows[0]).random() != Sampling(1.0, 7).noise(rows[0]).random()
+
+
 def test_no_candidates_and_no_history_are_no_crash(taught: CatalogModel) -> None:
     empty = CompactPrompt("rank", {}, (), (), 10)
-    one = CompactPrompt("rank", {}, (3,), ("C01 | x",), 10)
+    item = taught.vocabulary.first_item + 3
+    one = CompactPrompt("rank", {"<candidates>": (item,)}, (True,), ("C01 | x",), 10)
     assert rank_candidates(taught, [empty, one], [Sampling(), HOT]) == [[], [0]]
 
 
@@ -84,7 +144,7 @@ def test_a_prompt_alone_or_in_a_crowd_gets_the_same_answer(
 ) -> None:
     hints = [None, "Prefer kind horror.", "Prefer high made in and avoid kind war."]
     ranked = [ranking(films, n, hints[n % 3]) for n in range(64)]
-    written = [writing(films, n, REFLECTING[n % 3]) for n in range(64)]
+    written = [writing(films, n, TEXT_TASKS[n % 5]) for n in range(64)]
     drawn = [HOT if n % 2 else Sampling() for n in range(64)]
     orders = rank_candidates(taught, ranked, drawn)
     texts = write_words(taught, written, drawn)
@@ -117,11 +177,8 @@ def test_first_places_are_drawn_from_the_models_own_probabilities(
     samplings = [Sampling(temperature=1.0, seed=seed) for seed in range(draws)]
     orders = rank_candidates(taught, [prompt] * draws, samplings)
     share = torch.tensor([order[0] for order in orders]).bincount(minlength=20) / draws
-    tokens = torch.tensor([prompt_tokens("rank", prompt.sections, taught.vocabulary)])
-    with torch.inference_mode():
-        logits = taught.network(input_ids=tokens).logits[0, -1]
-    places = [taught.vocabulary.first_item + c for c in prompt.candidates if c is not None]
-    assert torch.allclose(share, logits[places].softmax(-1), atol=0.04)
+    tokens = prompt_tokens("rank", prompt.sections, taught.vocabulary)
+    assert torch.allclose(share, plain_logits(taught, tokens)[:20].softmax(-1), atol=0.04)
 
 
 def test_a_low_temperature_is_close_to_none(films: Planted, taught: CatalogModel) -> None:
@@ -134,20 +191,20 @@ def test_a_low_temperature_is_close_to_none(films: Planted, taught: CatalogModel
 
 
 def test_texts_are_what_the_network_itself_would_go_on_with(
-    films: Planted, taught: CatalogModel
+    films: Planted, writer: CatalogModel
 ) -> None:
     """Against the plainest decoding: no cache, no padding, one token at a time."""
-    vocabulary = taught.vocabulary
+    vocabulary = writer.vocabulary
     names = (*SPECIAL, *vocabulary.words)
     barred = [n for n, mark in enumerate(SPECIAL) if mark != "<end>"]
-    for seed, name in enumerate(REFLECTING * 2):
+    for seed, name in enumerate(TEXT_TASKS):
         prompt = writing(films, seed, name)
         tokens = prompt_tokens(prompt.task, prompt.sections, vocabulary)
         start = len(tokens)
         with torch.inference_mode():
             while len(tokens) < start + 64:
-                logits = taught.network(input_ids=torch.tensor([tokens])).logits[0, -1]
-                logits = logits[: vocabulary.first_item]
+                logits = writer.network(input_ids=torch.tensor([tokens])).logits[0, -1]
+                logits = logits[: vocabulary.first_handle]
                 logits[barred] = -torch.inf
                 said = [names[t] for t in tokens[start:]]
                 sentence: list[str] = []
@@ -158,7 +215,7 @@ def test_texts_are_what_the_network_itself_would_go_on_with(
                 if names[token] == "<end>":
                     break
                 tokens.append(token)
-        assert write_words(taught, [prompt], [Sampling()]) == [[names[t] for t in tokens[start:]]]
+        assert write_words(writer, [prompt], [Sampling()]) == [[names[t] for t in tokens[start:]]]
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=2.0, seed=1)])

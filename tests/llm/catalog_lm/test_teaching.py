@@ -1,5 +1,6 @@
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import torch
 from llm.catalog_lm.planted import Planted, rank_prompt
 
 from agentrec.catalog import Catalog, Item
+from agentrec.llm.catalog_lm import teaching
 from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
+from agentrec.llm.catalog_lm.examination import examine
 from agentrec.llm.catalog_lm.folder import CatalogModel
 from agentrec.llm.catalog_lm.teacher import RuleWeights
 from agentrec.llm.catalog_lm.teaching import Recipe, obtain_model
@@ -17,6 +20,14 @@ from agentrec.sessions import Session
 RECIPE = Recipe(
     plan=TrainingPlan(steps=6, batch_size=4, list_batch_size=2, lists=1, list_size=8),
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_examination() -> Iterator[None]:
+    """Few prompts: what comes out of an examination is tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(teaching, "examine", partial(examine, prompts=6, candidates=8))
+        yield
 
 
 class StoppedError(Exception):

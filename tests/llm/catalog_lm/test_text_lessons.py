@@ -31,6 +31,11 @@ def words(planted: Planted, row: list[int]) -> list[str]:
     return [names[token] for token in row[row.index(ids[SAY]) + 1 : row.index(ids[END])]]
 
 
+def target_of(planted: Planted, row: list[int]) -> int:
+    """Catalogue position of the target, the eleventh behind ten predictions."""
+    return section(planted, row, "<predictions>")[10] - planted.vocabulary.first_item
+
+
 def section(planted: Planted, row: list[int], mark: str) -> list[int]:
     """Tokens of one section."""
     ids = planted.vocabulary.ids
@@ -61,24 +66,22 @@ def test_texts_are_looked_at_from_behind_the_mark_to_the_end_mark(films: Planted
 def test_each_task_sees_what_its_prompt_shows_and_no_more(films: Planted) -> None:
     shown = {
         "critique": {"<predictions>"},
-        "diagnose": {"<predictions>", "<target>"},
-        "hints": {"<predictions>", "<target>"},
-        "preference": {"<factors>"},
-        "question": {"<candidates>"},
+        "diagnose": {"<predictions>"},
+        "hints": {"<predictions>"},
+        "preference": {"<history>", "<factors>"},
+        "question": {"<history>", "<candidates>"},
     }
-    ids = films.vocabulary.ids
+    ids, first = films.vocabulary.ids, films.vocabulary.first_item
     for task, marks in shown.items():
         for row in of_task(films, task):
             prompt = row[: row.index(ids[SAY])]
-            # In reflection the target has a place of its own, empty where nobody may see it.
-            if task == "critique":
-                assert section(films, row, "<target>") == [ids[NONE]]
-            found = {mark for mark in SECTIONS if ids[mark] in prompt}
-            assert found - {"<history>"} - ({"<target>"} if task == "critique" else set()) == marks
-            if "<target>" in marks:
-                (target,) = section(films, row, "<target>")
-                assert target >= films.vocabulary.first_item
-                assert target not in section(films, row, "<predictions>")
+            assert {mark for mark in SECTIONS if ids[mark] in prompt} == marks
+            if "<predictions>" in marks:
+                items = section(films, row, "<predictions>")
+                # Only who knows the target sees it.
+                assert len(items) == (10 if task == "critique" else 11)
+                assert len(set(items)) == len(items)
+                assert min(items) >= first
 
 
 @pytest.mark.parametrize("task", ["diagnose", "hints"])
@@ -86,7 +89,7 @@ def test_what_is_said_of_a_target_is_what_it_has(films: Planted, task: str) -> N
     names = {aspect.token: aspect for aspect in films.aspects}
     scores: list[float] = []
     for row in of_task(films, task):
-        target = section(films, row, "<target>")[0] - films.vocabulary.first_item
+        target = target_of(films, row)
         said = words(films, row)
         if task == "diagnose":
             said = said[: said.index(".")]

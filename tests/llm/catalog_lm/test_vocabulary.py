@@ -14,7 +14,6 @@ from agentrec.llm.catalog_lm.vocabulary import (
     NONE,
     PAD,
     SAY,
-    SECTIONS,
     SPECIAL,
     UNKNOWN,
     item_token,
@@ -122,18 +121,29 @@ def test_every_part_of_a_prompt_stands_where_it_always_stands(films: Planted) ->
         ]
 
 
-def test_sections_come_in_one_order_and_empty_ones_are_left_out(films: Planted) -> None:
+def test_reflection_shows_predictions_and_target_alone(films: Planted) -> None:
     ids = films.vocabulary.ids
-    backwards = {mark: [40] for mark in reversed(SECTIONS)}
-    tokens = prompt_tokens("hints", backwards, films.vocabulary)
-    kept = [t for t in tokens[1:-1] if t not in {40, ids[NONE]}]
-    assert kept == [ids[mark] for mark in SECTIONS]
-    assert tokens[-1] == ids[SAY]
-    bare = prompt_tokens("question", {"<hint>": [], "<target>": []}, films.vocabulary)
+    predictions = list(range(40, 50))
+    sections = {"<history>": [30], "<predictions>": predictions, "<target>": [60], "<hint>": [20]}
+    for task in ("diagnose", "hints"):
+        assert prompt_tokens(task, sections, films.vocabulary) == [
+            ids[f"<{task}>"],
+            ids["<predictions>"],
+            *predictions,
+            60,
+            ids[SAY],
+        ]
+    short = prompt_tokens("critique", {"<predictions>": [40]}, films.vocabulary)
+    assert short == [ids["<critique>"], ids["<predictions>"], *[ids[NONE]] * 9, 40, ids[SAY]]
+
+
+def test_sections_that_are_empty_are_left_out(films: Planted) -> None:
+    ids = films.vocabulary.ids
+    bare = prompt_tokens("question", {"<hint>": [], "<target>": [40]}, films.vocabulary)
     assert bare == [ids["<question>"], ids["<history>"], *[ids[NONE]] * 10, ids[SAY]]
-    # Reflection on a target that the model does not know: its place is kept.
-    unknown = prompt_tokens("diagnose", {}, films.vocabulary)
-    assert unknown[12:] == [ids["<target>"], ids[NONE], ids[SAY]]
+    both = {"<candidates>": [41], "<factors>": [42]}
+    tokens = prompt_tokens("preference", both, films.vocabulary)
+    assert tokens[12:] == [ids["<factors>"], 42, ids["<candidates>"], 41, ids[SAY]]
 
 
 def test_no_more_candidates_are_taken_than_there_are_handles(films: Planted) -> None:
