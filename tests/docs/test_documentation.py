@@ -79,7 +79,7 @@ def test_options_in_documents_exist() -> None:
         words = line.split("#")[0].split()[1:]
         path = []
         for word in words:
-            if word.startswith("-") or len(path) == (2 if words[0] == "data" else 1):
+            if word.startswith("-") or len(path) == (2 if words[0] in {"data", "lm"} else 1):
                 break
             path.append(word)
         shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"})
