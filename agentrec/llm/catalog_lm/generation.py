@@ -11,10 +11,11 @@ import torch
 from transformers import DynamicCache
 
 from agentrec.llm.catalog_lm.folder import CatalogModel
+from agentrec.llm.catalog_lm.forms import Form
 from agentrec.llm.catalog_lm.prompt_tokens import prompt_tokens
 from agentrec.llm.catalog_lm.reading import CompactPrompt
 from agentrec.llm.catalog_lm.vocabulary import END, PAD, SPECIAL
-from agentrec.llm.catalog_lm.wording import HINT_END
+from agentrec.llm.catalog_lm.wording import HINT_END, factor_token
 
 MAX_WORDS = 64
 
@@ -124,6 +125,10 @@ def write_words(
     said_once = {vocabulary.ids[word] for word in vocabulary.words if "_" in word}
     breaks = {vocabulary.ids[HINT_END], vocabulary.ids["."]}
     names, question = (*SPECIAL, *vocabulary.words), vocabulary.ids["?"]
+    phrases = frozenset(said_once) - {
+        vocabulary.ids[factor_token(factor)] for factor in vocabulary.factors
+    }
+    forms = [Form(prompt, vocabulary, phrases) for prompt in prompts]
     written: list[list[int]] = [[] for _ in rows]
     finished = [False] * len(rows)
     cache = None
@@ -143,7 +148,10 @@ def write_words(
         for row, sampling in enumerate(samplings):
             scores = np.round(logits[row], 3)
             scores[_said(written[row], said_once, breaks)] = -np.inf
-            if not written[row]:
+            allowed = forms[row].allowed(written[row])
+            if allowed is not None:
+                scores[[place not in allowed for place in range(len(scores))]] = -np.inf
+            elif not written[row]:
                 # An answer without a word would be taken for a failed call.
                 scores[end] = -np.inf
             if sampling.temperature > 0:
