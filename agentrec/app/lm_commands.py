@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.console import Console
 
 from agentrec.app.ending import DebugOption, end_with
 from agentrec.errors import InputError
+
+if TYPE_CHECKING:
+    from agentrec.app.catalog_chat import CatalogChat
 
 lm_app = typer.Typer(
     help="The embedded model: taught from a catalogue, on this computer.", no_args_is_help=True
@@ -101,30 +104,34 @@ def chat(
         from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
 
         model = CatalogChatModel.from_folder(folder, temperature, seed)
-        asyncio.run(_converse(CatalogChat(model, seed)))
+        _converse(CatalogChat(model, seed))
     except (Exception, KeyboardInterrupt) as error:
         end_with(error, debug, stopped="Bye.")
 
 
-async def _converse(chat: object) -> None:
-    from agentrec.app.catalog_chat import HELP, CatalogChat
+def _converse(chat: CatalogChat) -> None:
+    from agentrec.app.catalog_chat import HELP
 
-    if not isinstance(chat, CatalogChat):
-        raise TypeError("not a conversation")
     interactive = sys.stdin.isatty()
     if interactive:
         _say(HELP + "\n")
-    while True:
-        if interactive:
-            _say("> ")
-        line = await asyncio.to_thread(sys.stdin.readline)
-        if not line or line.strip() == "/quit":
-            return
-        if not interactive:
-            _say(f"> {line.strip()}\n")
-        async for piece in chat.answer(line):
-            _say(piece)
-        _say("\n")
+    # Lines are read outside the event loop, or Ctrl-C would wait for the next one.
+    with asyncio.Runner() as runner:
+        while True:
+            if interactive:
+                _say("> ")
+            line = sys.stdin.readline()
+            if not line or line.strip() == "/quit":
+                return
+            if not interactive:
+                _say(f"> {line.strip()}\n")
+            runner.run(_answer(chat, line))
+
+
+async def _answer(chat: CatalogChat, line: str) -> None:
+    async for piece in chat.answer(line):
+        _say(piece)
+    _say("\n")
 
 
 def _say(text: str) -> None:

@@ -1,6 +1,11 @@
 """`agentrec lm`: teach, examine and talk with a model of one's own catalogue."""
 
 import json
+import os
+import pty
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,3 +136,31 @@ def test_a_conversation_from_a_pipe(call: Call, model: Path) -> None:
     assert "no such command: /nonsense" in result.stdout
     assert "forgotten" in result.stdout
     assert "never read" not in result.stdout
+
+
+def test_ctrl_c_at_the_prompt_ends_it_at_once(model: Path) -> None:
+    """On a terminal, where the process waits for a line that never comes."""
+    ours, theirs = pty.openpty()
+    code = "from agentrec.app.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "lm", "chat", str(model)],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        shown = b""
+        while not shown.endswith(b"\n> "):
+            piece = os.read(process.stdout.fileno(), 4096)
+            assert piece, shown
+            shown += piece
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert told.split()[-1] == b"Bye."
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)
