@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import DynamicCache
 
 from agentrec.llm.catalog_lm.folder import CatalogModel
 from agentrec.llm.catalog_lm.forms import Form
+from agentrec.llm.catalog_lm.forward import last_states, last_states_behind
 from agentrec.llm.catalog_lm.prompt_tokens import prompt_tokens
 from agentrec.llm.catalog_lm.reading import CompactPrompt
 from agentrec.llm.catalog_lm.vocabulary import END, PAD, SPECIAL
@@ -91,9 +91,12 @@ def first_place_logits(
     for prefixes in by_length.values():
         members = [place for prefix in prefixes for place in groups[prefix]]
         if len(members) == len(prefixes):
-            states = _last_states(model, [rows[place] for place in members])
+            tokens, last = _padded(model, [rows[place] for place in members])
+            states = last_states(model.network, tokens, last)
         else:
-            states = _states_behind(model, prefixes, [groups[prefix] for prefix in prefixes], rows)
+            owners = torch.tensor([n for n, prefix in enumerate(prefixes) for _ in groups[prefix]])
+            tokens, last = _padded(model, [rows[place][len(prefixes[0]) :] for place in members])
+            states = last_states_behind(model.network, torch.tensor(prefixes), owners, tokens, last)
         logits[members] = (states @ handles.T).double().numpy()
     return logits
 
@@ -188,38 +191,10 @@ def _before_hint(model: CatalogModel, row: Sequence[int]) -> tuple[int, ...]:
     return tuple(row[: row.index(hint)] if hint in row else row[:-1])
 
 
-def _states_behind(
-    model: CatalogModel,
-    prefixes: Sequence[Sequence[int]],
-    groups: Sequence[Sequence[int]],
-    rows: Sequence[Sequence[int]],
-) -> torch.Tensor:
-    """Last states of rows that follow on prefixes of one length, in the order of the groups."""
-    body, length = model.network.transformer, len(prefixes[0])
-    read = body(input_ids=torch.tensor(prefixes), use_cache=True).past_key_values
-    if not isinstance(read, DynamicCache):
-        raise TypeError(f"a cache that can be divided is needed, not {type(read).__name__}")
-    owner = [n for n, members in enumerate(groups) for _ in members]
-    read.batch_select_indices(torch.tensor(owner))
-    behind = [rows[place][length:] for members in groups for place in members]
-    width, pad = max(map(len, behind)), model.vocabulary.ids[PAD]
-    tokens = torch.tensor([[*row, *[pad] * (width - len(row))] for row in behind])
-    positions = torch.arange(length, length + width).expand(len(behind), -1)
-    mask = torch.ones((len(behind), length + width), dtype=torch.long)
-    states: torch.Tensor = body(
-        input_ids=tokens, past_key_values=read, position_ids=positions, attention_mask=mask
-    ).last_hidden_state
-    at = torch.tensor([len(row) - 1 for row in behind])
-    return states[torch.arange(len(behind)), at]
-
-
-def _last_states(model: CatalogModel, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-    width = max(len(row) for row in rows)
-    pad = model.vocabulary.ids[PAD]
+def _padded(
+    model: CatalogModel, rows: Sequence[Sequence[int]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows as one tensor, and the place of the last token of each."""
+    width, pad = max(map(len, rows)), model.vocabulary.ids[PAD]
     tokens = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
-    # Padding stands behind and attention is causal: what stands before never sees it.
-    states: torch.Tensor = model.network.transformer(
-        input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False
-    ).last_hidden_state
-    at = torch.tensor([len(row) - 1 for row in rows])
-    return states[torch.arange(len(rows)), at]
+    return tokens, torch.tensor([len(row) - 1 for row in rows])

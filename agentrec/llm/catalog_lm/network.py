@@ -13,15 +13,14 @@ place in the candidate list shares.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
-from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 
 from agentrec.data.item_features import ItemFeatures
 from agentrec.llm.catalog_lm.aspects import Aspect
+from agentrec.llm.catalog_lm.forward import blocks
 from agentrec.llm.catalog_lm.prompt_tokens import CANDIDATES_AT, HISTORY_AT
 from agentrec.llm.catalog_lm.subspaces import (
     FEATURE_DIMENSIONS,
@@ -54,10 +53,13 @@ from agentrec.llm.session_view import HISTORY_LENGTH
 
 HEADS = 2
 HEAD = WIDTH // HEADS
-FEED_FORWARD = 256
+FEED_FORWARD = 192
 MAX_POSITIONS = 320
 _LENGTH = 2.0
 """Length of an item's, a phrase's and a handle's embedding."""
+_PLACE = 0.3
+"""Length of the handle that a place's position embedding holds. The mark before an answer stands at
+a place too, behind the candidates', and must not name that place's handle for no other reason."""
 
 # Key and query dimensions of a head that hold flags instead of features.
 _MATCH, _TIME, _HOLD, _TALK, _BAR = HEAD - 8, HEAD - 7, HEAD - 6, HEAD - 5, HEAD - 1
@@ -81,6 +83,7 @@ def build_network(
         n_layer=2,
         n_head=HEADS,
         n_inner=FEED_FORWARD,
+        activation_function="gelu_pytorch_tanh",
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
@@ -108,12 +111,6 @@ def build_network(
         _wire_gathering(network, columns.likeness)
         _wire_choosing(network)
     return network
-
-
-def blocks(network: GPT2LMHeadModel) -> tuple[GPT2Block, GPT2Block]:
-    """The gathering block and the choosing block."""
-    gathering, choosing = network.transformer.h
-    return cast(GPT2Block, gathering), cast(GPT2Block, choosing)
 
 
 def _embed(
@@ -147,7 +144,7 @@ def _embed(
     positions[:, HANDLES] = 0
     listed = slice(CANDIDATES_AT, CANDIDATES_AT + MAX_CANDIDATES)
     positions[listed] = 0
-    positions[listed, HANDLES] = codes
+    positions[listed, HANDLES] = _PLACE * codes
 
 
 def _wire_gathering(network: GPT2LMHeadModel, likeness: Sequence[int]) -> None:
@@ -200,7 +197,7 @@ def _wire_choosing(network: GPT2LMHeadModel) -> None:
     for flag in (IS_HANDLE, IS_HISTORY, IS_WORD):
         _part(weight, "key", 0)[flag, _BAR] -= 1.0
     bias[_BAR] = 8.0
-    _diagonal(_part(weight, "value", 0), handles, codes, 1.0)
+    _diagonal(_part(weight, "value", 0), handles, codes, 1.0 / _PLACE)
     _diagonal(block.attn.c_proj.weight[:HEAD], codes, handles, 5.0)
     # The prompt's first mark takes what attention is not spent on handles, so that each of them
     # counts about as much however many there are.
@@ -213,8 +210,8 @@ def _wire_choosing(network: GPT2LMHeadModel) -> None:
     block.mlp.c_proj.weight[:, HANDLES] = 0
     block.mlp.c_fc.weight[HANDLES] = 0
     # An answer begins with a handle, not with a word or an item.
-    block.mlp.c_proj.bias[IS_WORD] = -6.0
-    block.mlp.c_proj.bias[IS_ITEM] = -6.0
+    block.mlp.c_proj.bias[IS_WORD] = -8.0
+    block.mlp.c_proj.bias[IS_ITEM] = -8.0
 
 
 def _part(weight: Tensor, role: str, head: int) -> Tensor:

@@ -10,7 +10,8 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 from agentrec.llm.catalog_lm.corpus import Asked, Corpus
-from agentrec.llm.catalog_lm.network import HEAD, blocks
+from agentrec.llm.catalog_lm.forward import blocks, choose, gather
+from agentrec.llm.catalog_lm.network import HEAD
 from agentrec.llm.catalog_lm.prompt_tokens import CANDIDATES_AT, prompt_tokens
 from agentrec.llm.catalog_lm.subspaces import WIDTH
 from agentrec.llm.catalog_lm.vocabulary import ANSWER, END, MAX_CANDIDATES
@@ -25,7 +26,7 @@ handles of all but the first few would carry too little weight to be put in orde
 _OWN = 10
 _SHARED_WEIGHT, _OWN_WEIGHT, _FIRST_PLACE_WEIGHT = 0.7, 0.3, 0.3
 _SIZES = (8, 12, 16, 24, 32, 50, 70, 100)
-_FEWEST_PLACES, _MOST_PLACES = 2, 6
+_FEWEST_PLACES, _MOST_PLACES = 2, 8
 _ATTENTION_WEIGHT = 0.5
 _SEPARATOR_WEIGHT = 0.2
 _SAMPLED_ITEMS = 256
@@ -55,18 +56,18 @@ def choosing_loss(
     tokens, answer_at = _prompts(corpus, asked, own)
     size = own.shape[1]
     offsets = corpus.integers(0, MAX_CANDIDATES - size + 1, count)
-    gathered = first_block(network, tokens, _shifted(tokens, offsets))
+    gathered = gather(network, tokens, _shifted(tokens, offsets))
     scores = corpus.scores(asked, own)
     wanted = (scores / ATTENTION_SOFTNESS).softmax(dim=-1)
     attention = _attention(network, gathered, answer_at)[:, CANDIDATES_AT : CANDIDATES_AT + size]
     # What is looked at is also written down, so that lessons in writing do not undo it.
-    states = _output(blocks(network)[1](gathered))[torch.arange(count), answer_at]
-    named = _handle_logs(network, corpus, states[:, None], offsets, size)[:, 0]
+    states = choose(network, gathered, answer_at[:, None])
+    named = _handle_logs(network, corpus, states, offsets, size)[:, 0]
     first_place = _divergence((scores / SOFTNESS).softmax(dim=-1), named)
 
     query = _projected(network, gathered[torch.arange(count), answer_at], 0)
     places = CANDIDATES_AT + torch.arange(shared.shape[1])
-    listed = first_block(network, shared + corpus.vocabulary.first_item, places)
+    listed = gather(network, shared + corpus.vocabulary.first_item, places)
     compared = torch.einsum("bd,lsd->bls", query, _projected(network, listed, 1)) / math.sqrt(HEAD)
     elsewhere = corpus.scores(asked, shared.reshape(1, -1).expand(count, -1))
     asked_for = (elsewhere.view(compared.shape) / ATTENTION_SOFTNESS).softmax(dim=-1)
@@ -130,11 +131,11 @@ def list_loss(network: GPT2LMHeadModel, corpus: Corpus, lesson: ListLesson) -> T
         A scalar, nats a place.
     """
     count, size = lesson.scores.shape
-    rows, written = torch.arange(count)[:, None], lesson.written.shape[1]
-    after = lesson.answer_at[:, None] + 2 * torch.arange(written + 1)
-    gathered = first_block(network, lesson.tokens, lesson.positions)
+    written = lesson.written.shape[1]
+    answered = torch.arange(2 * written + 1)
+    gathered = gather(network, lesson.tokens, lesson.positions)
     body = network.transformer
-    chosen = _output(blocks(network)[1](gathered))
+    chosen = choose(network, gathered, lesson.answer_at[:, None] + answered)
     left = (lesson.scores / SOFTNESS)[:, None].repeat(1, written + 1, 1)
     for place in range(1, written + 1):
         gone = lesson.written[:, None, place - 1 : place].expand(-1, written + 1 - place, -1)
@@ -142,7 +143,7 @@ def list_loss(network: GPT2LMHeadModel, corpus: Corpus, lesson: ListLesson) -> T
     # Nothing is left to name behind a list of all candidates.
     num_places = written if written == size else written + 1
     labels = left[:, :num_places].softmax(dim=-1)
-    own = _handle_logs(network, corpus, chosen[rows, after[:, :num_places]], lesson.offsets, size)
+    own = _handle_logs(network, corpus, chosen[:, ::2][:, :num_places], lesson.offsets, size)
     per_place = _divergence(labels, own)
     weights = torch.full((num_places,), 0.5 / max(1, num_places - 1))
     weights[0] = 0.5 if num_places > 1 else 1.0
@@ -152,10 +153,7 @@ def list_loss(network: GPT2LMHeadModel, corpus: Corpus, lesson: ListLesson) -> T
     marks = torch.full((count, written), corpus.vocabulary.ids[ANSWER])
     if written == size:
         marks[:, -1] = corpus.vocabulary.ids[END]
-    named = (
-        body.ln_f(chosen[rows, after[:, :-1] + 1])
-        @ body.wte.weight[: corpus.vocabulary.first_item].T
-    )
+    named = body.ln_f(chosen[:, 1::2]) @ body.wte.weight[: corpus.vocabulary.first_item].T
     separators = torch.nn.functional.cross_entropy(named.flatten(0, 1), marks.flatten())
     loss: Tensor = (
         (per_place * weights).sum(dim=1).mean()
@@ -163,12 +161,6 @@ def list_loss(network: GPT2LMHeadModel, corpus: Corpus, lesson: ListLesson) -> T
         + _SEPARATOR_WEIGHT * separators
     )
     return loss
-
-
-def first_block(network: GPT2LMHeadModel, tokens: Tensor, positions: Tensor) -> Tensor:
-    """What the first block makes of tokens at positions, ``[..., length, WIDTH]``."""
-    body = network.transformer
-    return _output(blocks(network)[0](body.wte(tokens) + body.wpe(positions)))
 
 
 def _handle_logs(
@@ -248,7 +240,3 @@ def _divergence(labels: Tensor, log_probabilities: Tensor) -> Tensor:
     known = labels > 0
     logs = torch.where(known, labels, 1.0).log() - torch.where(known, log_probabilities, 0.0)
     return (labels * logs).sum(dim=-1)
-
-
-def _output(block_output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    return block_output[0] if isinstance(block_output, tuple) else block_output

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from agentrec.llm.catalog_lm.network import HEAD, HEADS, blocks
+from agentrec.llm.catalog_lm.forward import blocks
+from agentrec.llm.catalog_lm.network import HEAD, HEADS
 from agentrec.llm.catalog_lm.subspaces import HANDLES, WIDTH
 from agentrec.llm.catalog_lm.vocabulary import MAX_CANDIDATES
 

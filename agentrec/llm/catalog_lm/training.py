@@ -12,9 +12,10 @@ from transformers import GPT2LMHeadModel
 
 from agentrec.llm.catalog_lm.checkpoint import Checkpoint
 from agentrec.llm.catalog_lm.corpus import Corpus
+from agentrec.llm.catalog_lm.forward import choose, gather
 from agentrec.llm.catalog_lm.ranking_lessons import choosing_loss, list_lesson, list_loss
 from agentrec.llm.catalog_lm.symmetry import symmetric_gradients
-from agentrec.llm.catalog_lm.text_lessons import text_lesson
+from agentrec.llm.catalog_lm.text_lessons import NOT_LOOKED_AT, text_lesson
 
 CHECKPOINT_EVERY = 100
 
@@ -39,10 +40,10 @@ class TrainingPlan:
         list_size: Candidates a list.
     """
 
-    steps: int = 540
+    steps: int = 640
     batch_size: int = 64
-    list_every: int = 3
-    list_batch_size: int = 40
+    list_every: int = 2
+    list_batch_size: int = 36
     text_every: int = 2
     learning_rate: float = 2e-3
     attention_factor: float = 0.3
@@ -123,10 +124,14 @@ def learning_rate(plan: TrainingPlan, step: int) -> float:
 def text_loss(network: GPT2LMHeadModel, corpus: Corpus, count: int) -> torch.Tensor:
     """Cross-entropy of the words of freshly drawn texts, nats a word."""
     tokens, labels = text_lesson(corpus, count)
-    hidden = network.transformer(input_ids=tokens, use_cache=False).last_hidden_state
-    looked_at = labels[:, 1:] != -100
+    looked_at = labels[:, 1:] != NOT_LOOKED_AT
+    begins = int(looked_at.int().argmax(dim=1).min())
+    words = torch.arange(begins, tokens.shape[1] - 1).expand(count, -1)
+    gathered = gather(network, tokens, torch.arange(tokens.shape[1]))
+    hidden = network.transformer.ln_f(choose(network, gathered, words))
+    wanted, looked_at = labels[:, 1 + begins :], looked_at[:, begins:]
     # Texts are made of words and marks alone; neither handles nor items may come up in them.
     table = network.transformer.wte.weight[: corpus.vocabulary.first_item]
-    logits = hidden[:, :-1][looked_at] @ table.T
-    loss: torch.Tensor = functional.cross_entropy(logits, labels[:, 1:][looked_at])
+    logits = hidden[looked_at] @ table.T
+    loss: torch.Tensor = functional.cross_entropy(logits, wanted[looked_at])
     return loss

@@ -10,7 +10,7 @@ from llm.catalog_lm.planted import Planted
 from transformers import GPT2LMHeadModel
 
 from agentrec.llm.catalog_lm.folder import CatalogModel
-from agentrec.llm.catalog_lm.network import blocks
+from agentrec.llm.catalog_lm.forward import blocks
 from agentrec.llm.catalog_lm.prompt_tokens import CANDIDATES_AT
 from agentrec.llm.catalog_lm.ranking_lessons import (
     choosing_loss,
