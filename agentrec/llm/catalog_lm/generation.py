@@ -156,7 +156,7 @@ def write_words(
                 scores[[place not in allowed for place in range(len(scores))]] = -np.inf
             elif not written[row]:
                 # An answer without a word would be taken for a failed call.
-                scores[end] = -np.inf
+                scores[[end, *breaks]] = -np.inf
             if sampling.temperature > 0:
                 scores = scores / sampling.temperature + generators[row].gumbel(size=len(scores))
             token = int(scores.argmax())
