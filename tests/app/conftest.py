@@ -20,7 +20,7 @@ from agentrec.evaluation.report import MetricsReport
 from agentrec.llm.gateway import PROBE_NODE
 from agentrec.testing.planted_sessions import PlantedSessions, write_planted_sessions
 
-LM_STEPS = 220
+LM_STEPS = 300
 
 
 @dataclass(frozen=True)
