@@ -31,6 +31,22 @@ class SessionEncoder(Protocol):
         ...
 
 
+class HintArbiter(Protocol):
+    """Decides whether two hints say the same, where their vectors alone do not tell."""
+
+    async def same(self, first: str, second: str) -> bool:
+        """Whether two hints tell a recommender the same.
+
+        Args:
+            first: The text of a hint.
+            second: The text of another.
+
+        Raises:
+            ModelCallError: If it asks a model, and the call failed for good.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Components:
     """What graphs are put together from.
@@ -54,7 +70,17 @@ class Components:
         label_length: How many characters of a label a prompt shows at most, at least 2.
         hints_offered: How many of the nearest hints a policy chooses among.
         hint_similarity: Cosine from which on two hints say the same, above 0 to 1.
-        max_hints: How many hints the knowledge base may hold.
+        hint_grey_zone: Cosine from which on two hints may say the same, -1 to ``hint_similarity``;
+            in between the arbiter decides.
+        hint_arbiter: Decides there; ``None`` compares words.
+        effect_correlation: Correlation of effects on the same sessions from which on two hints
+            do the same, above 0; above 1 for never.
+        max_harm_rate: Share of sessions, 0 to 1, that an admitted hint may make worse.
+        max_hints: How many admitted hints the knowledge base may hold.
+        reflection_rounds: How often a model is asked for hints at most until one repairs the
+            error, at least 1.
+        namespace: The catalogue that hints are about, as the hint store has it.
+        run_name: Name of the run, for the provenance of hints.
 
     Raises:
         ValueError: If a number is out of range.
@@ -75,10 +101,23 @@ class Components:
     label_length: int = 200
     hints_offered: int = 32
     hint_similarity: float = 0.97
+    hint_grey_zone: float = 0.85
+    hint_arbiter: HintArbiter | None = None
+    effect_correlation: float = 0.9
+    max_harm_rate: float = 0.5
     max_hints: int = 20
+    reflection_rounds: int = 1
+    namespace: str = ""
+    run_name: str = ""
 
     def __post_init__(self) -> None:
-        least = {"list_length": 1, "shuffles": 1, "max_candidates": 1, "label_length": 2}
+        least = {
+            "list_length": 1,
+            "shuffles": 1,
+            "max_candidates": 1,
+            "label_length": 2,
+            "reflection_rounds": 1,
+        }
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name} is at least {bound}, not {getattr(self, name)}")

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from statistics import NormalDist, fmean, stdev
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agentrec.catalog import clean_text
 
 MAX_HINT_LENGTH = 300
+
+HintState = Literal["nominated", "admitted", "retired"]
+"""``nominated``: repaired the error it came from, no more is known of it. ``admitted``: may be
+used. ``retired``: kept for what was learnt, never used."""
+
+STATES: tuple[HintState, ...] = get_args(HintState)
+
+ADMITTED: tuple[HintState, ...] = ("admitted",)
 
 
 class HintProvenance(BaseModel):
@@ -18,6 +30,7 @@ class HintProvenance(BaseModel):
         session_id: The training session whose error led to it.
         model: The language model that wrote it.
         prompt_hash: Hash of the prompt set it was written with.
+        run: Name of the run it was written in.
         diagnosis: What the model said about the error.
         ndcg_before: NDCG@10 of the session without the hint, 0 to 1.
         ndcg_after: NDCG@10 of the same session with the hint, 0 to 1. The model had seen the
@@ -29,6 +42,7 @@ class HintProvenance(BaseModel):
     session_id: str
     model: str
     prompt_hash: str
+    run: str = ""
     diagnosis: str = ""
     ndcg_before: float = Field(ge=0, le=1)
     ndcg_after: float = Field(ge=0, le=1)
@@ -40,9 +54,11 @@ class HintEvidence(BaseModel):
     Attributes:
         sessions: How many training sessions it was tried on.
         mean_gain: Mean of NDCG@10 with the hint minus without, -1 to 1.
-        low: Lower end of its one-sided 90 % interval (normal approximation).
+        low: Lower end of its one-sided interval (normal approximation).
         wins: Sessions it made better.
         losses: Sessions it made worse.
+        model: The language model that was measured.
+        effects: The gain on each session, by its id; empty where only the summary is known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,6 +68,54 @@ class HintEvidence(BaseModel):
     low: float
     wins: int = Field(ge=0)
     losses: int = Field(ge=0)
+    model: str = ""
+    effects: Mapping[str, float] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, effects: Mapping[str, float], model: str = "", confidence: float = 0.9) -> Self:
+        """Sum up what was measured.
+
+        Args:
+            effects: The gain on each session, by its id; at least one.
+            model: The language model that was measured.
+            confidence: Of the one-sided lower bound, above 0.5 to below 1.
+        """
+        gains = list(effects.values())
+        # One session alone says nothing of the spread: the bound is as low as a gain can be.
+        error = stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else 1.0
+        return cls(
+            sessions=len(gains),
+            mean_gain=fmean(gains),
+            low=fmean(gains) - NormalDist().inv_cdf(confidence) * error,
+            wins=sum(gain > 0 for gain in gains),
+            losses=sum(gain < 0 for gain in gains),
+            model=model,
+            effects=dict(effects),
+        )
+
+    @property
+    def ties(self) -> int:
+        """Sessions on which it changed nothing."""
+        return self.sessions - self.wins - self.losses
+
+    @property
+    def harm_rate(self) -> float:
+        """Share of sessions that it made worse, 0 to 1."""
+        return self.losses / self.sessions
+
+
+class HintEmbedding(BaseModel):
+    """What a stored hint's vector was made with.
+
+    Attributes:
+        model: Name of the embedding model, as in the settings.
+        dimension: Length of the vector.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    dimension: int = Field(ge=1)
 
 
 class Hint(BaseModel):
@@ -59,15 +123,29 @@ class Hint(BaseModel):
 
     Attributes:
         text: One line, control characters removed, capped.
+        namespace: The catalogue it is about; the same text is another hint in another namespace.
+        state: Whether it may be used.
+        version: 1 when it is added; a store counts up with every change.
         provenance: Where it comes from; ``None`` for one written by a person.
         evidence: What it did on other sessions; ``None`` where it was not tried on any.
+        embedding: What its vector was made with, where a store knows.
+        replaces: Id of the hint whose text was edited into this one.
+        merged_into: Id of the hint that stands for this one too.
+        reason: Why it is in its state, in a few words.
     """
 
     model_config = ConfigDict(frozen=True)
 
     text: str = Field(min_length=1)
+    namespace: str = Field(default="", max_length=64, pattern=r"^[\w.-]*$")
+    state: HintState = "admitted"
+    version: int = Field(default=1, ge=1)
     provenance: HintProvenance | None = None
     evidence: HintEvidence | None = None
+    embedding: HintEmbedding | None = None
+    replaces: str | None = None
+    merged_into: str | None = None
+    reason: str = Field(default="", max_length=300)
 
     @field_validator("text")
     @classmethod
@@ -79,8 +157,33 @@ class Hint(BaseModel):
 
     @property
     def hint_id(self) -> str:
-        """Content-derived identity: the same text, however cased, is the same hint."""
-        return hashlib.sha256(self.text.casefold().encode()).hexdigest()[:16]
+        """Content-derived identity: the same text, however cased, is the same hint.
+
+        Texts therefore never change: an edited hint is another one that ``replaces`` this one, and
+        what was measured of an id stays true of it.
+        """
+        content = self.text.casefold()
+        if self.namespace:
+            content = f"{self.namespace}\n{content}"
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+class Revision(BaseModel):
+    """One change to a knowledge base.
+
+    Attributes:
+        number: 1 for the first change, then counting up.
+        at: When, with time zone.
+        note: What was done, in a few words.
+        hint_ids: The hints that it added or changed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int = Field(ge=1)
+    at: datetime
+    note: str
+    hint_ids: tuple[str, ...]
 
 
 class ScoredHint(BaseModel):

@@ -1,9 +1,54 @@
-"""Concurrent runs that store hints in the order of their sessions."""
+"""Concurrent runs that store hints in the order of their sessions, until a rule says enough."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StoppingRules:
+    """When to stop looking for hints; a rule that is ``None`` never stops.
+
+    Whatever finishes first, the rules look at sessions in their order, so that the same seed gives
+    the same knowledge base.
+
+    Attributes:
+        max_admitted: Hints admitted, at least 1.
+        max_questions: Questions asked about the sessions explored, at least 1: rankings,
+            reflections, and each hint on the session it comes from. Trials on other sessions come
+            on top; the budget of the gateway bounds all.
+        patience: Reflections in a row, at least 1, that led to no admission.
+
+    Raises:
+        ValueError: If a number is below 1.
+    """
+
+    max_admitted: int | None = None
+    max_questions: int | None = None
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_admitted", "max_questions", "patience"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise ValueError(f"{name} is at least 1, not {number}")
+
+
+@dataclass(frozen=True)
+class TurnOutcome:
+    """What a session came to.
+
+    Attributes:
+        questions: Questions it asked, as ``StoppingRules`` counts them.
+        reflected: Whether there was an error to reflect on.
+        admitted: Hints it added to the knowledge base.
+    """
+
+    questions: int = 0
+    reflected: bool = False
+    admitted: int = 0
 
 
 class AdmissionTurns:
@@ -12,15 +57,23 @@ class AdmissionTurns:
     Args:
         session_ids: The sessions in the order in which they may store; a session that is not
             listed never waits.
+        rules: When to stop.
     """
 
-    def __init__(self, session_ids: Sequence[str] = ()) -> None:
+    def __init__(self, session_ids: Sequence[str] = (), rules: StoppingRules | None = None) -> None:
         # A repeated id has one turn; with two, the first would never be declared done.
         order = dict.fromkeys(session_ids)
         self._place = {session_id: place for place, session_id in enumerate(order)}
-        self._done: set[int] = set()
+        self._rules = rules or StoppingRules()
+        self._done: dict[int, TurnOutcome] = {}
         self._next = 0
         self._changed = asyncio.Event()
+        self._admitted = 0
+        self._fruitless = 0
+        self.questions = 0
+        """Questions asked by the sessions whose turn is over."""
+        self.ended: str | None = None
+        """Which rule said enough, in words; sessions behind store nothing."""
 
     async def wait(self, session_id: str) -> None:
         """Return when every session before this one has declared itself done."""
@@ -29,13 +82,29 @@ class AdmissionTurns:
             changed = self._changed
             await changed.wait()
 
-    def done(self, session_id: str) -> None:
+    def done(self, session_id: str, outcome: TurnOutcome | None = None) -> None:
         """Declare a session done, whether or not it stored anything."""
         place = self._place.get(session_id)
-        if place is None:
+        if place is None or place in self._done:
             return
-        self._done.add(place)
+        self._done[place] = outcome or TurnOutcome()
         while self._next in self._done:
+            self._count(self._done[self._next])
             self._next += 1
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def _count(self, outcome: TurnOutcome) -> None:
+        if self.ended is not None:
+            return
+        self.questions += outcome.questions
+        self._admitted += outcome.admitted
+        if outcome.reflected:
+            self._fruitless = 0 if outcome.admitted else self._fruitless + 1
+        rules = self._rules
+        if rules.max_admitted is not None and self._admitted >= rules.max_admitted:
+            self.ended = f"{self._admitted} hints admitted"
+        elif rules.max_questions is not None and self.questions >= rules.max_questions:
+            self.ended = f"{self.questions} questions asked"
+        elif rules.patience is not None and self._fruitless >= rules.patience:
+            self.ended = f"no admission in {self._fruitless} reflections"

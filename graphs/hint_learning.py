@@ -9,9 +9,9 @@ does to other training sessions.
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, Protocol, TypedDict, get_args
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -21,8 +21,9 @@ from langgraph.types import Send
 from agentrec.components import Components
 from agentrec.errors import InputError
 from agentrec.evaluation.metrics import ndcg
-from agentrec.graphs.admission_turns import AdmissionTurns
+from agentrec.graphs.admission_turns import AdmissionTurns, TurnOutcome
 from agentrec.graphs.context import components_of
+from agentrec.graphs.hint_admission import AdmissionReason, Refusal, admit_in_turn, known_already
 from agentrec.graphs.hint_checks import RefusalReason, refusal_of
 from agentrec.graphs.hint_trials import try_on
 from agentrec.graphs.recommending import rank
@@ -31,13 +32,19 @@ from agentrec.hints import Hint, HintProvenance
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
 
+__all__ = ["HintLearningGraph", "HintLearningInput", "Refusal", "build_hint_learning_graph"]
 
-@dataclass(frozen=True)
-class Refusal:
-    """A proposal that did not enter the knowledge base, and why."""
+NodeName = Literal[
+    "recommend", "judge", "critique", "diagnose", "propose", "verify", "admit", "store"
+]
 
-    text: str
-    reason: RefusalReason
+
+class Node(Protocol):
+    """A step: takes the graph's state and the parts, returns what changes in the state."""
+
+    def __call__(self, state: Any, *, runtime: Runtime[Components]) -> Awaitable[dict[str, object]]:
+        """Run the step."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,12 @@ class Trial:
     Attributes:
         place: Its place among the session's proposals.
         hint: The hint, with its evidence.
-        refused: Why it may not be stored, ``None`` if it may.
+        refused: Why it is no nomination, ``None`` if it is one.
     """
 
     place: int
     hint: Hint
-    refused: RefusalReason | None
+    refused: RefusalReason | AdmissionReason | None
 
 
 class HintLearningInput(TypedDict):
@@ -78,22 +85,26 @@ class HintLearningState(HintLearningInput, total=False):
         right: Whether the target was in it.
         critique: What the model said before it saw the target.
         diagnosis: What it said after.
-        proposals: Hints it wrote that may be tried.
-        trials: What they did, in any order.
-        admitted: Hints that may be stored.
-        stored: Hints that were stored.
+        round: How often the model was asked for hints.
+        proposals: Hints it wrote last that may be tried.
+        trials: What all of them did, in any order.
+        nominated: Hints that repaired the error, with their evidence.
+        stored: Hints that were admitted to the knowledge base.
         refused: Proposals that were not.
+        outcome: What the session came to, for ``AdmissionTurns.done``.
     """
 
     ranking: Ranking
     right: bool
     critique: str
     diagnosis: str
+    round: int
     proposals: list[str]
     trials: Annotated[list[Trial], operator.add]
-    admitted: list[Hint]
+    nominated: list[Hint]
     stored: list[Hint]
     refused: Annotated[list[Refusal], operator.add]
+    outcome: TurnOutcome
 
 
 class TrialTask(TypedDict):
@@ -123,7 +134,8 @@ async def recommend_unaided(
 
 async def judge(state: HintLearningState, runtime: Runtime[Components]) -> dict[str, object]:
     """Right if the target is in the ranking."""
-    return {"right": state["session"].target in state["ranking"].item_ids}
+    right = state["session"].target in state["ranking"].item_ids
+    return {"right": right, "round": 0, "outcome": TurnOutcome(questions=1)}
 
 
 async def criticise(state: HintLearningState, runtime: Runtime[Components]) -> dict[str, object]:
@@ -141,78 +153,84 @@ async def explain(state: HintLearningState, runtime: Runtime[Components]) -> dic
 
 
 async def propose(state: HintLearningState, runtime: Runtime[Components]) -> dict[str, object]:
-    """Ask for hints and refuse those that break a rule."""
+    """Ask for hints and refuse those that break a rule.
+
+    Asked again, the model is told what it proposed before.
+    """
     components = components_of(runtime)
-    session = state["session"]
-    texts = await propose_hints(session, state["ranking"], state["diagnosis"], components)
+    session, tried = state["session"], [trial.hint.text for trial in state.get("trials", ())]
+    diagnosis = state["diagnosis"]
+    if state["round"]:
+        diagnosis += "\nWithout success it was proposed: " + " ".join(tried)
+    texts = await propose_hints(session, state["ranking"], diagnosis, components)
     reasons = [(text, refusal_of(text, session, components.catalog)) for text in texts]
     return {
-        "proposals": [text for text, reason in reasons if reason is None],
+        "round": state["round"] + 1,
+        "proposals": [t for t, reason in reasons if reason is None and t not in tried],
         "refused": [Refusal(text, reason) for text, reason in reasons if reason is not None],
     }
 
 
 async def verify(state: TrialTask, runtime: Runtime[Components]) -> dict[str, object]:
-    """Try one proposal: on its own session, in a fresh conversation, then on other sessions."""
+    """Try one proposal: on its own session, in a fresh conversation, then on other sessions.
+
+    What the knowledge base knows already is not tried on others.
+    """
     components = components_of(runtime)
     session, target = state["session"], state["session"].target or ""
-    hint = Hint(text=state["text"])
+    hint = Hint(text=state["text"], namespace=components.namespace)
     ranking = await rank(session, hint, components)
     repaired = target in ranking.item_ids
-    evidence = await try_on(hint, state["probes"], components) if repaired else None
-    refused: RefusalReason | None = None
+    refused: RefusalReason | AdmissionReason | None = None
+    evidence = None
     if not repaired:
         refused = "does not repair the error"
-    elif evidence is not None and evidence.low <= 0:
-        refused = "does not help on other sessions"
+    else:
+        vector = await components.embeddings.aembed_query(hint.text)
+        if not await known_already(hint, vector, components):
+            evidence = await try_on(hint, state["probes"], components)
     provenance = HintProvenance(
         session_id=session.session_id,
         model=components.model.name,
         prompt_hash=components.prompts.content_hash,
+        run=components.run_name,
         diagnosis=state["diagnosis"],
         ndcg_before=ndcg(state["ranking"].rank_of(target)),
         ndcg_after=ndcg(ranking.rank_of(target)),
     )
-    known = Hint(text=hint.text, provenance=provenance, evidence=evidence)
+    known = hint.model_copy(update={"provenance": provenance, "evidence": evidence})
     return {"trials": [Trial(state["place"], known, refused)]}
 
 
 async def admit(state: HintLearningState, runtime: Runtime[Components]) -> dict[str, object]:
-    """Let through the proposals that did well, in the order in which they were proposed."""
+    """Nominate the proposals that repaired the error, in the order in which they were made."""
     trials = sorted(state.get("trials", ()), key=lambda trial: trial.place)
+    known = {refusal.text for refusal in state.get("refused", ())}
     return {
-        "admitted": [trial.hint for trial in trials if trial.refused is None],
-        "refused": [Refusal(t.hint.text, t.refused) for t in trials if t.refused is not None],
+        "nominated": [trial.hint for trial in trials if trial.refused is None],
+        "refused": [
+            Refusal(t.hint.text, t.refused)
+            for t in trials
+            if t.refused is not None and t.hint.text not in known
+        ],
+        "outcome": TurnOutcome(questions=3 + state["round"] + len(trials), reflected=True),
     }
 
 
 async def store(state: HintLearningState, runtime: Runtime[Components]) -> dict[str, object]:
-    """Store what says something new, when it is this session's turn."""
+    """Store what is proven and new, when it is this session's turn."""
     components = components_of(runtime)
-    stored: list[Hint] = []
-    refused: list[Refusal] = []
-    if state["admitted"]:
-        texts = [hint.text for hint in state["admitted"]]
-        vectors = await components.embeddings.aembed_documents(texts)
-        turns = state.get("turns")
-        if turns is not None:
-            await turns.wait(state["session"].session_id)
-        for hint, vector in zip(state["admitted"], vectors, strict=True):
-            reason = await _refused_by_store(vector, components)
-            if reason is None and await components.hint_store.add(hint, vector):
-                stored.append(hint)
-            else:
-                refused.append(Refusal(hint.text, reason or "says what a stored hint says"))
-    return {"stored": stored, "refused": refused}
-
-
-async def _refused_by_store(vector: list[float], components: Components) -> RefusalReason | None:
-    nearest = await components.hint_store.search(vector, 1)
-    if nearest and nearest[0].similarity >= components.hint_similarity:
-        return "says what a stored hint says"
-    if len(await components.hint_store.all()) >= components.max_hints:
-        return "knowledge base is full"
-    return None
+    session_id, turns = state["session"].session_id, state.get("turns")
+    if turns is not None:
+        await turns.wait(session_id)
+    ended = turns is not None and turns.ended is not None
+    admission = await admit_in_turn(state["nominated"], session_id, components, ended)
+    outcome = TurnOutcome(
+        questions=state["outcome"].questions,
+        reflected=True,
+        admitted=len(admission.stored) + admission.admitted_before,
+    )
+    return {"stored": admission.stored, "refused": admission.refused, "outcome": outcome}
 
 
 def _after_judging(state: HintLearningState) -> str:
@@ -222,6 +240,7 @@ def _after_judging(state: HintLearningState) -> str:
 def _trials(state: HintLearningState) -> list[Send] | str:
     if not state["proposals"]:
         return "admit"
+    first = len(state.get("trials", ()))
     return [
         Send(
             "verify",
@@ -231,33 +250,59 @@ def _trials(state: HintLearningState) -> list[Send] | str:
                 ranking=state["ranking"],
                 diagnosis=state["diagnosis"],
                 text=text,
-                place=place,
+                place=first + number,
             ),
         )
-        for place, text in enumerate(state["proposals"])
+        for number, text in enumerate(state["proposals"])
     ]
+
+
+def _after_admitting(state: HintLearningState, runtime: Runtime[Components]) -> str:
+    """Back for other proposals while none repaired the error and rounds are left."""
+    rounds = components_of(runtime).reflection_rounds
+    again = not state["nominated"] and state["proposals"] and state["round"] < rounds
+    return "propose" if again else "store"
 
 
 HintLearningGraph = CompiledStateGraph[
     HintLearningState, Components, HintLearningInput, HintLearningState
 ]
 
+NODES: Mapping[NodeName, Node] = {
+    "recommend": recommend_unaided,
+    "judge": judge,
+    "critique": criticise,
+    "diagnose": explain,
+    "propose": propose,
+    "verify": verify,
+    "admit": admit,
+    "store": store,
+}
 
-def build_hint_learning_graph() -> HintLearningGraph:
+
+def build_hint_learning_graph(nodes: Mapping[NodeName, Node] | None = None) -> HintLearningGraph:
     """Compile the graph; do it once and use it for every session.
 
     Call it with ``await graph.ainvoke({"session": session}, context=components)``; the state it
-    returns says what was stored and refused.
+    returns says what was stored and refused. ``graph.astream(..., stream_mode="updates")`` tells
+    of every node as it finishes.
+
+    Args:
+        nodes: Nodes of the user's own by the name of the one they replace. ``verify`` is called
+            with a ``TrialTask``, all others with the state.
+
+    Raises:
+        ValueError: If there is no node of such a name.
     """
+    unknown = set(nodes or ()) - set(get_args(NodeName))
+    if unknown:
+        raise ValueError(f"no such node: {', '.join(sorted(unknown))}; known: {', '.join(NODES)}")
     graph = StateGraph(HintLearningState, context_schema=Components, input_schema=HintLearningInput)
-    graph.add_node("recommend", recommend_unaided)
-    graph.add_node("judge", judge)
-    graph.add_node("critique", criticise)
-    graph.add_node("diagnose", explain)
-    graph.add_node("propose", propose)
-    graph.add_node("verify", verify, input_schema=TrialTask)
-    graph.add_node("admit", admit)
-    graph.add_node("store", store)
+    for name, node in {**NODES, **(nodes or {})}.items():
+        if name == "verify":
+            graph.add_node(name, node, input_schema=TrialTask)
+        else:
+            graph.add_node(name, node)
     graph.add_edge(START, "recommend")
     graph.add_edge("recommend", "judge")
     graph.add_conditional_edges("judge", _after_judging, ["critique", END])
@@ -265,6 +310,6 @@ def build_hint_learning_graph() -> HintLearningGraph:
     graph.add_edge("diagnose", "propose")
     graph.add_conditional_edges("propose", _trials, ["verify", "admit"])
     graph.add_edge("verify", "admit")
-    graph.add_edge("admit", "store")
+    graph.add_conditional_edges("admit", _after_admitting, ["propose", "store"])
     graph.add_edge("store", END)
     return graph.compile()

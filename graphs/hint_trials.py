@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import numpy as np
-
 from agentrec.components import Components
 from agentrec.evaluation.metrics import ndcg
 from agentrec.graphs.recommending import rank
@@ -14,7 +12,6 @@ from agentrec.hints import Hint, HintEvidence
 from agentrec.sessions import Session
 
 FIRST_LOOK = 16
-ONE_SIDED_90 = 1.2816
 
 
 async def try_on(
@@ -22,12 +19,12 @@ async def try_on(
 ) -> HintEvidence | None:
     """Measure a hint's gain, in NDCG@10 over no hint, on other training sessions.
 
-    A hint that does not help on the first sixteen is not tried on the rest: poor hints cost
-    little.
+    A hint is looked at after 16 sessions and whenever as many again have been tried; one that has
+    not helped on average by then is not tried on the rest, so that poor hints cost little.
 
     Args:
         hint: The hint.
-        sessions: Training sessions with targets, those that matter most first.
+        sessions: Training sessions with targets, those that matter most first, each id once.
         components: The parts.
 
     Returns:
@@ -36,36 +33,28 @@ async def try_on(
     Raises:
         ModelCallError: If a call failed for good.
     """
-    if not sessions:
-        return None
-    looked = await _gains(hint, sessions[:FIRST_LOOK], components)
-    evidence = _evidence(looked)
-    if len(sessions) > FIRST_LOOK and evidence.mean_gain > 0:
-        rest = await _gains(hint, sessions[FIRST_LOOK:], components)
-        evidence = _evidence([*looked, *rest])
-    return evidence
+    effects: dict[str, float] = {}
+    look = FIRST_LOOK
+    while len(effects) < len(sessions):
+        effects |= await _gains(hint, sessions[len(effects) : look], components)
+        if sum(effects.values()) <= 0:
+            break
+        look *= 2
+    return HintEvidence.of(effects, components.model.name) if effects else None
 
 
-async def _gains(hint: Hint, sessions: Sequence[Session], components: Components) -> list[float]:
-    async def gain(session: Session) -> float:
+async def _gains(
+    hint: Hint, sessions: Sequence[Session], components: Components
+) -> dict[str, float]:
+    async def gain(place: int, session: Session) -> float:
+        # One prompt a round of the event loop: all at once, times many hints, would hold it up.
+        for _ in range(place):
+            await asyncio.sleep(0)
         target = session.target or ""
         without, with_hint = await asyncio.gather(
             rank(session, None, components), rank(session, hint, components)
         )
         return ndcg(with_hint.rank_of(target)) - ndcg(without.rank_of(target))
 
-    return await asyncio.gather(*(gain(session) for session in sessions))
-
-
-def _evidence(gains: Sequence[float]) -> HintEvidence:
-    values = np.array(gains)
-    # With fewer than two there is no error to estimate; the bound says so by being useless.
-    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 1.0
-    mean = float(values.mean())
-    return HintEvidence(
-        sessions=len(values),
-        mean_gain=mean,
-        low=mean - ONE_SIDED_90 * error,
-        wins=int((values > 0).sum()),
-        losses=int((values < 0).sum()),
-    )
+    gains = await asyncio.gather(*(gain(*placed) for placed in enumerate(sessions)))
+    return {session.session_id: value for session, value in zip(sessions, gains, strict=True)}

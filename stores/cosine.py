@@ -44,6 +44,30 @@ def unit_vector(vector: Sequence[float], dimension: int) -> npt.NDArray[np.float
     return np.asarray(scaled / np.linalg.norm(scaled), dtype=np.float64)
 
 
+def unit_vectors(
+    vectors: Sequence[Sequence[float]], count: int, dimension: int
+) -> npt.NDArray[np.float64]:
+    """Scale vectors to length 1.
+
+    Args:
+        vectors: What ``unit_vector`` takes, one for each hint.
+        count: How many there have to be.
+        dimension: The length each has to have.
+
+    Returns:
+        The directions, shape ``[count, dimension]``.
+
+    Raises:
+        ValueError: If there are more or fewer, or one of them has no direction.
+    """
+    if len(vectors) != count:
+        raise ValueError(f"{count} hints have {count} vectors, not {len(vectors)}")
+    directions = np.empty((count, dimension), dtype=np.float64)
+    for row, vector in enumerate(vectors):
+        directions[row] = unit_vector(vector, dimension)
+    return directions
+
+
 def rounded_similarity(similarity: float) -> float:
     """A similarity as it is compared and reported: rounded, within [-1, 1]."""
     return min(1.0, max(-1.0, round(similarity, SIMILARITY_DECIMALS)))

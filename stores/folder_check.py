@@ -13,6 +13,7 @@ import io
 import json
 import pickle
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -55,19 +56,35 @@ def check_folder(folder: Path) -> None:
         _check_points(storage, folder)
 
 
+def collections_in(folder: Path) -> list[str]:
+    """Names of the collections in a folder, whoever has it open; none if there is no folder.
+
+    Raises:
+        StoreError: If the folder cannot be read.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{folder}: a knowledge base is a folder, and this is a file")
+    return list(_description(folder))
+
+
 def in_use(folder: Path) -> StoreError:
-    """The failure of a second opener."""
+    """The failure of a second opener in another process."""
     return StoreError(
-        f"{folder}: this knowledge base is open already, here or in another process; "
-        "close it there first, or use another folder"
+        f"{folder}: this knowledge base is open in another process; close it there, use another "
+        "folder, or keep it in a Qdrant server, which many processes can use at once"
     )
 
 
-def damaged(folder: Path, reason: object) -> StoreError:
-    """The failure of a folder that cannot be read."""
+def damaged(address: object, reason: object) -> StoreError:
+    """The failure of a knowledge base that cannot be read.
+
+    Args:
+        address: Its folder, or the server it is on.
+        reason: Why.
+    """
     return StoreError(
-        f"{folder}: this knowledge base cannot be read ({clean_text(str(reason), 200)}); "
-        "restore the folder from a copy, or use a new one"
+        f"{address}: this knowledge base cannot be read ({clean_text(str(reason), 200)}); "
+        "restore it from a copy, or use a new one"
     )
 
 
@@ -89,19 +106,32 @@ def _check_free(folder: Path) -> None:
 
 def _check_description(folder: Path) -> None:
     description = folder / "meta.json"
+    try:
+        empty = description.is_file() and not description.stat().st_size
+        if empty and not (folder / "collection").exists():
+            # What a kill in the middle of the very first opening leaves: nothing was stored yet.
+            description.unlink()
+    except OSError as error:
+        raise damaged(folder, f"meta.json: {error}") from error
+    _description(folder)
+
+
+def _description(folder: Path) -> Mapping[str, object]:
+    """What the client noted about each collection."""
+    description = folder / "meta.json"
     if not description.is_file():
-        return
+        return {}
     try:
         text = description.read_text(encoding="utf-8")
         if not text and not (folder / "collection").exists():
-            # What a kill in the middle of the very first opening leaves: nothing was stored yet.
-            description.unlink()
-            return
+            return {}
         known = json.loads(text)
     except (OSError, ValueError) as error:
         raise damaged(folder, f"meta.json: {error}") from error
     if not isinstance(known, dict) or not isinstance(known.get("collections"), dict):
         raise damaged(folder, "meta.json describes no collections")
+    collections: Mapping[str, object] = known["collections"]
+    return collections
 
 
 def _check_points(storage: Path, folder: Path) -> None:

@@ -1,144 +1,299 @@
-"""Hints in one collection of an embedded Qdrant, with blocking calls, for one thread."""
+"""Hints in one collection of a Qdrant, with blocking calls, for one thread."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 
-from agentrec.errors import StoreError
-from agentrec.hints import Hint, ScoredHint
+from agentrec.hints import Hint, HintEmbedding, HintState, ScoredHint
+from agentrec.stores.batched_writes import write_points
+from agentrec.stores.collection_access import (
+    dimension_of,
+    make_if_missing,
+    misfit,
+    payloads,
+    physical_name,
+)
 from agentrec.stores.cosine import SIMILARITY_DECIMALS, nearest_first, rounded_similarity
-from agentrec.stores.folder_check import check_folder, damaged, in_use
+from agentrec.stores.hint_history import Change, HintHistory
+from agentrec.stores.hint_points import hint_of, number_of, payload_of, point_id, versions_of
+from agentrec.stores.qdrant_connection import QdrantConnection
+from agentrec.stores.writers_turn import Head, writers_turn
 
-_POINT_NAMESPACE = uuid.UUID("6f1b3f0e-52a1-5c0a-9d8e-2f6f3a6b7c11")
 _PAGE = 1_000
+
+_Directions = npt.NDArray[np.float64]
 
 
 class HintCollection:
     """One open Qdrant collection of hints.
 
-    Every method blocks, and all of them belong on the thread that called ``open``. A point's id
-    is made from the hint's id; its payload holds the whole hint and its number in the order of
-    adding.
+    Every method blocks, and all of them belong on the connection's thread. A point's id is made
+    from the hint's id; its payload holds the hint with all its versions and its number in the
+    order of adding. What is stored is also kept in memory. Where others may write, what they
+    wrote is read before every answer.
+
+    Args:
+        connection: The connection.
+        name: The collection's name, as the user knows it.
+        shared: Whether other processes may write to it.
+
+    Raises:
+        StoreError: If it holds anything but hints.
     """
 
-    def __init__(self, client: QdrantClient, folder: Path, collection: str) -> None:
-        self._client = client
-        self._folder = folder
-        self._collection = collection
-        self._next_number = 1 + max((number for number, _ in self._stored()), default=-1)
+    def __init__(self, connection: QdrantConnection, name: str, *, shared: bool) -> None:
+        self._connection = connection
+        self._shared = shared
+        self._name = physical_name(connection.client, name)
+        self.dimension = dimension_of(connection, self._name)
+        self.embedding_model = ""
+        self._history = HintHistory()
+        self._numbers: dict[str, int] = {}
+        self._ids: dict[str, str] = {}
+        self._head = Head.read(connection.client, self._name)
+        self._read_hints(None)
 
     @classmethod
-    def open(cls, folder: Path, dimension: int, collection: str) -> HintCollection:
-        """Open a collection, making the folder and the collection if they are not there.
+    def open(
+        cls,
+        connection: QdrantConnection,
+        name: str,
+        dimension: int,
+        embedding_model: str = "",
+        *,
+        shared: bool = False,
+    ) -> HintCollection:
+        """Open a collection, making it if it is not there; one that is open already is shared.
+
+        Args:
+            connection: The connection.
+            name: The collection's name.
+            dimension: Length of every vector.
+            embedding_model: What vectors are made with; empty if unknown.
+            shared: Whether other processes may write to it.
 
         Raises:
-            StoreError: If the folder is in use or unreadable, or the collection holds vectors of
-                another length or distance.
+            StoreError: If it cannot be read, or holds other vectors.
         """
-        try:
-            check_folder(folder)
-            client = QdrantClient(path=str(folder))
-        except StoreError:
-            raise
-        except RuntimeError as error:
-            raise in_use(folder) from error
-        except Exception as error:
-            raise damaged(folder, error) from error
-        try:
-            _prepare(client, folder, dimension, collection)
-            return cls(client, folder, collection)
-        except StoreError:
-            client.close()
-            raise
-        except Exception as error:
-            client.close()
-            raise damaged(folder, error) from error
+        make_if_missing(connection, name, dimension)
+        opened = cls.open_existing(connection, name, shared=shared)
+        opened._check_fits(dimension, embedding_model)
+        opened.embedding_model = opened.embedding_model or embedding_model
+        return opened
 
-    def add(self, hint: Hint, direction: npt.NDArray[np.float64]) -> bool:
-        """Store a hint unless its id is stored already; True if it was new.
+    @classmethod
+    def open_existing(
+        cls, connection: QdrantConnection, name: str, *, shared: bool = False
+    ) -> HintCollection:
+        """Open a collection that is there, whatever its vectors were made with.
 
-        The point is on disk when this returns.
+        Raises:
+            StoreError: If it cannot be read.
         """
-        point_id = str(uuid.uuid5(_POINT_NAMESPACE, hint.hint_id))
-        if self._client.retrieve(self._collection, [point_id], with_payload=False):
-            return False
-        payload = {"hint": hint.model_dump(), "number": self._next_number}
-        point = models.PointStruct(id=point_id, vector=direction.tolist(), payload=payload)
-        self._client.upsert(self._collection, [point])
-        self._next_number += 1
-        return True
+        opened = connection.opened.get(name)
+        if not isinstance(opened, HintCollection):
+            opened = connection.opened[name] = cls(connection, name, shared=shared)
+        return opened
 
-    def search(self, direction: npt.NDArray[np.float64], limit: int) -> list[ScoredHint]:
+    def add_many(
+        self,
+        hints: Sequence[Hint],
+        directions: _Directions,
+        note: str,
+        embedding: HintEmbedding | None,
+    ) -> list[bool]:
+        """Store hints whose ids are not stored yet, in one revision; for each whether it was new.
+
+        In a folder they are on disk, all of them, when this returns.
+        """
+        with self._writing():
+            answers, change = self._history.adding(hints, note, embedding)
+            if change is not None:
+                self._write(change, directions[answers].tolist())
+            return answers
+
+    def change(self, hints: Sequence[Hint], note: str) -> int:
+        """Put hints in the place of stored ones, in one revision; its number."""
+        with self._writing():
+            return self._rewrite(self._history.changing(hints, note))
+
+    def roll_back(self, revision: int) -> int:
+        """Bring a revision back, which is a revision; its number."""
+        with self._writing():
+            return self._rewrite(self._history.rolling_back(revision))
+
+    def history(self) -> HintHistory:
+        """Everything that is stored; to be read on the connection's thread only."""
+        if self._shared:
+            self._read_news()
+        return self._history
+
+    def search(
+        self, direction: _Directions, limit: int, states: Sequence[HintState]
+    ) -> list[ScoredHint]:
         """The nearest hints, most similar first, equal similarities in order of id."""
+        if not states:
+            return []
         # One more than asked for shows whether a tie crosses the end of the list.
-        points = self._nearest(direction, limit + 1, None)
-        if len(points) > limit:
-            last = rounded_similarity(points[limit - 1].score)
-            if rounded_similarity(points[limit].score) == last:
-                count = self._client.count(self._collection).count
-                points = self._nearest(direction, count, last - 10**-SIMILARITY_DECIMALS)
-        return nearest_first(((self._hint(point.payload), point.score) for point in points), limit)
+        wanted = limit + 1
+        fetched = wanted if self._shared else 2 * wanted + 16
+        while True:
+            points = self._nearest(direction, fetched, states, None)
+            found = self._in_states(points, states)
+            if len(found) >= wanted or len(points) < fetched:
+                break
+            fetched *= 4
+        if len(found) > limit:
+            last = rounded_similarity(found[limit - 1][1])
+            if rounded_similarity(found[limit][1]) == last:
+                count = self._connection.client.count(self._name).count
+                above = last - 10**-SIMILARITY_DECIMALS
+                found = self._in_states(self._nearest(direction, count, states, above), states)
+        return nearest_first(found, limit)
 
-    def all(self) -> list[Hint]:
-        """Every hint, in the order of adding."""
-        return [hint for _, hint in sorted(self._stored(), key=lambda each: each[0])]
+    def points_embedded_anew(
+        self, embedding: HintEmbedding, vectors: Sequence[list[float]]
+    ) -> list[models.PointStruct]:
+        """What another collection has to hold to be this one with other vectors.
 
-    def close(self) -> None:
-        """Give the folder back."""
-        self._client.close()
+        Args:
+            embedding: What the vectors were made with.
+            vectors: One for each hint, in the order of adding.
+        """
+        change = self._history.embedding_anew(embedding)
+        points, _ = self._points(change, vectors)
+        empty = [*self._head.empty, *([] if change.hints else [change])]
+        if not empty:
+            return points
+        return [*points, Head(change.number, empty=empty).point(embedding.dimension)]
 
     def _nearest(
-        self, direction: npt.NDArray[np.float64], limit: int, above: float | None
+        self,
+        direction: _Directions,
+        limit: int,
+        states: Sequence[HintState],
+        above: float | None,
     ) -> list[models.ScoredPoint]:
-        return self._client.query_points(
-            self._collection, query=direction.tolist(), limit=limit, score_threshold=above
+        # The embedded mode reads every payload for a filter, many times as long as it searches:
+        # there, states are looked up afterwards.
+        in_states = models.FieldCondition(key="state", match=models.MatchAny(any=list(states)))
+        exact = models.SearchParams(exact=True)
+        return self._connection.client.query_points(
+            self._name,
+            query=direction.tolist(),
+            limit=limit,
+            score_threshold=above,
+            query_filter=models.Filter(must=[in_states]) if self._shared else None,
+            with_payload=["hint"] if self._shared else False,
+            search_params=exact if self._connection.remote else None,
         ).points
 
-    def _stored(self) -> Iterator[tuple[int, Hint]]:
-        offset: models.ExtendedPointId | None = None
-        while True:
-            records, following = self._client.scroll(self._collection, limit=_PAGE, offset=offset)
-            for record in records:
-                yield self._number(record.payload), self._hint(record.payload)
-            if following is None:
-                return
-            offset = str(following)
+    def _in_states(
+        self, points: Sequence[models.ScoredPoint], states: Sequence[HintState]
+    ) -> list[tuple[Hint, float]]:
+        if self._shared:
+            address = self._connection.address
+            return [(hint_of(point.payload, address), point.score) for point in points]
+        found = []
+        for point in points:
+            hint_id = self._ids.get(str(point.id))
+            if hint_id is not None and self._history[hint_id].state in states:
+                found.append((self._history[hint_id], point.score))
+        return found
 
-    def _hint(self, payload: Mapping[str, Any] | None) -> Hint:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Within, nobody else writes, and all that was written is known."""
+        if not self._shared:
+            yield
+            return
+        with writers_turn(self._connection.client, self._name, self.dimension) as head:
+            # Even where nothing was finished: another writer may have stopped half-way.
+            self._read_hints(self._head.revision)
+            self._head = head
+            self._remember_empty()
+            head.revision = max(head.revision, self._history.latest)
+            yield
+
+    def _rewrite(self, change: Change) -> int:
+        ids = [point_id(hint.hint_id) for hint in change.hints]
+        vectors = {}
+        for start in range(0, len(ids), _PAGE):
+            records = self._connection.client.retrieve(
+                self._name, ids[start : start + _PAGE], with_payload=False, with_vectors=True
+            )
+            vectors.update({str(record.id): record.vector for record in records})
+        self._write(change, [vectors[each] for each in ids])
+        return change.number
+
+    def _write(self, change: Change, vectors: Sequence[Any]) -> None:
+        points, numbers = self._points(change, vectors)
+        head = replace(self._head, revision=change.number)
+        if not change.hints:
+            # Nothing else would tell of this revision.
+            head.empty = [*head.empty, change]
+            points.append(head.point(self.dimension))
         try:
-            return Hint.model_validate((payload or {})["hint"])
-        except (KeyError, ValueError) as error:
-            raise damaged(self._folder, f"a stored hint is incomplete: {error!r}") from error
+            write_points(self._connection.client, self._name, points)
+        except Exception:
+            self._connection.forget_memory()
+            raise
+        self._head.revision, self._head.empty = head.revision, head.empty
+        self._history.record(change)
+        self._numbers.update(numbers)
+        self._ids.update({point_id(hint_id): hint_id for hint_id in numbers})
 
-    def _number(self, payload: Mapping[str, Any] | None) -> int:
-        number = (payload or {}).get("number")
-        if not isinstance(number, int):
-            raise damaged(self._folder, "a stored hint has no number")
-        return number
+    def _points(
+        self, change: Change, vectors: Sequence[Any]
+    ) -> tuple[list[models.PointStruct], dict[str, int]]:
+        """The points of a change, and each hint's number in the order of adding."""
+        following = 1 + max(self._numbers.values(), default=-1)
+        numbers: dict[str, int] = {}
+        points: list[models.PointStruct] = []
+        for hint, vector in zip(change.hints, vectors, strict=True):
+            hint_id = hint.hint_id
+            numbers[hint_id] = self._numbers.get(hint_id, following + len(points))
+            versions = [*self._history.versions(hint_id), change.version(hint)]
+            payload = payload_of(versions, numbers[hint_id])
+            points.append(models.PointStruct(id=point_id(hint_id), vector=vector, payload=payload))
+        return points, numbers
 
+    def _read_news(self) -> None:
+        """Read what others wrote since the last time."""
+        head, seen = Head.read(self._connection.client, self._name), self._head.revision
+        if head.revision != seen or head.writer:
+            self._read_hints(seen)
+            self._head = head
+            self._remember_empty()
 
-def _prepare(client: QdrantClient, folder: Path, dimension: int, collection: str) -> None:
-    """Make the collection, or make sure that it fits."""
-    if not client.collection_exists(collection):
-        wanted = models.VectorParams(size=dimension, distance=models.Distance.COSINE)
-        client.create_collection(collection, vectors_config=wanted)
-        return
-    found = client.get_collection(collection).config.params.vectors
-    if not isinstance(found, models.VectorParams) or found.distance != models.Distance.COSINE:
-        raise StoreError(
-            f"{folder}: collection {collection!r} was not made by a hint store; "
-            "use another collection name or folder"
-        )
-    if found.size != dimension:
-        raise StoreError(
-            f"{folder}: collection {collection!r} holds vectors of length {found.size}, not "
-            f"{dimension}; use the embedding model it was made with, or another collection name "
-            "or folder"
-        )
+    def _read_hints(self, after: int | None) -> None:
+        """Read the hints that changed after a revision, or all."""
+        address = self._connection.address
+        found = [
+            (number_of(payload, address), versions_of(payload, address))
+            for payload in payloads(self._connection.client, self._name, after)
+        ]
+        for number, versions in sorted(found, key=lambda each: each[0]):
+            hint = versions[-1].hint
+            self._history.remember_hint(versions)
+            self._numbers[hint.hint_id] = number
+            self._ids[point_id(hint.hint_id)] = hint.hint_id
+            if hint.embedding is not None:
+                self.embedding_model = hint.embedding.model
+        self._remember_empty()
+
+    def _remember_empty(self) -> None:
+        for change in self._head.empty:
+            self._history.record(change)
+
+    def _check_fits(self, dimension: int, embedding_model: str) -> None:
+        known, asked = self.embedding_model, embedding_model
+        if dimension != self.dimension or (known and asked and known != asked):
+            raise misfit(self._connection.address, known, self.dimension, asked, dimension)

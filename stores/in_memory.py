@@ -5,65 +5,131 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from agentrec.contracts import HintStore
-from agentrec.hints import Hint, ScoredHint
+from agentrec.hints import ADMITTED, STATES, Hint, HintEmbedding, HintState, Revision, ScoredHint
 from agentrec.stores.cosine import (
     SIMILARITY_DECIMALS,
     check_limit,
     nearest_first,
     unit_vector,
+    unit_vectors,
 )
+from agentrec.stores.hint_history import Change, HintHistory, check_each_once, check_of_namespace
+from agentrec.stores.naming import check_namespace
 
 _FIRST_CAPACITY = 64
 
 
 class InMemoryHintStore(HintStore):
-    """Hints in a dictionary, their directions in one matrix.
+    """Hints with all their versions in dictionaries, their directions in one matrix.
 
     A search is one matrix-vector product and does not leave the event loop: about a millisecond
     at 20,000 hints of 384 dimensions. Use a store on disk for anything that was paid for.
 
     Args:
         dimension: Length of every vector, at least 1.
+        namespace: The namespace of every hint.
+        embedding_model: What vectors are made with; hints are stored with it. Empty if unknown.
 
     Raises:
-        ValueError: If ``dimension`` is below 1.
+        ValueError: If ``dimension`` is below 1, or ``namespace`` cannot be one.
     """
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, namespace: str = "", embedding_model: str = "") -> None:
         if dimension < 1:
             raise ValueError(f"dimension is at least 1, not {dimension}")
+        check_namespace(namespace)
         self._dimension = dimension
-        self._hints: dict[str, Hint] = {}
+        self._namespace = namespace
+        self._embedding = (
+            HintEmbedding(model=embedding_model, dimension=dimension) if embedding_model else None
+        )
+        self._history = HintHistory()
         self._directions = np.empty((_FIRST_CAPACITY, dimension), dtype=np.float64)
+        self._states = np.empty(_FIRST_CAPACITY, dtype=np.int8)
+        self._ids: list[str] = []
 
     async def add(self, hint: Hint, vector: Sequence[float]) -> bool:
         """Store a hint; see ``HintStore.add``."""
-        direction = unit_vector(vector, self._dimension)
-        if hint.hint_id in self._hints:
-            return False
-        row = len(self._hints)
-        if row == len(self._directions):
-            self._directions = np.concatenate([self._directions, np.empty_like(self._directions)])
-        self._directions[row] = direction
-        self._hints[hint.hint_id] = hint
-        return True
+        return (await self.add_many([hint], [vector]))[0]
 
-    async def search(self, vector: Sequence[float], limit: int) -> list[ScoredHint]:
+    async def add_many(
+        self, hints: Sequence[Hint], vectors: Sequence[Sequence[float]], note: str = "added"
+    ) -> list[bool]:
+        """Store hints in one revision; see ``HintStore.add_many``."""
+        check_of_namespace(hints, self._namespace)
+        directions = unit_vectors(vectors, len(hints), self._dimension)
+        answers, change = self._history.adding(hints, note, self._embedding)
+        if change is not None:
+            for hint, direction in zip(change.hints, directions[answers], strict=True):
+                self._keep(hint.hint_id, direction)
+            self._record(change)
+        return answers
+
+    async def change(self, hints: Sequence[Hint], note: str) -> int:
+        """Put hints in the place of stored ones; see ``HintStore.change``."""
+        check_of_namespace(hints, self._namespace)
+        check_each_once(hints)
+        change = self._history.changing(hints, note)
+        self._record(change)
+        return change.number
+
+    async def get(self, hint_id: str) -> Hint | None:
+        """The stored hint of an id, in whatever state, or ``None``."""
+        return self._history.get(hint_id)
+
+    async def search(
+        self, vector: Sequence[float], limit: int, states: Sequence[HintState] = ADMITTED
+    ) -> list[ScoredHint]:
         """Find the stored hints nearest to a vector; see ``HintStore.search``."""
         check_limit(limit)
         direction = unit_vector(vector, self._dimension)
-        stored = list(self._hints.values())
-        if not stored:
+        stored = len(self._ids)
+        asked = [STATES.index(state) for state in states]
+        rows = np.flatnonzero(np.isin(self._states[:stored], asked))
+        if not len(rows):
             return []
-        similarities = np.round(self._directions[: len(stored)] @ direction, SIMILARITY_DECIMALS)
-        count = min(limit, len(stored))
+        directions = self._directions[:stored]
+        if len(rows) < stored:
+            directions = directions[rows]
+        similarities = np.round(directions @ direction, SIMILARITY_DECIMALS)
+        count = min(limit, len(rows))
         # Only what reaches the last place is worth ordering in Python.
         last_place = np.partition(similarities, -count)[-count]
         reached = np.flatnonzero(similarities >= last_place)
-        return nearest_first(((stored[row], float(similarities[row])) for row in reached), limit)
+        return nearest_first(
+            ((self._history[self._ids[rows[at]]], float(similarities[at])) for at in reached), limit
+        )
 
-    async def all(self) -> list[Hint]:
-        """Every stored hint, in the order in which they were added."""
-        return list(self._hints.values())
+    async def all(self, states: Sequence[HintState] = ADMITTED) -> list[Hint]:
+        """Every stored hint in some states, in the order in which they were added."""
+        return self._history.all(states)
+
+    async def revisions(self) -> list[Revision]:
+        """Every change, the first one first."""
+        return self._history.revisions()
+
+    async def as_of(self, revision: int) -> list[Hint]:
+        """The knowledge base as a revision left it; see ``HintStore.as_of``."""
+        return self._history.as_of(revision)
+
+    async def roll_back(self, revision: int) -> int:
+        """Make the knowledge base again what a revision left it; see ``HintStore.roll_back``."""
+        change = self._history.rolling_back(revision)
+        self._record(change)
+        return change.number
+
+    def _keep(self, hint_id: str, direction: npt.NDArray[np.float64]) -> None:
+        row = len(self._ids)
+        if row == len(self._directions):
+            self._directions = np.concatenate([self._directions, np.empty_like(self._directions)])
+            self._states = np.concatenate([self._states, np.empty_like(self._states)])
+        self._directions[row] = direction
+        self._ids.append(hint_id)
+
+    def _record(self, change: Change) -> None:
+        self._history.record(change)
+        for hint in change.hints:
+            self._states[self._history.place(hint.hint_id)] = STATES.index(hint.state)

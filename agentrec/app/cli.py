@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from agentrec.app.ending import DebugOption, end_with
+from agentrec.app.kb_commands import kb_app
 from agentrec.app.lm_commands import lm_app
 from agentrec.data.negatives import Negatives
 from agentrec.errors import InputError
@@ -27,6 +28,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(lm_app, name="lm")
+app.add_typer(kb_app, name="kb")
 
 _stdout = Console()
 

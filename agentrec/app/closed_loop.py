@@ -108,12 +108,15 @@ class ClosedLoop:
                 advance,
                 probes=self._dataset.train,
                 num_probes=self._settings.num_probes,
+                rules=self._settings.explore.rules(),
             )
         summary = {
             "explored": explored.explored,
             "errors": explored.errors,
             "stored": len(explored.hints),
             "refused": explored.refusals,
+            "questions": explored.questions,
+            "ended": explored.ended or "the sessions were used up",
         }
         await asyncio.to_thread(write_json, self._folder.exploration, summary)
         lines = [hint.model_dump_json() + "\n" for hint in explored.hints]

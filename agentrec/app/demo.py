@@ -117,7 +117,9 @@ async def _run(
             model = await embedded_model(dataset, knowledge, display, settings.lm_steps)
             named = (model, model.catalog_model.name)
         dimension = knowledge.text_vectors.shape[1]
-        async with await QdrantHintStore.open(folder.knowledge_base, dimension) as store:
+        async with await QdrantHintStore.open(
+            folder.knowledge_base, dimension, embedding_model=settings.embeddings
+        ) as store:
             gateway = ModelGateway(
                 *named,
                 journal,
@@ -143,6 +145,8 @@ async def _run(
                 label_length=settings.llm.label_length,
                 hints_offered=max(32, settings.max_hints),
                 max_hints=settings.max_hints,
+                run_name=folder.path.name,
+                **settings.explore.fields(gateway, prompts),
             )
             loop = ClosedLoop(settings, dataset, knowledge, components, folder, display, journal)
             try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from agentrec.app.explore_settings import ExploreSettings
 from agentrec.app.model_settings import (
     BudgetSettings,
     LimitsSettings,
@@ -36,6 +37,7 @@ class DemoSettings(BaseModel):
         max_hints: How many hints the knowledge base may hold.
         max_explored: Most training sessions to look for errors in.
         num_probes: On how many other training sessions a hint has to prove itself.
+        explore: What a hint has to be, and for how long hints are looked for.
         max_rewarded: Most training sessions in the reward table.
         lm_steps: Training steps of the embedded model; ``None`` for its recipe's.
         ppo: Hyper-parameters of the policy's training.
@@ -57,6 +59,7 @@ class DemoSettings(BaseModel):
     max_hints: int = Field(default=20, ge=1)
     max_explored: int = Field(default=300, ge=1)
     num_probes: int = Field(default=64, ge=0)
+    explore: ExploreSettings = Field(default_factory=ExploreSettings)
     max_rewarded: int = Field(default=1500, ge=1)
     lm_steps: int | None = Field(default=None, ge=1)
     ppo: PPOConfig = Field(default_factory=PPOConfig)

@@ -23,7 +23,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from agentrec.errors import InputError
 
 PromptName = Literal[
-    "recommend", "repair", "critique", "diagnose", "hints", "preference", "question"
+    "recommend", "repair", "critique", "diagnose", "hints", "same", "preference", "question"
 ]
 
 _PLACEHOLDERS: Mapping[PromptName, frozenset[str]] = {
@@ -32,6 +32,7 @@ _PLACEHOLDERS: Mapping[PromptName, frozenset[str]] = {
     "critique": frozenset({"history", "predictions"}),
     "diagnose": frozenset({"history", "predictions", "target", "critique"}),
     "hints": frozenset({"history", "predictions", "target", "diagnosis", "count"}),
+    "same": frozenset({"first", "second"}),
     "preference": frozenset({"history", "factors"}),
     "question": frozenset({"history", "candidates"}),
 }
@@ -57,8 +58,8 @@ class Prompts:
 
         Args:
             folder: A folder with some of the files ``recommend.md``, ``repair.md``,
-                ``critique.md``, ``diagnose.md``, ``hints.md``, ``preference.md`` and
-                ``question.md``; those that are not there are taken from the package. Of its
+                ``critique.md``, ``diagnose.md``, ``hints.md``, ``same.md``, ``preference.md``
+                and ``question.md``; those that are not there are taken from the package. Of its
                 other files only a ``README.md`` may end in ``.md``.
 
         Raises:

@@ -12,9 +12,14 @@ import pytest
 
 from agentrec.contracts import HintStore
 from agentrec.hints import Hint, HintProvenance
+from agentrec.testing.hint_revision_conformance import (
+    DIMENSION,
+    HintRevisionConformance,
+    numbered,
+    towards,
+)
 
-DIMENSION = 8
-"""Length of the vectors with which the suite calls the store it is given."""
+__all__ = ["DIMENSION", "HintStoreConformance"]
 
 _NOWHERE: dict[str, list[float]] = {
     "too short": [1.0] * (DIMENSION - 1),
@@ -34,20 +39,12 @@ _HOSTILE_TEXTS = (
 )
 
 
-def _towards(*entries: float) -> list[float]:
-    """A vector with these first entries and zeros behind."""
-    return [*entries, *([0.0] * (DIMENSION - len(entries)))]
-
-
-def _hint(number: int) -> Hint:
-    return Hint(text=f"Prefer films of kind {number}.")
-
-
-class HintStoreConformance:
+class HintStoreConformance(HintRevisionConformance):
     """Every sentence of the ``HintStore`` contract, as a test.
 
     Subclass it in a test module and give it a fixture named ``store``: an empty, open store for
-    vectors of length ``DIMENSION``, closed after the test::
+    vectors of length ``DIMENSION``, of the namespace ``""`` and with no embedding model named,
+    closed after the test::
 
         class TestMyHintStore(HintStoreConformance):
             @pytest_asyncio.fixture
@@ -60,39 +57,39 @@ class HintStoreConformance:
     async def test_a_new_store_is_empty(self, store: HintStore) -> None:
         """Searching or listing nothing gives nothing."""
         assert await store.all() == []
-        assert await store.search(_towards(1.0), 5) == []
+        assert await store.search(towards(1.0), 5) == []
 
     @pytest.mark.asyncio
     async def test_adding_is_answered_true_once(self, store: HintStore) -> None:
         """A stored id is answered False and changes neither hint nor vector."""
         hint = Hint(text="Prefer old films.")
         same = Hint(text="PREFER OLD FILMS.")
-        assert await store.add(hint, _towards(1.0)) is True
-        assert await store.add(hint, _towards(1.0)) is False
-        assert await store.add(same, _towards(0.0, 1.0)) is False
+        assert await store.add(hint, towards(1.0)) is True
+        assert await store.add(hint, towards(1.0)) is False
+        assert await store.add(same, towards(0.0, 1.0)) is False
         assert await store.all() == [hint]
-        found = await store.search(_towards(1.0), 5)
+        found = await store.search(towards(1.0), 5)
         assert [each.hint for each in found] == [hint]
         assert found[0].similarity == pytest.approx(1.0)
 
     @pytest.mark.asyncio
     async def test_all_keeps_the_order_of_adding(self, store: HintStore) -> None:
         """Neither ids nor vectors nor repeated adding reorder the list."""
-        hints = [_hint(number) for number in range(25)]
+        hints = [numbered(number) for number in range(25)]
         for hint in hints:
-            await store.add(hint, _towards(1.0))
-        await store.add(hints[3], _towards(0.0, 1.0))
+            await store.add(hint, towards(1.0))
+        await store.add(hints[3], towards(0.0, 1.0))
         assert await store.all() == hints
 
     @pytest.mark.asyncio
     async def test_search_finds_the_nearest_first(self, store: HintStore) -> None:
         """Similarity is the cosine, from 1 to -1, whatever the lengths of the vectors."""
-        near, middle, across, opposite = (_hint(number) for number in range(4))
-        await store.add(opposite, _towards(-5.0))
-        await store.add(middle, _towards(3.0, 3.0))
-        await store.add(across, _towards(0.0, 0.0, 0.01))
-        await store.add(near, _towards(100.0))
-        found = await store.search(_towards(0.5), 4)
+        near, middle, across, opposite = (numbered(number) for number in range(4))
+        await store.add(opposite, towards(-5.0))
+        await store.add(middle, towards(3.0, 3.0))
+        await store.add(across, towards(0.0, 0.0, 0.01))
+        await store.add(near, towards(100.0))
+        found = await store.search(towards(0.5), 4)
         assert [each.hint for each in found] == [near, middle, across, opposite]
         assert [each.similarity for each in found] == pytest.approx(
             [1.0, math.sqrt(0.5), 0.0, -1.0], abs=1e-5
@@ -103,7 +100,7 @@ class HintStoreConformance:
         """Random vectors: same hints, same order, same similarities as computed by hand."""
         rng = np.random.default_rng(7)
         vectors = rng.normal(size=(60, DIMENSION))
-        hints = [_hint(number) for number in range(60)]
+        hints = [numbered(number) for number in range(60)]
         for hint, vector in zip(hints, vectors, strict=True):
             await store.add(hint, vector.tolist())
         query = rng.normal(size=DIMENSION)
@@ -116,26 +113,26 @@ class HintStoreConformance:
     @pytest.mark.asyncio
     async def test_equal_similarities_come_in_order_of_id(self, store: HintStore) -> None:
         """Also where the tie crosses the end of the list, and whatever the order of adding."""
-        first = _hint(100)
-        tied = [_hint(number) for number in range(12)]
+        first = numbered(100)
+        tied = [numbered(number) for number in range(12)]
         for number, hint in enumerate(tied):
-            await store.add(hint, [scale * (1.0 + number) for scale in _towards(1.0, 2.0, 0.3)])
-        await store.add(first, _towards(1.0))
+            await store.add(hint, [scale * (1.0 + number) for scale in towards(1.0, 2.0, 0.3)])
+        await store.add(first, towards(1.0))
         in_order = sorted(tied, key=lambda hint: hint.hint_id)
         for limit in (1, 2, 6, 13):
-            found = await store.search(_towards(1.0), limit)
+            found = await store.search(towards(1.0), limit)
             assert [each.hint for each in found] == [first, *in_order][:limit]
 
     @pytest.mark.asyncio
     async def test_limit_is_a_maximum(self, store: HintStore) -> None:
         """More than there are gives all there are; less than one is refused."""
         for number in range(3):
-            await store.add(_hint(number), _towards(1.0, float(number)))
-        assert len(await store.search(_towards(1.0), 2)) == 2
-        assert len(await store.search(_towards(1.0), 1_000)) == 3
+            await store.add(numbered(number), towards(1.0, float(number)))
+        assert len(await store.search(towards(1.0), 2)) == 2
+        assert len(await store.search(towards(1.0), 1_000)) == 3
         for limit in (0, -1):
             with pytest.raises(ValueError, match="limit"):
-                await store.search(_towards(1.0), limit)
+                await store.search(towards(1.0), limit)
 
     @pytest.mark.asyncio
     @pytest.mark.parametrize("vector", _NOWHERE.values(), ids=_NOWHERE.keys())
@@ -144,18 +141,18 @@ class HintStoreConformance:
     ) -> None:
         """Both calls refuse it, and nothing is stored."""
         with pytest.raises(ValueError):  # noqa: PT011 - the contract promises no wording
-            await store.add(_hint(0), vector)
+            await store.add(numbered(0), vector)
         with pytest.raises(ValueError):  # noqa: PT011 - the contract promises no wording
             await store.search(vector, 1)
         assert await store.all() == []
-        assert await store.add(_hint(0), _towards(1.0)) is True
+        assert await store.add(numbered(0), towards(1.0)) is True
 
     @pytest.mark.asyncio
     @pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
     async def test_length_of_a_vector_does_not_matter(self, store: HintStore, scale: float) -> None:
         """A direction is a direction, however long or short."""
-        await store.add(_hint(0), _towards(3.0 * scale, 4.0 * scale))
-        found = await store.search(_towards(scale), 1)
+        await store.add(numbered(0), towards(3.0 * scale, 4.0 * scale))
+        found = await store.search(towards(scale), 1)
         assert found[0].similarity == pytest.approx(0.6, abs=1e-5)
 
     @pytest.mark.asyncio
@@ -171,42 +168,42 @@ class HintStoreConformance:
             ndcg_after=1 / 3,
         )
         hint = Hint(text="Prefer old films.", provenance=provenance)
-        await store.add(hint, _towards(1.0))
+        await store.add(hint, towards(1.0))
         assert await store.all() == [hint]
-        assert (await store.search(_towards(1.0), 1))[0].hint == hint
+        assert (await store.search(towards(1.0), 1))[0].hint == hint
 
     @pytest.mark.asyncio
     async def test_any_text_comes_back_unchanged(self, store: HintStore) -> None:
         """Text is data: quotes, markup and foreign scripts survive."""
         hints = [Hint(text=text) for text in _HOSTILE_TEXTS]
         for hint in hints:
-            assert await store.add(hint, _towards(1.0)) is True
+            assert await store.add(hint, towards(1.0)) is True
         assert await store.all() == hints
 
     @pytest.mark.asyncio
     async def test_adding_at_once_stores_each_hint_once(self, store: HintStore) -> None:
         """Of equal hints added at the same time, one is answered True."""
-        hints = [_hint(number % 10) for number in range(40)]
+        hints = [numbered(number % 10) for number in range(40)]
         answers = await asyncio.gather(
-            *(store.add(hint, _towards(1.0, float(row))) for row, hint in enumerate(hints))
+            *(store.add(hint, towards(1.0, float(row))) for row, hint in enumerate(hints))
         )
         assert sum(answers) == 10
         assert sorted(each.text for each in await store.all()) == sorted(
-            _hint(number).text for number in range(10)
+            numbered(number).text for number in range(10)
         )
 
     @pytest.mark.asyncio
     async def test_what_is_returned_can_be_changed(self, store: HintStore) -> None:
         """A list that came back is the caller's; clearing it does not touch the store."""
-        await store.add(_hint(0), _towards(1.0))
+        await store.add(numbered(0), towards(1.0))
         (await store.all()).clear()
-        (await store.search(_towards(1.0), 1)).clear()
+        (await store.search(towards(1.0), 1)).clear()
         assert len(await store.all()) == 1
-        assert len(await store.search(_towards(1.0), 1)) == 1
+        assert len(await store.search(towards(1.0), 1)) == 1
 
     @pytest.mark.asyncio
     async def test_any_sequence_of_numbers_is_a_vector(self, store: HintStore) -> None:
         """A tuple of whole numbers is as good as a list of floats."""
         vector = tuple(range(DIMENSION))
-        await store.add(_hint(0), vector)
+        await store.add(numbered(0), vector)
         assert (await store.search(vector, 1))[0].similarity == pytest.approx(1.0)

@@ -33,7 +33,7 @@ def fences(language: str) -> list[tuple[str, str]]:
 def test_python_in_documents_runs(name: str, code: str) -> None:
     compiled = compile(code, name, "exec")
     # Programs on data sets name files of the reader's; the others run as they stand.
-    if name in {"README.md", "language-models.md"}:
+    if name in {"README.md", "knowledge-base.md", "language-models.md"}:
         exec(compiled, {})
 
 
@@ -79,7 +79,7 @@ def test_options_in_documents_exist() -> None:
         words = line.split("#")[0].split()[1:]
         path = []
         for word in words:
-            if word.startswith("-") or len(path) == (2 if words[0] in {"data", "lm"} else 1):
+            if word.startswith("-") or len(path) == (2 if words[0] in {"data", "kb", "lm"} else 1):
                 break
             path.append(word)
         shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"})

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from agentrec.graphs.admission_turns import AdmissionTurns
+from agentrec.graphs.admission_turns import AdmissionTurns, StoppingRules, TurnOutcome
 
 IDS = [f"s{n}" for n in range(12)]
 
@@ -54,3 +54,54 @@ async def test_who_stops_waiting_holds_nobody_up() -> None:
     turns.done("b")
     turns.done("a")
     await asyncio.wait_for(turns.wait("c"), 1)
+
+
+ERROR = TurnOutcome(questions=5, reflected=True)
+RIGHT = TurnOutcome(questions=1)
+FOUND = TurnOutcome(questions=5, reflected=True, admitted=2)
+
+
+@pytest.mark.parametrize(
+    ("rules", "outcomes", "ended_after", "why"),
+    [
+        (StoppingRules(max_admitted=4), [FOUND, ERROR, FOUND, FOUND], 3, "4 hints admitted"),
+        (StoppingRules(max_questions=11), [RIGHT, ERROR, ERROR, FOUND], 3, "11 questions asked"),
+        (
+            StoppingRules(patience=2),
+            [ERROR, FOUND, ERROR, RIGHT, ERROR, FOUND],
+            5,
+            "no admission in 2 reflections",
+        ),
+        (StoppingRules(), [ERROR] * 9, None, None),
+    ],
+)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_rules_look_at_sessions_in_their_order(
+    rules: StoppingRules,
+    outcomes: list[TurnOutcome],
+    ended_after: int | None,
+    why: str | None,
+    backwards: bool,
+) -> None:
+    turns = AdmissionTurns(IDS, rules)
+    order = list(enumerate(outcomes))
+    for place, outcome in reversed(order) if backwards else order:
+        turns.done(IDS[place], outcome)
+        if not backwards and ended_after is not None:
+            assert (turns.ended is not None) == (place + 1 >= ended_after)
+    assert turns.ended == why
+    counted = outcomes if ended_after is None else outcomes[:ended_after]
+    assert turns.questions == sum(outcome.questions for outcome in counted)
+
+
+def test_being_done_twice_counts_once() -> None:
+    turns = AdmissionTurns(IDS)
+    for _ in range(2):
+        turns.done(IDS[0], ERROR)
+    assert turns.questions == 5
+
+
+@pytest.mark.parametrize("name", ["max_admitted", "max_questions", "patience"])
+def test_a_rule_below_one_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is at least 1, not 0"):
+        StoppingRules(**{name: 0})

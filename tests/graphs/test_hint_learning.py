@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import BaseMessage
+from langgraph.runtime import Runtime
 from testing.answering import (
     WRONG,
     Place,
@@ -22,7 +23,7 @@ from agentrec.components import Components
 from agentrec.errors import InputError, ModelCallError
 from agentrec.evaluation.metrics import ndcg
 from agentrec.graphs.hint_learning import build_hint_learning_graph
-from agentrec.graphs.hint_trials import FIRST_LOOK, ONE_SIDED_90, try_on
+from agentrec.graphs.hint_trials import FIRST_LOOK, try_on
 from agentrec.hints import Hint
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
@@ -158,7 +159,7 @@ async def test_evidence_is_what_a_hand_computes() -> None:
     spread = (sum((gain - mean) ** 2 for gain in gains) / 3) ** 0.5
     assert evidence is not None
     assert evidence.mean_gain == pytest.approx(mean)
-    assert evidence.low == pytest.approx(mean - ONE_SIDED_90 * spread / 2)
+    assert evidence.low == pytest.approx(mean - 1.2815515655446004 * spread / 2)
     assert (evidence.sessions, evidence.wins, evidence.losses) == (4, 2, 1)
     assert await try_on(Hint(text=GOOD), [], make_components(model)) is None
 
@@ -232,3 +233,55 @@ async def test_ndcg_of_the_own_session_is_kept_as_provenance_only() -> None:
     (hint,) = await components.hint_store.all()
     assert hint.provenance is not None
     assert hint.provenance.ndcg_after == pytest.approx(ndcg(5))
+
+
+async def test_a_node_of_the_users_own_takes_the_place_of_ours() -> None:
+    async def terse(state: Any, runtime: Runtime[Components]) -> dict[str, object]:
+        return {"critique": "Too new."}
+
+    graph = build_hint_learning_graph({"critique": terse})
+    model = scripted(helped_by)
+    state = await graph.ainvoke({"session": SESSION}, context=make_components(model))
+    assert [task_of(messages) for messages in model.calls] == ["rank", "diagnose", "hints", "rank"]
+    assert "Too new." in prompts_of(model, "diagnose")[0]
+    assert [hint.text for hint in state["stored"]] == [GOOD]
+    with pytest.raises(ValueError, match="no such node: critic;"):
+        build_hint_learning_graph({"critic": terse})  # type: ignore[dict-item]
+
+
+async def test_every_node_tells_when_it_is_done() -> None:
+    components = make_components(scripted(helped_by))
+    told = [
+        name
+        async for update in GRAPH.astream(
+            {"session": SESSION}, context=components, stream_mode="updates"
+        )
+        for name in update
+    ]
+    order = ["recommend", "judge", "critique", "diagnose", "propose", "verify", "admit", "store"]
+    assert told == order
+
+
+@pytest.mark.parametrize(("rounds", "asked"), [(1, 1), (2, 2), (5, 3)])
+async def test_reflection_goes_on_until_a_hint_repairs_or_the_rounds_are_used_up(
+    rounds: int, asked: int
+) -> None:
+    targets = targets_of([SESSION], make_catalog())
+    proposals = iter([IDLE, BAD, GOOD, "never asked for"])
+    answer = world(helped_by, targets)
+
+    def later(messages: Sequence[BaseMessage]) -> str:
+        return f"1. {next(proposals)}" if task_of(messages) == "hints" else answer(messages)
+
+    model = ScriptedChatModel([later] * 50)
+    components = make_components(model, reflection_rounds=rounds)
+    state = await learned(components)
+    prompts = prompts_of(model, "hints")
+    assert len(prompts) == asked == state["round"]
+    assert [trial.hint.text for trial in state["trials"]] == [IDLE, BAD, GOOD][:asked]
+    assert [trial.place for trial in state["trials"]] == list(range(asked))
+    assert [hint.text for hint in state["stored"]] == [GOOD][: asked - 2]
+    for told, prompt in zip([(), (IDLE,), (IDLE, BAD)], prompts, strict=False):
+        assert all(text in prompt for text in told)
+    assert reasons(state) == dict.fromkeys([IDLE, BAD][:asked], "does not repair the error")
+    assert state["outcome"].questions == 3 + 2 * asked + (asked == 0)

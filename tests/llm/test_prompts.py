@@ -12,6 +12,7 @@ from agentrec.llm.prompts import PromptName, Prompts
 
 VALUES: dict[PromptName, dict[str, str | int]] = {
     "recommend": {"history": "1. Alien", "candidates": "C01 | Heat", "hint": "", "count": 10},
+    "same": {"first": "Prefer old films.", "second": "Avoid new films."},
     "repair": {"valid": 3, "illegal": 7, "count": 10},
     "critique": {"history": "1. Alien", "predictions": "1. Heat"},
     "diagnose": {"history": "h", "predictions": "p", "target": "t", "critique": "c"},

@@ -58,15 +58,6 @@ def replace_point(database: Path, point: bytes) -> None:
         connection.execute("UPDATE points SET point = ?", (point,))
 
 
-async def test_a_second_opener_in_the_same_process_is_refused(tmp_path: Path) -> None:
-    async with await QdrantHintStore.open(tmp_path, 2) as store:
-        with pytest.raises(StoreError, match="open already"):
-            await QdrantHintStore.open(tmp_path, 2)
-        assert await store.add(HINT, [1.0, 0.0]) is True
-    async with await QdrantHintStore.open(tmp_path, 2) as store:
-        assert await store.all() == [HINT]
-
-
 def test_a_second_opener_in_another_process_is_refused(tmp_path: Path) -> None:
     made(tmp_path)
     with subprocess.Popen(
@@ -77,7 +68,9 @@ def test_a_second_opener_in_another_process_is_refused(tmp_path: Path) -> None:
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "open\n"
-        assert "another process" in refused(tmp_path)
+        message = refused(tmp_path)
+        assert "another process; close it there" in message
+        assert "Qdrant server" in message
         holder.communicate("")
     assert add_once(tmp_path) is False
 
@@ -85,9 +78,21 @@ def test_a_second_opener_in_another_process_is_refused(tmp_path: Path) -> None:
 def test_another_vector_length_names_both_and_the_way_out(tmp_path: Path) -> None:
     made(tmp_path)
     message = refused(tmp_path, dimension=3)
-    assert "length 2, not 3" in message
-    assert "embedding model" in message
+    assert "vectors of length 2, not with an unnamed model and 3" in message
+    assert "agentrec kb reembed" in message
     assert add_once(tmp_path) is False
+
+
+def test_another_embedding_model_names_both_and_the_way_out(tmp_path: Path) -> None:
+    async def adding(model: str) -> bool:
+        async with await QdrantHintStore.open(tmp_path, 2, embedding_model=model) as store:
+            return await store.add(HINT, [1.0, 0.0])
+
+    assert asyncio.run(adding("minilm")) is True
+    with pytest.raises(StoreError, match=r"made with minilm .* not with other .*kb reembed"):
+        asyncio.run(adding("other"))
+    assert asyncio.run(adding("")) is False
+    assert asyncio.run(adding("minilm")) is False
 
 
 def test_a_collection_of_another_make_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,100 @@
+"""Adding to and searching 10,000 hints on disk beside exact search with numpy, in one run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+
+from agentrec.hints import Hint, HintState
+from agentrec.stores.qdrant import QdrantHintStore
+
+HINTS, DIMENSION, BATCH, LIMIT, QUERIES = 10_000, 384, 500, 10, 300
+TICK = 0.001
+
+
+@contextlib.asynccontextmanager
+async def longest_gap() -> AsyncIterator[list[float]]:
+    """Seconds for which the event loop did nothing else, the longest one, in a list."""
+    longest = [0.0]
+
+    async def tick() -> None:
+        last = time.perf_counter()
+        while True:
+            await asyncio.sleep(TICK)
+            now = time.perf_counter()
+            longest[0], last = max(longest[0], now - last - TICK), now
+
+    ticking = asyncio.create_task(tick())
+    try:
+        yield longest
+    finally:
+        ticking.cancel()
+
+
+def times(seconds: list[float]) -> str:
+    return f"p50 {median(seconds) * 1e3:6.2f} ms   p99 {np.quantile(seconds, 0.99) * 1e3:6.2f} ms"
+
+
+@pytest.mark.bench
+async def test_ten_thousand_hints_on_disk(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(HINTS, DIMENSION))
+    queries = rng.normal(size=(QUERIES, DIMENSION))
+    # Every tenth hint is not admitted: a search has to pass it over.
+    state: list[HintState] = ["retired" if n % 10 == 0 else "admitted" for n in range(HINTS)]
+    hints = [Hint(text=f"Prefer films of kind {n}.", state=state[n]) for n in range(HINTS)]
+
+    async with await QdrantHintStore.open(tmp_path, DIMENSION) as store:
+        begun = time.perf_counter()
+        async with longest_gap() as adding_gap:
+            for start in range(0, HINTS, BATCH):
+                rows = slice(start, start + BATCH)
+                answers = await store.add_many(hints[rows], vectors[rows].tolist())
+                assert all(answers)
+        adding = time.perf_counter() - begun
+        begun = time.perf_counter()
+        await store.change([each.model_copy(update={"reason": "measured"}) for each in hints], "m")
+        changing = time.perf_counter() - begun
+
+    begun = time.perf_counter()
+    store = await QdrantHintStore.open(tmp_path, DIMENSION)
+    opening = time.perf_counter() - begun
+    admitted = np.flatnonzero([each == "admitted" for each in state])
+    units = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True))[admitted]
+    place = {hints[row].hint_id: at for at, row in enumerate(admitted)}
+    ours, exact = [], []
+    async with store, longest_gap() as searching_gap:
+        for query in queries:
+            begun = time.perf_counter()
+            similarities = units @ (query / np.linalg.norm(query))
+            nearest = np.argpartition(-similarities, LIMIT)[:LIMIT]
+            nearest = nearest[np.argsort(-similarities[nearest])]
+            exact.append(time.perf_counter() - begun)
+            begun = time.perf_counter()
+            found = await store.search(query.tolist(), LIMIT)
+            ours.append(time.perf_counter() - begun)
+            # What is equal to six decimals is ordered by id here and by the last bits there.
+            found_rows = [place[each.hint.hint_id] for each in found]
+            assert len(set(found_rows)) == LIMIT
+            assert similarities[found_rows] == pytest.approx(similarities[nearest], abs=2e-6)
+            assert [each.similarity for each in found] == pytest.approx(
+                similarities[nearest], abs=1e-5
+            )
+    print(
+        f"\n{HINTS} hints of {DIMENSION} dimensions in embedded Qdrant, {QUERIES} searches\n"
+        f"adding, {BATCH} at once   {adding:.1f} s\n"
+        f"changing all at once   {changing:.1f} s\n"
+        f"opening               {opening:.1f} s\n"
+        f"search                {times(ours)}\n"
+        f"numpy, exact          {times(exact)}\n"
+        f"ratio of the medians  {median(ours) / median(exact):.1f}\n"
+        f"event loop blocked    at most {adding_gap[0] * 1e3:.0f} ms adding, "
+        f"{searching_gap[0] * 1e3:.0f} ms searching (numpy's own search runs on the loop)"
+    )

@@ -1,0 +1,151 @@
+"""A collection that several processes write to: here, several handles on a Qdrant in memory."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from qdrant_client import QdrantClient, models
+
+from agentrec.hints import STATES, Hint
+from agentrec.stores import writers_turn
+from agentrec.stores.hint_collection import HintCollection
+from agentrec.stores.qdrant_connection import QdrantConnection, connect_memory, finished
+from agentrec.stores.writers_turn import HEAD_ID, Head
+
+HINTS = [Hint(text=f"Prefer films of kind {number}.") for number in range(600)]
+
+
+@pytest_asyncio.fixture
+async def connection() -> AsyncIterator[QdrantConnection]:
+    connection = connect_memory()
+    yield connection
+    await finished(connection.release())
+
+
+def writers(connection: QdrantConnection, count: int) -> list[HintCollection]:
+    """Handles that know nothing of one another."""
+    HintCollection.open(connection, "hints", 2, shared=True)
+    return [HintCollection(connection, "hints", shared=True) for _ in range(count)]
+
+
+def add(writer: HintCollection, *hints: Hint) -> list[bool]:
+    return writer.add_many(hints, np.tile([1.0, 0.0], (len(hints), 1)), "added", None)
+
+
+async def test_everybody_knows_what_anybody_wrote(connection: QdrantConnection) -> None:
+    def writing() -> None:
+        one, other, reader = writers(connection, 3)
+        assert add(one, *HINTS[:3]) == [True] * 3
+        assert add(other, *HINTS[2:5]) == [False, True, True]
+        assert one.change([HINTS[4]], "changed") == 3
+        assert other.change([HINTS[4]], "changed") == 4
+        assert one.roll_back(0) == 5
+        assert other.roll_back(0) == 6
+        assert reader.roll_back(4) == 7
+        for each in (one, other, reader):
+            assert [hint.text for hint in each.history().all()] == [hint.text for hint in HINTS[:5]]
+            assert [len(r.hint_ids) for r in each.history().revisions()] == [3, 2, 1, 1, 5, 0, 5]
+            assert each.history()[HINTS[4].hint_id].version == 5
+            assert len(each.search(np.array([1.0, 0.0]), 9, ("admitted",))) == 5
+
+    await connection.call(writing)
+
+
+async def test_a_writer_that_stops_half_way_holds_nobody_up_for_ever(
+    connection: QdrantConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    upsert = QdrantClient.upsert
+    calls: list[int] = []
+
+    def dies(self: QdrantClient, name: str, points: Any, **options: Any) -> Any:
+        calls.append(len(points))
+        if len(calls) > 1:
+            raise KilledError
+        return upsert(self, name, points, **options)
+
+    def writing() -> None:
+        (dead, alive, reader) = writers(connection, 3)
+        assert add(dead, HINTS[0]) == [True]
+        with monkeypatch.context() as patched:
+            patched.setattr(QdrantClient, "upsert", dies)
+            # A killed process does not give its turn back either.
+            patched.setattr(QdrantClient, "set_payload", taking_only(connection.client))
+            with pytest.raises(KilledError):
+                add(dead, *HINTS[:600])
+        assert calls == [256, 256]
+        assert Head.read(connection.client, "hints").writer
+        monkeypatch.setattr(writers_turn, "_LEASE_SECONDS", 0.0)
+        monkeypatch.setattr(writers_turn, "_POLL_SECONDS", 0.0)
+        answers = add(alive, *HINTS)
+        assert answers == [False] * 257 + [True] * 343
+        for each in (alive, reader):
+            assert each.history().all() == HINTS
+            assert [len(r.hint_ids) for r in each.history().revisions()] == [1, 256, 343]
+        assert Head.read(connection.client, "hints").writer == ""
+
+    await connection.call(writing)
+
+
+def taking_only(client: QdrantClient) -> Any:
+    set_payload = QdrantClient.set_payload
+
+    def taking(self: QdrantClient, name: str, payload: Any, points: Any) -> Any:
+        if payload["writer"]:
+            return set_payload(self, name, payload, points=points)
+        return None
+
+    return taking
+
+
+async def test_the_head_is_no_hint(connection: QdrantConnection) -> None:
+    def looking() -> None:
+        (one,) = writers(connection, 1)
+        assert one.roll_back(0) == 1
+        assert connection.client.retrieve("hints", [HEAD_ID])
+        assert one.search(np.array([1.0, 0.0]), 5, STATES) == []
+        assert HintCollection(connection, "hints", shared=False).history().all() == []
+
+    await connection.call(looking)
+
+
+async def test_a_turn_is_not_given_to_two(connection: QdrantConnection) -> None:
+    def two() -> None:
+        writers(connection, 1)
+        client = connection.client
+        with writers_turn.writers_turn(client, "hints", 2):
+            holder = Head.read(client, "hints").writer
+            assert holder
+            # What another one's first steps do.
+            nobody = writers_turn._head_of("")
+            client.upsert("hints", [Head().point(2)], update_filter=nobody)
+            client.set_payload("hints", {"writer": "other"}, points=nobody)
+            assert Head.read(client, "hints").writer == holder
+        assert Head.read(client, "hints").writer == ""
+
+    await connection.call(two)
+
+
+async def test_a_server_is_asked_for_states(
+    connection: QdrantConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[models.Filter | None] = []
+    query = QdrantClient.query_points
+
+    def recorded(*arguments: Any, **options: Any) -> Any:
+        asked.append(options["query_filter"])
+        return query(*arguments, **options)
+
+    monkeypatch.setattr(QdrantClient, "query_points", recorded)
+
+    def searching() -> None:
+        (one,) = writers(connection, 1)
+        add(one, HINTS[0], HINTS[1].model_copy(update={"state": "retired"}))
+        assert len(one.search(np.array([1.0, 0.0]), 1, ("retired",))) == 1
+
+    await connection.call(searching)
+    assert all(each is not None for each in asked)
