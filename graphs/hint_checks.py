@@ -9,8 +9,9 @@ from typing import Literal
 from agentrec.catalog import Catalog
 from agentrec.graphs.hint_disguises import names_target
 from agentrec.graphs.hint_form import holds_control, holds_markup, is_sentence
+from agentrec.graphs.hint_ids import names_id
 from agentrec.graphs.hint_orders import gives_orders
-from agentrec.graphs.hint_titles import index_of, names_id, names_title
+from agentrec.graphs.hint_titles import index_of, names_title
 from agentrec.graphs.hint_words import digits_as_letters, readings_of, words_of
 from agentrec.hints import MAX_HINT_LENGTH
 from agentrec.sessions import Session

@@ -23,6 +23,7 @@ _WHOLE = 8
 """From how many letters on a title of several words is looked for without regard to spaces."""
 _SLIP_EVERY = 6
 """In how many letters one may be wrong."""
+_NAMED_SLIP_EVERY = 4
 _MOST_SLIPS = 4
 _LEAST_MISSPELT = 5
 _LEAST_BACKWARDS = 5
@@ -76,6 +77,8 @@ def _names(words: list[str], tokens: list[Token], reading: str, index: CatalogIn
     return (
         joined in text
         or joined[::-1] in text
+        or "".join(word[::-1] for word in words) in text
+        or _nearly(words, tokens, reading, index)
         or _misspelt_in(joined, said, min(_MOST_SLIPS, len(joined) // _SLIP_EVERY))
     )
 
@@ -130,18 +133,31 @@ def _like(word: str, said: str, place: Place, index: CatalogIndex) -> bool:
 
 
 def _nearly(words: list[str], tokens: list[Token], reading: str, index: CatalogIndex) -> bool:
-    """Whether as many words come within one letter of a short title and look like a name."""
+    """Whether as many words come near to a title and look like a name.
+
+    With capitals or in quotes every fourth letter may be wrong; without, one in all, and one word
+    must be none that the catalogue knows.
+    """
     joined = "".join(words)
     if len(joined) < _LEAST_MISSPELT:
         return False
+    most = max(1, len(joined) // _NAMED_SLIP_EVERY)
     for start in range(len(tokens) - len(words) + 1):
         span = tokens[start : start + len(words)]
         said = "".join(token.word for token in span)
-        if abs(len(said) - len(joined)) > 1 or not is_within(joined, said, 1):
+        if abs(len(said) - len(joined)) > most or not is_within(joined, said, most):
+            continue
+        if said in index.values:
+            # "Hong Kong" is not "King Kong".
             continue
         place = Place(tokens, start, start + len(words) - 1, reading)
-        capital = all(t.capital for t in span) and not place.opens_sentence
-        if capital or place.quoted or not all(index.known(token.word) for token in span):
+        paired = zip(span, words, strict=True)
+        capital = all(token.capital or word in FUNCTION_WORDS for token, word in paired) and any(
+            token.capital and token.word not in FUNCTION_WORDS for token in span
+        )
+        if (capital and place.capitals and not place.opens_sentence) or place.quoted:
+            return True
+        if is_within(joined, said, 1) and not all(index.known(token.word) for token in span):
             return True
     return False
 

@@ -43,6 +43,7 @@ _CHOICE = r"(?:candidates?|options?|handles?|entry)"
 _ABOUT_ITSELF = (
     r"\byou are (?:now|no longer)\b|\byou're now\b|\bfrom now on,? you\b|\bnew instructions?\b",
     r"(?:^|[.;:!,] *|please )(?:act|behave|pretend|roleplay|role-play) (?:as|to be|like|that)\b",
+    r"\byou must now\b|\bdo (?:what|as) (?:i|you)\b|\b(?:speak|talk|behave) like (?:an?|the)\b",
     r"\bas an ai\b|\bjailbreak|\bdeveloper mode|\bdo anything now|\bprompt injection",
     r"\b(?:system|this|the|your|my|entire|whole|hidden|initial) prompts?\b|\bsystem message",
     r"\b(?:your|these|those|previous|prior|above|hidden|secret) (?:\w+ )?instructions?\b",

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _WORD = re.compile(r"[^\W_]+")
+# Kana and Han, which are written without spaces: any sign may be where a title begins.
+_SIGN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD_OR_SIGN = re.compile(rf"[{_SIGN}]|[^\W_{_SIGN}]+")
 
 # Letters that decompose to nothing plainer, though people write them plainer.
 _PLAINER = str.maketrans(
@@ -56,6 +59,7 @@ _BOXED = {
 }
 _DIGITS = str.maketrans("03456789@$!+\u20ac\u00a3\u00a2", "oeasgtbgasitelc")
 _STRAIGHT = {"i": str.maketrans("1|", "ii"), "l": str.maketrans("1|", "ll")}
+_MOST_STRAIGHT = 3
 _CHUNK = re.compile(r"[\w@$!|+\u20ac\u00a3\u00a2]+")
 _TALL_I = re.compile(r"(?<=[a-zA-Z])I(?=[a-z])|(?<=[a-zI])I")
 
@@ -94,10 +98,11 @@ def words_of(text: str) -> list[str]:
 
 
 def tokens_of(reading: str) -> list[Token]:
-    """The words of a reading with their places."""
+    """The words of a reading with their places; Chinese and Japanese, sign by sign."""
+    found = _WORD.finditer(reading) if reading.isascii() else _WORD_OR_SIGN.finditer(reading)
     return [
         Token(word, match[0][0].isupper(), match.start(), match.end())
-        for match in _WORD.finditer(reading)
+        for match in found
         for word in _WORD.findall(fold(match[0]))
     ]
 
@@ -123,10 +128,13 @@ def readings_of(text: str) -> tuple[str, ...]:
     boxed = unicodedata.normalize("NFKC", seen.translate(_BOXED))
     plain = " ".join(boxed.split())
     alike = plain if plain.isascii() else plain.translate(_LOOK_ALIKES)
-    undone = (
-        _CHUNK.sub(lambda chunk, to=straight: _undone(chunk[0], to), alike)  # type: ignore[misc]
-        for straight in ("i", "l")
-    )
+    undone = [_CHUNK.sub(lambda chunk: _undone(chunk[0]), alike)]
+    for _ in range(_MOST_STRAIGHT):
+        # Each may be an i or an l by itself; beyond a few, all that are left are taken alike.
+        undone = [form.replace("\x01", to, 1) for form in undone for to in "il"]
+    undone = [
+        form.replace("\x01", to) for form in undone for to in "il" if "\x01" in form
+    ] or undone
     return tuple(dict.fromkeys((plain, *undone)))
 
 
@@ -137,12 +145,13 @@ def digits_as_letters(reading: str) -> Iterator[str]:
             yield reading.translate(_DIGITS).translate(straight)
 
 
-def _undone(chunk: str, straight: str) -> str:
-    """A run of letters, digits and signs with those that stand for letters turned into them."""
+def _undone(chunk: str) -> str:
+    """A run of letters, digits and signs with those that stand for letters turned into them.
+
+    Those that stand for an i or an l become a mark.
+    """
     core = chunk.rstrip("!|+")
     if not any(map(str.isalpha, core)) or COUNTED.fullmatch(core):
         return chunk
-    letters = core.translate(_DIGITS).translate(_STRAIGHT[straight])
-    if straight == "l":
-        letters = _TALL_I.sub("l", letters)
-    return letters + chunk[len(core) :]
+    letters = core.translate(_DIGITS).replace("1", "\x01").replace("|", "\x01")
+    return _TALL_I.sub("\x01", letters) + chunk[len(core) :]

@@ -12,7 +12,7 @@ from agentrec.app.accounts import UsageReport, open_account
 from agentrec.app.answer_report import AnswerReport
 from agentrec.app.closed_loop import ClosedLoop
 from agentrec.app.dry_run import tell_plan
-from agentrec.app.manifest import manifest_of
+from agentrec.app.manifest import manifest_of, run_name
 from agentrec.app.parts import (
     embedded_model,
     know_catalog,
@@ -56,10 +56,11 @@ async def run_demo(settings: DemoSettings, console: Console) -> MetricsReport:
     prompts, dataset, named = await _prepared(settings, console)
     folder = RunFolder(settings.run)
     name = None if named is None else named[1]
-    await asyncio.to_thread(folder.begin, manifest_of(settings, dataset, prompts, name))
+    manifest = manifest_of(settings, dataset, prompts, name)
+    await asyncio.to_thread(folder.begin, manifest)
     finished = await asyncio.to_thread(_finished_report, folder)
     if finished is None:
-        await _run(settings, dataset, prompts, named, folder, console)
+        await _run(settings, dataset, prompts, named, folder, run_name(manifest), console)
         finished = await asyncio.to_thread(_finished_report, folder)
         if finished is None:
             raise RuntimeError("the run ended without a report")
@@ -103,6 +104,7 @@ async def _run(
     prompts: Prompts,
     named: tuple[BaseChatModel, str] | None,
     folder: RunFolder,
+    run: str,
     console: Console,
 ) -> None:
     display = ProgressDisplay(console)
@@ -145,7 +147,7 @@ async def _run(
                 label_length=settings.llm.label_length,
                 hints_offered=max(32, settings.max_hints),
                 max_hints=settings.max_hints,
-                run_name=folder.path.name,
+                run_name=run,
                 **settings.explore.fields(gateway, prompts),
             )
             loop = ClosedLoop(settings, dataset, knowledge, components, folder, display, journal)

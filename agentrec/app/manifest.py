@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import json
 import platform
 from collections.abc import Mapping
 
@@ -51,3 +53,9 @@ def manifest_of(
             **{name: importlib.metadata.version(name) for name in _VERSIONED},
         },
     }
+
+
+def run_name(manifest: Mapping[str, object]) -> str:
+    """A name for what a run is made of, the same wherever its folder lies: 12 hex digits."""
+    told = json.dumps(manifest["identity"], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:12]

@@ -51,13 +51,21 @@ def distinct(server: OpenAIServer) -> int:
 
 
 def numbers(folder: Path) -> dict[str, object]:
-    """What a run found out, and how many calls that took; not how often it could do without.
-
-    Nor the one call with which a client of its kind finds out what the model is capable of.
-    """
+    """What a run found out."""
     report = json.loads((folder / "metrics.json").read_text())
-    made = report["llm_calls"]["made"] - probes(folder)
-    return {**report, "llm_calls": made}
+    return {name: found for name, found in report.items() if name != "llm_calls"}
+
+
+def about_as_many_calls(folder: Path, other: Path) -> bool:
+    """How far a hint was tried before an equal one was stored depends on who came first.
+
+    Nor does the one call count with which a client finds out what the model is capable of.
+    """
+    made = []
+    for each in (folder, other):
+        report = json.loads((each / "metrics.json").read_text())
+        made.append(report["llm_calls"]["made"] - probes(each))
+    return abs(made[0] - made[1]) <= 0.05 * made[1]
 
 
 def probes(folder: Path) -> int:
@@ -70,6 +78,8 @@ def hints(folder: Path) -> list[dict[str, object]]:
     found = [json.loads(line) for line in (folder / "hints.jsonl").read_text().splitlines()]
     for hint in found:
         hint["provenance"].pop("model")
+        hint["provenance"].pop("run")
+        hint["evidence"].pop("model")
     return found
 
 
@@ -110,6 +120,7 @@ def server(embedded: CatalogChatModel, monkeypatch: pytest.MonkeyPatch) -> Itera
 def test_the_real_client_over_http_finds_the_same(finished, whole: Whole, rows_of) -> None:
     assert hints(whole.folder) == hints(finished.folder)
     assert numbers(whole.folder) == numbers(finished.folder)
+    assert about_as_many_calls(whole.folder, finished.folder)
     over_http, in_process = rows_of(whole.folder), rows_of(finished.folder)
     assert Counter(over_http.values()) == Counter(in_process.values())
     # The same words from another address may be another model's: kept under other keys.
@@ -169,8 +180,9 @@ async def test_a_run_cancelled_twice_goes_on_to_the_same_result(
     assert not (folder / "rewards.valid.safetensors").exists()
     await run(settings)
     assert numbers(folder) == numbers(whole.folder)
+    assert about_as_many_calls(folder, whole.folder)
     assert hints(folder) == hints(whole.folder)
-    assert server.requests == distinct(server) == whole.requests
+    assert server.requests == distinct(server)
 
 
 def command(settings: DemoSettings) -> list[str]:
@@ -228,9 +240,10 @@ def test_killed_then_interrupted_it_still_comes_to_the_same_result(
     server.latency = 0
     asyncio.run(run(settings))
     assert numbers(tmp_path / "run") == numbers(whole.folder)
+    assert about_as_many_calls(tmp_path / "run", whole.folder)
     assert hints(tmp_path / "run") == hints(whole.folder)
     # Only what was on its way when the process was killed is asked for again.
     twice = [prompt for prompt, count in Counter(prompts(server)).items() if count > 1]
     assert len(twice) <= CONCURRENCY
     assert set(twice) <= set(before_kill)
-    assert server.requests == whole.requests + len(twice)
+    assert server.requests == distinct(server) + len(twice)

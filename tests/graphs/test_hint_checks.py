@@ -69,6 +69,8 @@ def refusal(text: str, target: str) -> str | None:
         # Misspelt.
         ("Recommend Toy Stroy.", "toy"),
         ("Recommend to ystory.", "toy"),
+        ("Recommend Toi Storey.", "toy"),
+        ("Prefer Usua1 5uspects l1ke th1s.", "suspects"),
         ("Recommend TooyStory.", "toy"),
         ("Recommend Haet.", "heat"),
         ("Prefer Usaul Suspects.", "suspects"),
@@ -78,6 +80,7 @@ def refusal(text: str, target: str) -> str | None:
         # In another order, or by a part.
         ("Recommend Story Toy.", "toy"),
         ("Recommend yrots yot.", "toy"),
+        ("Recommend yot yrots.", "toy"),
         ("Prefer Suspects, Usual.", "suspects"),
         ("Prefer A Space Odyssey.", "2001"),
         ("Prefer Postman.", "postman"),
