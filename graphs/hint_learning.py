@@ -8,6 +8,7 @@ does to other training sessions.
 
 from __future__ import annotations
 
+import asyncio
 import operator
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from agentrec.evaluation.metrics import ndcg
 from agentrec.graphs.admission_turns import AdmissionTurns, TurnOutcome
 from agentrec.graphs.context import components_of
 from agentrec.graphs.hint_admission import AdmissionReason, Refusal, admit_in_turn, known_already
-from agentrec.graphs.hint_checks import RefusalReason, refusal_of
+from agentrec.graphs.hint_checks import RefusalReason, prepare, refusal_of
 from agentrec.graphs.hint_trials import try_on
 from agentrec.graphs.recommending import rank
 from agentrec.graphs.reflecting import critique, diagnose, propose_hints
@@ -163,6 +164,8 @@ async def propose(state: HintLearningState, runtime: Runtime[Components]) -> dic
     if state["round"]:
         diagnosis += "\nWithout success it was proposed: " + " ".join(tried)
     texts = await propose_hints(session, state["ranking"], diagnosis, components)
+    # The first check reads the whole catalogue; every later one finds that done.
+    await asyncio.to_thread(prepare, components.catalog)
     reasons = [(text, refusal_of(text, session, components.catalog)) for text in texts]
     return {
         "round": state["round"] + 1,

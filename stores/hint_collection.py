@@ -240,11 +240,8 @@ class HintCollection:
             # Nothing else would tell of this revision.
             head.empty = [*head.empty, change]
             points.append(head.point(self.dimension))
-        try:
-            write_points(self._connection.client, self._name, points)
-        except Exception:
-            self._connection.forget_memory()
-            raise
+        # If this fails, what an embedded client keeps in memory of it is no hint known here.
+        write_points(self._connection.client, self._name, points)
         self._head.revision, self._head.empty = head.revision, head.empty
         self._history.record(change)
         self._numbers.update(numbers)

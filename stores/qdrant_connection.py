@@ -71,16 +71,6 @@ class QdrantConnection:
             self._client = self._make()
         return self._client
 
-    def forget_memory(self) -> None:
-        """Make the client read the folder again; only for the worker thread.
-
-        After a write that failed half-way, what the client of a folder has in memory is not what
-        is on disk.
-        """
-        if self._folder is not None and self._client is not None:
-            client, self._client = self._client, None
-            client.close()
-
     def join(self) -> None:
         """Count one more user; only under the guard."""
         self._users += 1

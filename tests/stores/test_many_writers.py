@@ -81,6 +81,9 @@ async def test_a_writer_that_stops_half_way_holds_nobody_up_for_ever(
         assert Head.read(connection.client, "hints").writer
         monkeypatch.setattr(writers_turn, "_LEASE_SECONDS", 0.0)
         monkeypatch.setattr(writers_turn, "_POLL_SECONDS", 0.0)
+        # What arrived of it is there for all, even before anybody writes something else.
+        assert add(alive, *HINTS[:257]) == [False] * 257
+        assert reader.history().all() == HINTS[:257]
         answers = add(alive, *HINTS)
         assert answers == [False] * 257 + [True] * 343
         for each in (alive, reader):
@@ -113,19 +116,30 @@ async def test_the_head_is_no_hint(connection: QdrantConnection) -> None:
     await connection.call(looking)
 
 
-async def test_a_turn_is_not_given_to_two(connection: QdrantConnection) -> None:
+async def test_a_turn_is_not_given_to_two(
+    connection: QdrantConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class WaitsError(Exception):
+        pass
+
+    def waits(_: float) -> None:
+        raise WaitsError
+
+    monkeypatch.setattr(writers_turn.time, "sleep", waits)
+
     def two() -> None:
-        writers(connection, 1)
+        one, other = writers(connection, 2)
         client = connection.client
         with writers_turn.writers_turn(client, "hints", 2):
             holder = Head.read(client, "hints").writer
             assert holder
-            # What another one's first steps do.
-            nobody = writers_turn._head_of("")
-            client.upsert("hints", [Head().point(2)], update_filter=nobody)
-            client.set_payload("hints", {"writer": "other"}, points=nobody)
+            with pytest.raises(WaitsError):
+                add(other, HINTS[0])
+            # Somebody who looked before there was a head does not replace it.
+            client.upsert("hints", [Head().point(2)], update_filter=writers_turn._head_of(""))
             assert Head.read(client, "hints").writer == holder
         assert Head.read(client, "hints").writer == ""
+        assert add(one, HINTS[0]) == [True]
 
     await connection.call(two)
 

@@ -4,7 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agentrec.hints import STATES
+import pytest
+
+from agentrec.hints import STATES, Hint
 from agentrec.stores.qdrant import QdrantHintStore
 
 ADDER = """
@@ -22,18 +24,29 @@ async def main():
 asyncio.run(main())
 """
 
-BATCHES = """
-import asyncio, itertools, sys
+DYING = """
+import asyncio, os, signal, sys
 from agentrec.hints import Hint
 from agentrec.stores.qdrant import QdrantHintStore
+from qdrant_client.local.persistence import CollectionPersistence
+
+hints = [Hint(text=f"Prefer films of kind {number}.") for number in range(300)]
+retired = [hint.model_copy(update={"state": "retired"}) for hint in hints]
+persist, written = CollectionPersistence.persist, 0
+
+def dying(*arguments):
+    global written
+    persist(*arguments)
+    written += 1
+    if written == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+CollectionPersistence.persist = dying
 
 async def main():
-    store = await QdrantHintStore.open(sys.argv[1], 2)
-    for batch in itertools.count():
-        hints = [Hint(text=f"Prefer films of kind {100 * batch + row}.") for row in range(100)]
-        await store.add_many(hints, [[1.0, float(row)] for row in range(100)])
-        await store.change([hint.model_copy(update={"state": "retired"}) for hint in hints], "no")
-        print(batch, flush=True)
+    async with await QdrantHintStore.open(sys.argv[1], 2) as store:
+        await store.add_many(hints, [[1.0, float(row)] for row in range(300)])
+        await store.change(retired, "retired")
 
 asyncio.run(main())
 """
@@ -59,23 +72,26 @@ def test_every_acknowledged_hint_survives_kill_9(tmp_path: Path) -> None:
     assert len(stored) <= len(acknowledged) + 1
 
 
-async def sizes(folder: Path) -> tuple[list[int], int]:
-    """How many hints each revision touched, and how many there are."""
-    async with await QdrantHintStore.open(folder, 2) as store:
-        touched = [len(revision.hint_ids) for revision in await store.revisions()]
-        return touched, len(await store.all(STATES))
+HINTS = [Hint(text=f"Prefer films of kind {number}.") for number in range(300)]
+RETIRED = [hint.model_copy(update={"state": "retired"}) for hint in HINTS]
 
 
-def test_a_revision_survives_kill_9_whole_or_not_at_all(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", BATCHES, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    ) as adder:
-        assert adder.stdout is not None
-        acknowledged = [adder.stdout.readline() for _ in range(3)]
-        adder.send_signal(signal.SIGKILL)
-        acknowledged += adder.stdout.readlines()
-    touched, stored = asyncio.run(sizes(tmp_path))
-    assert set(touched) == {100}
-    assert len(acknowledged) >= 3
-    assert 2 * len(acknowledged) <= len(touched) <= 2 * len(acknowledged) + 2
-    assert stored == 100 * ((len(touched) + 1) // 2)
+@pytest.mark.parametrize(
+    ("written", "left"), [(1, []), (299, []), (300, []), (301, [300]), (600, [300])]
+)
+def test_kill_9_leaves_a_revision_whole_or_not_at_all_and_the_same_calls_complete_it(
+    tmp_path: Path, written: int, left: list[int]
+) -> None:
+    async def check() -> None:
+        async with await QdrantHintStore.open(tmp_path, 2) as store:
+            assert [len(revision.hint_ids) for revision in await store.revisions()] == left
+            assert await store.all() == (HINTS if left else [])
+            assert len(await store.search([1.0, 0.0], 1000, STATES)) == sum(left)
+            answers = await store.add_many(HINTS, [[1.0, 0.0]] * 300)
+            assert answers == [not left] * 300
+            assert await store.change(RETIRED, "retired") == 2
+            assert len(await store.search([1.0, 0.0], 1000, ["retired"])) == 300
+
+    killed = subprocess.run([sys.executable, "-c", DYING, str(tmp_path), str(written)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    asyncio.run(check())

@@ -4,11 +4,14 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from qdrant_client import QdrantClient
 
 from agentrec.errors import StoreError
 from agentrec.hints import Hint
+from agentrec.stores import qdrant_connection
 from agentrec.stores.qdrant import QdrantHintStore
 from agentrec.stores.qdrant_connection import connect_folder, finished
 
@@ -73,6 +76,31 @@ async def test_it_can_be_opened_while_it_closes(tmp_path: Path) -> None:
     assert isinstance(store, QdrantHintStore)
     assert len(await store.all()) == 40
     await store.aclose()
+
+
+async def test_opening_waits_for_the_one_before_to_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing, opening = threading.Event(), threading.Event()
+    close, wait = QdrantClient.close, qdrant_connection.wait
+
+    def slow_close(self: QdrantClient) -> None:
+        closing.set()
+        opening.wait(2)
+        close(self)
+
+    def seen_waiting(previous: Any) -> Any:
+        opening.set()
+        return wait(previous)
+
+    monkeypatch.setattr(QdrantClient, "close", slow_close)
+    monkeypatch.setattr(qdrant_connection, "wait", seen_waiting)
+    store = await QdrantHintStore.open(tmp_path, 2)
+    leaving = asyncio.create_task(store.aclose())
+    await asyncio.to_thread(closing.wait, 10)
+    async with await QdrantHintStore.open(tmp_path, 2) as store:
+        assert await store.all() == []
+    await leaving
 
 
 def test_threads_with_loops_of_their_own_share_it(tmp_path: Path) -> None:
