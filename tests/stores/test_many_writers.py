@@ -71,6 +71,7 @@ async def test_a_writer_that_stops_half_way_holds_nobody_up_for_ever(
     def writing() -> None:
         (dead, alive, reader) = writers(connection, 3)
         assert add(dead, HINTS[0]) == [True]
+        assert reader.history().all() == HINTS[:1]
         with monkeypatch.context() as patched:
             patched.setattr(QdrantClient, "upsert", dies)
             # A killed process does not give its turn back either.
