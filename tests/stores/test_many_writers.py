@@ -126,7 +126,7 @@ async def test_a_turn_is_not_given_to_two(
     def waits(_: float) -> None:
         raise WaitsError
 
-    monkeypatch.setattr(writers_turn.time, "sleep", waits)
+    monkeypatch.setattr("agentrec.stores.writers_turn.time.sleep", waits)
 
     def two() -> None:
         one, other = writers(connection, 2)

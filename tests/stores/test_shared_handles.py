@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from qdrant_client import QdrantClient
 
 from agentrec.errors import StoreError
 from agentrec.hints import Hint
-from agentrec.stores import qdrant_connection
 from agentrec.stores.qdrant import QdrantHintStore
 from agentrec.stores.qdrant_connection import connect_folder, finished
 
@@ -82,7 +82,7 @@ async def test_opening_waits_for_the_one_before_to_close(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closing, opening = threading.Event(), threading.Event()
-    close, wait = QdrantClient.close, qdrant_connection.wait
+    close = QdrantClient.close
 
     def slow_close(self: QdrantClient) -> None:
         closing.set()
@@ -94,7 +94,7 @@ async def test_opening_waits_for_the_one_before_to_close(
         return wait(previous)
 
     monkeypatch.setattr(QdrantClient, "close", slow_close)
-    monkeypatch.setattr(qdrant_connection, "wait", seen_waiting)
+    monkeypatch.setattr("agentrec.stores.qdrant_connection.wait", seen_waiting)
     store = await QdrantHintStore.open(tmp_path, 2)
     leaving = asyncio.create_task(store.aclose())
     await asyncio.to_thread(closing.wait, 10)
