@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from statistics import median
 
@@ -14,28 +11,9 @@ import pytest
 
 from agentrec.hints import Hint, HintState
 from agentrec.stores.qdrant import QdrantHintStore
+from agentrec.testing.loop_watch import LoopWatch
 
 HINTS, DIMENSION, BATCH, LIMIT, QUERIES = 10_000, 384, 500, 10, 300
-TICK = 0.001
-
-
-@contextlib.asynccontextmanager
-async def longest_gap() -> AsyncIterator[list[float]]:
-    """Seconds for which the event loop did nothing else, the longest one, in a list."""
-    longest = [0.0]
-
-    async def tick() -> None:
-        last = time.perf_counter()
-        while True:
-            await asyncio.sleep(TICK)
-            now = time.perf_counter()
-            longest[0], last = max(longest[0], now - last - TICK), now
-
-    ticking = asyncio.create_task(tick())
-    try:
-        yield longest
-    finally:
-        ticking.cancel()
 
 
 def times(seconds: list[float]) -> str:
@@ -51,12 +29,13 @@ async def test_ten_thousand_hints_on_disk(tmp_path: Path) -> None:
     state: list[HintState] = ["retired" if n % 10 == 0 else "admitted" for n in range(HINTS)]
     hints = [Hint(text=f"Prefer films of kind {n}.", state=state[n]) for n in range(HINTS)]
 
+    listed = vectors.tolist()
     async with await QdrantHintStore.open(tmp_path, DIMENSION) as store:
         begun = time.perf_counter()
-        async with longest_gap() as adding_gap:
+        async with LoopWatch() as adding_watch:
             for start in range(0, HINTS, BATCH):
                 rows = slice(start, start + BATCH)
-                answers = await store.add_many(hints[rows], vectors[rows].tolist())
+                answers = await store.add_many(hints[rows], listed[rows])
                 assert all(answers)
         adding = time.perf_counter() - begun
         begun = time.perf_counter()
@@ -70,7 +49,7 @@ async def test_ten_thousand_hints_on_disk(tmp_path: Path) -> None:
     units = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True))[admitted]
     place = {hints[row].hint_id: at for at, row in enumerate(admitted)}
     ours, exact = [], []
-    async with store, longest_gap() as searching_gap:
+    async with store, LoopWatch() as searching_watch:
         for query in queries:
             begun = time.perf_counter()
             similarities = units @ (query / np.linalg.norm(query))
@@ -95,6 +74,6 @@ async def test_ten_thousand_hints_on_disk(tmp_path: Path) -> None:
         f"search                {times(ours)}\n"
         f"numpy, exact          {times(exact)}\n"
         f"ratio of the medians  {median(ours) / median(exact):.1f}\n"
-        f"event loop blocked    at most {adding_gap[0] * 1e3:.0f} ms adding, "
-        f"{searching_gap[0] * 1e3:.0f} ms searching (numpy's own search runs on the loop)"
+        f"event loop blocked    at most {adding_watch.longest * 1e3:.0f} ms adding, "
+        f"{searching_watch.longest * 1e3:.0f} ms searching (numpy's own search runs on the loop)"
     )
