@@ -7,7 +7,7 @@ a hint that proved nothing is kept as a nomination, so that it is not tried agai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -79,7 +79,11 @@ def proven(hint: Hint, components: Components) -> RefusalReason | AdmissionReaso
 
 
 async def admit_in_turn(
-    hints: Sequence[Hint], session_id: str, components: Components, ended: bool
+    hints: Sequence[Hint],
+    session_id: str,
+    components: Components,
+    ended: bool,
+    known_ids: Collection[str] = (),
 ) -> Admission:
     """Store a session's nominated hints; call it when it is the session's turn.
 
@@ -90,6 +94,7 @@ async def admit_in_turn(
         session_id: The session.
         components: The parts.
         ended: Whether exploring has ended; then nothing is stored.
+        known_ids: Of hints that were found to be known already and have no evidence for that.
 
     Raises:
         ModelCallError: If the arbiter asks a model, and the call failed for good.
@@ -105,7 +110,11 @@ async def admit_in_turn(
             admission.admitted_before += _was_admitted(known)
         if ended:
             reason = "exploring had ended"
-        elif _is_settled(known) or await _said_before(hint, vector, components):
+        elif (
+            hint.hint_id in known_ids
+            or _is_settled(known)
+            or await _said_before(hint, vector, components)
+        ):
             reason = "says what a stored hint says"
         elif len(await components.hint_store.all()) >= components.max_hints:
             reason = "knowledge base is full"

@@ -56,11 +56,13 @@ class Trial:
         place: Its place among the session's proposals.
         hint: The hint, with its evidence.
         refused: Why it is no nomination, ``None`` if it is one.
+        known: Whether the knowledge base had it already, so that it was not tried on others.
     """
 
     place: int
     hint: Hint
     refused: RefusalReason | AdmissionReason | None
+    known: bool = False
 
 
 class HintLearningInput(TypedDict):
@@ -185,12 +187,13 @@ async def verify(state: TrialTask, runtime: Runtime[Components]) -> dict[str, ob
     ranking = await rank(session, hint, components)
     repaired = target in ranking.item_ids
     refused: RefusalReason | AdmissionReason | None = None
-    evidence = None
+    evidence, known = None, False
     if not repaired:
         refused = "does not repair the error"
     else:
-        vector = await components.embeddings.aembed_query(hint.text)
-        if not await known_already(hint, vector, components):
+        (vector,) = await components.embeddings.aembed_documents([hint.text])
+        known = await known_already(hint, vector, components)
+        if not known:
             evidence = await try_on(hint, state["probes"], components)
     provenance = HintProvenance(
         session_id=session.session_id,
@@ -201,8 +204,8 @@ async def verify(state: TrialTask, runtime: Runtime[Components]) -> dict[str, ob
         ndcg_before=ndcg(state["ranking"].rank_of(target)),
         ndcg_after=ndcg(ranking.rank_of(target)),
     )
-    known = hint.model_copy(update={"provenance": provenance, "evidence": evidence})
-    return {"trials": [Trial(state["place"], known, refused)]}
+    tried = hint.model_copy(update={"provenance": provenance, "evidence": evidence})
+    return {"trials": [Trial(state["place"], tried, refused, known)]}
 
 
 async def admit(state: HintLearningState, runtime: Runtime[Components]) -> dict[str, object]:
@@ -227,7 +230,8 @@ async def store(state: HintLearningState, runtime: Runtime[Components]) -> dict[
     if turns is not None:
         await turns.wait(session_id)
     ended = turns is not None and turns.ended is not None
-    admission = await admit_in_turn(state["nominated"], session_id, components, ended)
+    known = frozenset(trial.hint.hint_id for trial in state.get("trials", ()) if trial.known)
+    admission = await admit_in_turn(state["nominated"], session_id, components, ended, known)
     outcome = TurnOutcome(
         questions=state["outcome"].questions,
         reflected=True,

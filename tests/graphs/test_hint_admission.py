@@ -240,3 +240,11 @@ async def test_another_model_decides_anew() -> None:
     assert len(model.calls) == calls
     await components.hint_store.roll_back(1)
     assert {h.text for h in await components.hint_store.all()} == {"Prefer old.", "Seek new."}
+
+
+async def test_what_was_found_to_be_known_is_not_admitted_for_want_of_evidence() -> None:
+    components = parts()
+    known = hint("Prefer old.", None)
+    admission = await admit_in_turn([known], "a", components, False, {known.hint_id})
+    assert [r.reason for r in admission.refused] == ["says what a stored hint says"]
+    assert await states(components) == {}
