@@ -104,11 +104,11 @@ def test_whenever_it_is_killed_it_comes_to_the_same(tmp_path: Path) -> None:
             folder = tmp_path / str(number)
             folder.mkdir()
             model = ScriptedChatModel([answer] * 20 * calls)
-            with OpenAIServer(model, latency=0.01) as server:
+            with OpenAIServer(model, latency=0.004) as server:
                 paid: dict[str, int] = {}
                 status = -signal.SIGKILL
                 while status != 0:
-                    after = draws.uniform(0.02, 0.9) if kills < KILLS else None
+                    after = draws.uniform(0.02, 0.5) if kills < KILLS else None
                     status = explorer.run(folder, server.base_url, after)
                     assert status in (0, -signal.SIGKILL)
                     kills += status != 0
