@@ -60,6 +60,11 @@ async def describe(path: Path | str, namespace: str = "") -> KnowledgeBaseInfo |
 
 def _described(connection: QdrantConnection, namespace: str) -> KnowledgeBaseInfo:
     hints = HintCollection.open_existing(connection, collection_name(DEFAULT_COLLECTION, namespace))
+    return described(hints, namespace)
+
+
+def described(hints: HintCollection, namespace: str) -> KnowledgeBaseInfo:
+    """What an open collection is and holds; blocks, on the thread of its connection."""
     counted = Counter(hint.state for hint in hints.history().all())
     return KnowledgeBaseInfo(
         namespace=namespace,

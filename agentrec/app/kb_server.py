@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-from agentrec.hints import STATES
-from agentrec.stores.folder_description import KnowledgeBaseInfo
+from agentrec.stores.folder_description import KnowledgeBaseInfo, described
 from agentrec.stores.hint_collection import HintCollection
 from agentrec.stores.naming import DEFAULT_COLLECTION, collection_name, namespaces_among
 from agentrec.stores.qdrant_connection import QdrantConnection, connect_server, finished
@@ -47,11 +44,4 @@ def _described(connection: QdrantConnection, namespace: str) -> KnowledgeBaseInf
         return None
     name = collection_name(DEFAULT_COLLECTION, namespace)
     hints = HintCollection.open_existing(connection, name, shared=True)
-    counted = Counter(hint.state for hint in hints.history().all())
-    return KnowledgeBaseInfo(
-        namespace=namespace,
-        embedding_model=hints.embedding_model,
-        dimension=hints.dimension,
-        counts={state: counted[state] for state in STATES},
-        revisions=hints.history().latest,
-    )
+    return described(hints, namespace)
