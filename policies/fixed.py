@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrec.hints import Hint, HintChoice
-from agentrec.policies.reward_table import RewardTable
+from agentrec.policies.rewards.reward_table import RewardTable
 
 
 class NoHintPolicy:

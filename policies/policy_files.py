@@ -12,8 +12,8 @@ from safetensors.torch import load, save
 
 from agentrec.atomic_files import write_atomically
 from agentrec.errors import InputError
-from agentrec.policies.ppo_config import PPOConfig
-from agentrec.policies.training_curve import CurvePoint
+from agentrec.policies.ppo.config import PPOConfig
+from agentrec.policies.ppo.training_curve import CurvePoint
 
 DESCRIPTION_FILE = "policy.json"
 _FORMAT = "agentrec-ppo-policy-1"

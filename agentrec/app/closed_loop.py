@@ -30,9 +30,9 @@ from agentrec.policies.fixed import (
     RandomHintPolicy,
     best_single_hint,
 )
-from agentrec.policies.ppo_policy import PPOHintPolicy
-from agentrec.policies.ppo_trainer import PPOTrainer
-from agentrec.policies.reward_table import RewardTable
+from agentrec.policies.ppo.categorical_policy import PPOHintPolicy
+from agentrec.policies.ppo.trainer import PPOTrainer
+from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.rankings import Ranking
 from agentrec.runs.run_folder import RunFolder, write_json
 from agentrec.sessions import Session

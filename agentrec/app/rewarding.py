@@ -10,7 +10,7 @@ from agentrec.components import Components
 from agentrec.evaluation.metrics import ndcg
 from agentrec.graphs.recommending import rank
 from agentrec.hints import Hint
-from agentrec.policies.reward_table import RewardTable
+from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.runs.concurrency import map_concurrently
 from agentrec.sessions import Session
 

@@ -16,7 +16,7 @@ from agentrec.app.model_settings import (
     RetriesSettings,
 )
 from agentrec.data.negatives import Negatives
-from agentrec.policies.ppo_config import PPOConfig
+from agentrec.policies.ppo.config import PPOConfig
 
 
 class DemoSettings(BaseModel):

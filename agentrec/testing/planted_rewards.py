@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from agentrec.hint_offers import HintOffer, RewardedOffer, unit_rows
 from agentrec.hints import Hint
 
 _CANDIDATES = 50
@@ -29,6 +30,8 @@ class PlantedRewards:
         states: Encoded sessions, shape ``[num_sessions, state_dim]``.
         session_ids: One a row.
         hints: One for each of the columns ``1 .. num_hints``.
+        vectors: Text vectors of the hints, of length 1, shape ``[num_hints, state_dim]``: they
+            tell which tastes a hint suits, in the space of the states.
         ndcg: The NDCG@10 somebody measured once, noise included, 0 to 1, shape
             ``[num_sessions, 1 + num_hints]``; column 0 is "no hint".
         expected_ndcg: The mean NDCG@10 behind each entry of the table, 0 to 1, shape
@@ -38,6 +41,7 @@ class PlantedRewards:
     states: npt.NDArray[np.float32]
     session_ids: tuple[str, ...]
     hints: tuple[Hint, ...]
+    vectors: npt.NDArray[np.float32]
     ndcg: npt.NDArray[np.float32]
     expected_ndcg: npt.NDArray[np.float32]
 
@@ -63,6 +67,14 @@ class PlantedRewards:
         """Mean expected gain of a policy that always takes the best option, at least 0."""
         return float(self.expected_gains.max(axis=1).mean())
 
+    def offer(self) -> HintOffer:
+        """Every session is offered all the hints."""
+        return HintOffer.of_all(self.states, self.hints, self.vectors, self.states)
+
+    def rewarded(self) -> RewardedOffer:
+        """The same with what was measured of each, noise included."""
+        return RewardedOffer(self.offer(), self.ndcg - self.ndcg[:, :1])
+
     def gains_of(self, hint_ids: Sequence[str | None]) -> npt.NDArray[np.float32]:
         """Expected gain of each session under a chosen hint, ``None`` for no hint.
 
@@ -84,6 +96,7 @@ class PlantedRewards:
             self.states[start:stop],
             self.session_ids[start:stop],
             self.hints,
+            self.vectors,
             self.ndcg[start:stop],
             self.expected_ndcg[start:stop],
         )
@@ -134,6 +147,7 @@ def planted_rewards(
         states,
         tuple(f"session-{number}" for number in range(num_sessions)),
         tuple(Hint(text=f"Follow planted advice {number}.") for number in range(num_hints)),
+        unit_rows((wishes.T @ mixing).astype(np.float32)),
         np.clip(ndcg, 0, 1).astype(np.float32),
         expected.astype(np.float32),
     )

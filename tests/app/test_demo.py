@@ -16,8 +16,8 @@ from agentrec.data import load_folder
 from agentrec.errors import InputError
 from agentrec.graphs.reflecting import HINTS_PER_ERROR
 from agentrec.hints import Hint
-from agentrec.policies.ppo_policy import PPOHintPolicy
-from agentrec.policies.reward_table import RewardTable
+from agentrec.policies.ppo.categorical_policy import PPOHintPolicy
+from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.testing.planted_sessions import PlantedSessions
 
 METHODS = [

@@ -3,9 +3,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from agentrec.policies.ppo_config import PPOConfig
-from agentrec.policies.ppo_trainer import PPOTrainer, TrainingResult
-from agentrec.policies.reward_table import RewardTable
+from agentrec.policies.ppo.config import PPOConfig
+from agentrec.policies.ppo.trainer import PPOTrainer, TrainingResult
+from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards
 
 

@@ -12,7 +12,7 @@ from agentrec.policies.fixed import (
     RandomHintPolicy,
     best_single_hint,
 )
-from agentrec.policies.reward_table import RewardTable
+from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.testing.hint_policy_conformance import HintPolicyConformance
 
 HINTS = tuple(Hint(text=f"Prefer films of kind {number}.") for number in range(4))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from agentrec.policies.network import ActorCritic
+from agentrec.policies.ppo.network import ActorCritic
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from agentrec.policies.ppo_config import PPOConfig
-from agentrec.policies.ppo_trainer import PPOTrainer, TrainingResult
-from agentrec.policies.reward_table import RewardTable
-from agentrec.policies.training_curve import CurvePoint
+from agentrec.policies.ppo.config import PPOConfig
+from agentrec.policies.ppo.trainer import PPOTrainer, TrainingResult
+from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.policies.ppo.training_curve import CurvePoint
 from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards
 
 TableOf = Callable[[PlantedRewards], RewardTable]

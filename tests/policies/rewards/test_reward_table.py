@@ -6,7 +6,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from agentrec.errors import InputError
-from agentrec.policies.reward_table import RewardTable
+from agentrec.policies.rewards.reward_table import RewardTable
 
 NDCG = np.array([[0.5, 1.0, 0.0], [0.0, 0.25, 0.0], [1.0, 1.0, 0.5]], dtype=np.float32)
 

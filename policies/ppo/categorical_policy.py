@@ -12,11 +12,11 @@ import torch
 
 from agentrec.errors import InputError
 from agentrec.hints import Hint, HintChoice
-from agentrec.policies.network import ActorCritic
+from agentrec.policies.ppo.network import ActorCritic
 from agentrec.policies.policy_files import PolicyDescription, read_policy, write_policy
-from agentrec.policies.ppo_config import PPOConfig
-from agentrec.policies.standardiser import Standardiser
-from agentrec.policies.training_curve import CurvePoint
+from agentrec.policies.ppo.config import PPOConfig
+from agentrec.policies.ppo.standardiser import Standardiser
+from agentrec.policies.ppo.training_curve import CurvePoint
 
 
 class PPOHintPolicy:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from agentrec.policies.standardiser import Standardiser
+from agentrec.policies.ppo.standardiser import Standardiser
 
 STATES = (np.random.default_rng(0).standard_normal((500, 6)) * [1, 2, 3, 4, 5, 100] + 7).astype(
     np.float32

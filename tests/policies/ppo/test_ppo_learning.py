@@ -6,9 +6,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from agentrec.policies.ppo_policy import PPOHintPolicy
-from agentrec.policies.ppo_trainer import PPOTrainer
-from agentrec.policies.reward_table import RewardTable
+from agentrec.policies.ppo.categorical_policy import PPOHintPolicy
+from agentrec.policies.ppo.trainer import PPOTrainer
+from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.testing.planted_rewards import (
     PlantedRewards,
     planted_rewards,

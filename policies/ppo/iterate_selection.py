@@ -6,7 +6,7 @@ from collections import deque
 
 import torch
 
-from agentrec.policies.network import ActorCritic
+from agentrec.policies.ppo.network import ActorCritic
 
 
 class BestIterate:

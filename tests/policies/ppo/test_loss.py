@@ -3,7 +3,7 @@ from math import exp, log
 import pytest
 import torch
 
-from agentrec.policies.loss import ppo_loss
+from agentrec.policies.ppo.loss import ppo_loss
 
 
 def _loss(

@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from agentrec.policies.iterate_selection import BestIterate
-from agentrec.policies.loss import ppo_loss
-from agentrec.policies.network import ActorCritic
-from agentrec.policies.ppo_config import PPOConfig
-from agentrec.policies.ppo_policy import PPOHintPolicy
-from agentrec.policies.reward_table import RewardTable
-from agentrec.policies.rollout import Rollout, collect_rollout
-from agentrec.policies.standardiser import Standardiser
-from agentrec.policies.training_curve import CurvePoint
+from agentrec.policies.ppo.iterate_selection import BestIterate
+from agentrec.policies.ppo.loss import ppo_loss
+from agentrec.policies.ppo.network import ActorCritic
+from agentrec.policies.ppo.config import PPOConfig
+from agentrec.policies.ppo.categorical_policy import PPOHintPolicy
+from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.policies.ppo.rollout import Rollout, collect_rollout
+from agentrec.policies.ppo.standardiser import Standardiser
+from agentrec.policies.ppo.training_curve import CurvePoint
 
 # Adam's usual epsilon in PPO: the gradients of a settled policy are small enough for it to matter.
 _ADAM_EPSILON = 1e-5

@@ -11,8 +11,8 @@ from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.hints import Hint
 from agentrec.policies.policy_files import PolicyDescription, read_policy, write_policy
-from agentrec.policies.ppo_policy import PPOHintPolicy
-from agentrec.policies.ppo_trainer import TrainingResult
+from agentrec.policies.ppo.categorical_policy import PPOHintPolicy
+from agentrec.policies.ppo.trainer import TrainingResult
 from agentrec.testing.hint_policy_conformance import HintPolicyConformance
 from agentrec.testing.planted_rewards import PlantedRewards
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from agentrec.policies.network import ActorCritic
-from agentrec.policies.rollout import Rollout, bandit_advantages, collect_rollout
+from agentrec.policies.ppo.network import ActorCritic
+from agentrec.policies.ppo.rollout import Rollout, bandit_advantages, collect_rollout
 
 
 def _collect(gains: torch.Tensor, *, samples: int = 1, normalise: bool = False) -> Rollout:

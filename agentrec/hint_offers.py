@@ -1,0 +1,335 @@
+"""What a policy chooses among for a batch of sessions, and what it chose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from agentrec.hints import Hint, HintChoice
+
+NO_CANDIDATE = -1
+
+
+@dataclass(frozen=True, eq=False)
+class HintOffer:
+    """The hints that each session of a batch may be given, and what is known of both.
+
+    "No hint" is on offer always and is not listed.
+
+    Attributes:
+        states: Encoded sessions, float32, shape ``[batch, state_dim]``.
+        hints: Every hint that any of the sessions may be given, each once.
+        vectors: Their text vectors, float32 of length 1, shape ``[num_hints, dimension]``.
+        candidates: Places in ``hints`` of what each session is offered, int64, shape
+            ``[batch, width]``; ``NO_CANDIDATE`` where there are fewer. No session is offered a
+            hint twice.
+        similarities: Cosine of each candidate's vector and the session's query, float32, shape
+            ``[batch, width]``, -1 to 1; 0 where there is no candidate.
+
+    Raises:
+        ValueError: If a shape, a place or a value is not as above.
+    """
+
+    states: npt.NDArray[np.float32]
+    hints: tuple[Hint, ...]
+    vectors: npt.NDArray[np.float32]
+    candidates: npt.NDArray[np.int64]
+    similarities: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if self.states.ndim != 2:
+            raise ValueError(f"states have shape {list(self.states.shape)}, not [batch, state_dim]")
+        if not bool(np.isfinite(self.states).all()):
+            raise ValueError("states hold a value that is not finite")
+        if len({hint.hint_id for hint in self.hints}) != len(self.hints):
+            raise ValueError("hints name one hint twice")
+        if self.vectors.ndim != 2 or len(self.vectors) != len(self.hints):
+            raise ValueError(
+                f"vectors have shape {list(self.vectors.shape)}; "
+                f"{len(self.hints)} hints need [{len(self.hints)}, dimension]"
+            )
+        shape = self.candidates.shape
+        if len(shape) != 2 or shape[0] != len(self.states) or self.similarities.shape != shape:
+            raise ValueError(
+                f"candidates and similarities have shapes {list(shape)} and "
+                f"{list(self.similarities.shape)}; {len(self.states)} sessions need "
+                f"[{len(self.states)}, width] of both"
+            )
+        if self.candidates.size and not (
+            self.candidates.min() >= NO_CANDIDATE and self.candidates.max() < len(self.hints)
+        ):
+            raise ValueError(f"candidates are places in {len(self.hints)} hints, or {NO_CANDIDATE}")
+
+    def __len__(self) -> int:
+        """How many sessions choose."""
+        return len(self.states)
+
+    @property
+    def width(self) -> int:
+        """How many hints a session is offered at most."""
+        return self.candidates.shape[1]
+
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """Where there is a candidate, shape ``[batch, width]``."""
+        there: npt.NDArray[np.bool_] = self.candidates != NO_CANDIDATE
+        return there
+
+    @property
+    def hint_ids(self) -> tuple[str, ...]:
+        """The ids of ``hints``, in order."""
+        return tuple(hint.hint_id for hint in self.hints)
+
+    @classmethod
+    def of_all(
+        cls,
+        states: npt.NDArray[np.float32],
+        hints: Sequence[Hint],
+        vectors: npt.NDArray[np.float32] | None = None,
+        queries: npt.NDArray[np.float32] | None = None,
+    ) -> Self:
+        """Offer every session all the hints.
+
+        Args:
+            states: Shape ``[batch, state_dim]``.
+            hints: The hints; one that comes twice is offered once.
+            vectors: Their text vectors, of any length, shape ``[num_hints, dimension]``; ``None``
+                where they are not known, for policies that do without: all zeros.
+            queries: What a hint store would be searched with, shape ``[batch, dimension]``;
+                ``None`` for similarities of 0.
+        """
+        states = np.asarray(states, dtype=np.float32)
+        first = {hint.hint_id: place for place, hint in reversed(list(enumerate(hints)))}
+        kept = sorted(first.values())
+        known = (
+            np.zeros((len(hints), 1), dtype=np.float32) if vectors is None else unit_rows(vectors)
+        )[kept]
+        similarities = np.zeros((len(states), len(kept)), dtype=np.float32)
+        if queries is not None and vectors is not None:
+            similarities = np.asarray(unit_rows(queries) @ known.T, dtype=np.float32)
+        candidates = np.tile(np.arange(len(kept), dtype=np.int64), (len(states), 1))
+        return cls(states, tuple(hints[at] for at in kept), known, candidates, similarities)
+
+    def nearest(self, count: int) -> Self:
+        """Offer each session only the hints most similar to it, most similar first.
+
+        Args:
+            count: How many at most, at least 0.
+        """
+        order = np.argsort(
+            np.where(self.present, -self.similarities, np.inf), axis=1, kind="stable"
+        )[:, :count]
+        return self._with(
+            self.states,
+            np.take_along_axis(self.candidates, order, axis=1),
+            np.take_along_axis(self.similarities, order, axis=1),
+        )
+
+    def rows(self, places: Sequence[int] | npt.NDArray[np.int64] | slice) -> Self:
+        """The offer of some of the sessions, in the order given."""
+        return self._with(self.states[places], self.candidates[places], self.similarities[places])
+
+    def without(self, hint_ids: Sequence[str]) -> Self:
+        """The offer with some hints taken out of every session's candidates."""
+        gone = [place for place, hint in enumerate(self.hints) if hint.hint_id in set(hint_ids)]
+        out = np.isin(self.candidates, gone)
+        return self._with(
+            self.states,
+            np.where(out, NO_CANDIDATE, self.candidates),
+            np.where(out, np.float32(0), self.similarities),
+        )
+
+    def with_states(self, states: npt.NDArray[np.float32]) -> Self:
+        """The same offer to sessions that are described in another way."""
+        return self._with(states, self.candidates, self.similarities)
+
+    def _with(
+        self,
+        states: npt.NDArray[np.float32],
+        candidates: npt.NDArray[np.int64],
+        similarities: npt.NDArray[np.float32],
+    ) -> Self:
+        return type(self)(states, self.hints, self.vectors, candidates, similarities)
+
+
+@dataclass(frozen=True, eq=False)
+class HintChoices(Sequence[HintChoice]):
+    """What a policy chose for each session of an offer; a sequence of ``HintChoice``.
+
+    Attributes:
+        offer: What was on offer.
+        options: 0 for no hint, else 1 + the column of the chosen candidate, int64, ``[batch]``.
+        log_probabilities: Natural log of the probability with which each was chosen, at most 0,
+            ``[batch]``.
+        values: Reward that the policy expects of each session as it acts, -1 to 1, ``[batch]``.
+        scores: What the policy thinks of every option; the higher, the better. Column 0 is no
+            hint, column ``1 + c`` candidate ``c``; ``-inf`` where there is no candidate. Shape
+            ``[batch, 1 + width]``. Scores of different policies do not compare.
+
+    Raises:
+        ValueError: If a shape is not as above, or an option is not on offer.
+    """
+
+    offer: HintOffer
+    options: npt.NDArray[np.int64]
+    log_probabilities: npt.NDArray[np.float32]
+    values: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        batch, width = len(self.offer), self.offer.width
+        for name in ("options", "log_probabilities", "values"):
+            if getattr(self, name).shape != (batch,):
+                raise ValueError(f"{name} have shape {list(getattr(self, name).shape)}")
+        if self.scores.shape != (batch, 1 + width):
+            raise ValueError(
+                f"scores have shape {list(self.scores.shape)}, not {[batch, 1 + width]}"
+            )
+        taken = np.concatenate([np.zeros((batch, 1), np.int64), self.offer.candidates], axis=1)
+        if batch and (
+            self.options.min() < 0
+            or self.options.max() > width
+            or (taken[np.arange(batch), self.options] == NO_CANDIDATE).any()
+        ):
+            raise ValueError("an option was chosen that is not on offer")
+
+    @property
+    def hint_ids(self) -> list[str | None]:
+        """The chosen hint of each session, ``None`` for no hint."""
+        ids: list[str | None] = [*(hint.hint_id for hint in self.offer.hints), None]
+        return [ids[place] for place in self.places.tolist()]
+
+    @property
+    def places(self) -> npt.NDArray[np.int64]:
+        """Places of the chosen hints in ``offer.hints``, -1 for no hint, ``[batch]``."""
+        padded = np.concatenate(
+            [np.full((len(self.options), 1), NO_CANDIDATE), self.offer.candidates], axis=1
+        )
+        places: npt.NDArray[np.int64] = padded[np.arange(len(padded)), self.options]
+        return places
+
+    def __len__(self) -> int:
+        """How many sessions there are."""
+        return len(self.options)
+
+    def __iter__(self) -> Iterator[HintChoice]:
+        """Every choice, in the order of the sessions."""
+        columns = (self.log_probabilities.tolist(), self.values.tolist())
+        for hint_id, log_probability, value in zip(self.hint_ids, *columns, strict=True):
+            yield HintChoice(hint_id=hint_id, log_probability=log_probability, value=value)
+
+    @overload
+    def __getitem__(self, place: int) -> HintChoice: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[HintChoice]: ...
+    def __getitem__(self, place: int | slice) -> HintChoice | Sequence[HintChoice]:
+        """The choice of one session, or of some."""
+        return list(self)[place]
+
+    def scores_of(self, place: int) -> dict[str | None, float]:
+        """What the policy thinks of every option of one session, by hint id, best first."""
+        row = self.scores[place]
+        scored: dict[str | None, float] = {None: float(row[0])}
+        for column, candidate in enumerate(self.offer.candidates[place].tolist()):
+            if candidate != NO_CANDIDATE:
+                scored[self.offer.hints[candidate].hint_id] = float(row[1 + column])
+        return dict(sorted(scored.items(), key=lambda item: (-item[1], item[0] or "")))
+
+
+def choose_best(
+    offer: HintOffer,
+    scores: npt.NDArray[np.float32],
+    values: npt.NDArray[np.float32] | None = None,
+) -> HintChoices:
+    """Choose for every session the option with the best score, for certain.
+
+    Of equal scores no hint is chosen before a hint, and of hints the one with the smaller id,
+    so that the order in which hints are listed decides nothing.
+
+    Args:
+        offer: What is on offer.
+        scores: Of no hint and each candidate, shape ``[batch, 1 + width]``; what they hold where
+            there is no candidate is not looked at.
+        values: Expected reward of each session, ``[batch]``; ``None`` for 0.
+    """
+    scores = masked(offer, scores)
+    best = scores.max(axis=1, keepdims=True) if len(scores) else np.zeros((0, 1), np.float32)
+    by_id = np.argsort(np.argsort(np.array(offer.hint_ids, dtype=np.str_), kind="stable"))
+    order = np.concatenate([by_id + 1, [len(by_id) + 1]])[offer.candidates]
+    preference = np.concatenate([np.zeros((len(scores), 1), np.int64), order], axis=1)
+    options = np.where(scores == best, preference, len(by_id) + 2).argmin(axis=1)
+    batch = len(offer)
+    return HintChoices(
+        offer,
+        options.astype(np.int64),
+        np.zeros(batch, dtype=np.float32),
+        np.zeros(batch, dtype=np.float32) if values is None else values,
+        scores,
+    )
+
+
+def masked(offer: HintOffer, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Scores ``[batch, 1 + width]`` with ``-inf`` where there is no candidate."""
+    there = np.concatenate([np.ones((len(offer), 1), dtype=bool), offer.present], axis=1)
+    return np.where(there, scores, np.float32(-np.inf)).astype(np.float32)
+
+
+def unit_rows(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Rows scaled to length 1; a row of zeros stays as it is."""
+    rows = np.asarray(rows, dtype=np.float32)
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.maximum(norms, 1e-12), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class RewardedOffer:
+    """An offer and what each option of it brought: what policies are trained and measured on.
+
+    Attributes:
+        offer: The sessions and what each was offered.
+        rewards: Reward of every option, float32, shape ``[batch, 1 + width]``: NDCG@10 with the
+            option minus without, -1 to 1, unless it was shaped in another way. Column 0, no
+            hint, is 0. NaN where there is no candidate, and where nobody measured it.
+
+    Raises:
+        ValueError: If the shape or a value is not as above.
+    """
+
+    offer: HintOffer
+    rewards: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        shape = (len(self.offer), 1 + self.offer.width)
+        if self.rewards.shape != shape:
+            raise ValueError(f"rewards have shape {list(self.rewards.shape)}, not {list(shape)}")
+        if not bool((self.rewards[:, 0] == 0).all()):
+            raise ValueError("the reward of no hint is 0")
+        if bool((np.isfinite(self.rewards[:, 1:]) & ~self.offer.present).any()):
+            raise ValueError("a reward stands where there is no candidate")
+        if bool(np.isinf(self.rewards).any()):
+            raise ValueError("rewards hold a value that is not finite")
+
+    def __len__(self) -> int:
+        """How many sessions there are."""
+        return len(self.offer)
+
+    @property
+    def measured(self) -> npt.NDArray[np.bool_]:
+        """Which rewards are known, shape ``[batch, 1 + width]``."""
+        known: npt.NDArray[np.bool_] = np.isfinite(self.rewards)
+        return known
+
+    def rows(self, places: Sequence[int] | npt.NDArray[np.int64] | slice) -> Self:
+        """Some of the sessions, in the order given."""
+        return type(self)(self.offer.rows(places), self.rewards[places])
+
+    def gained(self, choices: HintChoices) -> npt.NDArray[np.float32]:
+        """What choices on this very offer brought, ``[batch]``; NaN where nobody measured it."""
+        if choices.offer is not self.offer:
+            raise ValueError("the choices were made on another offer")
+        gained: npt.NDArray[np.float32] = self.rewards[np.arange(len(self)), choices.options]
+        return gained

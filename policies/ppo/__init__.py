@@ -1,0 +1,1 @@
+"""Hint policies that proximal policy optimisation trains."""
