@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Tests run side by side in so many processes, each with one compute thread.
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,7 +43,7 @@ demo: $(READY) ## Run the demonstration; ARGS go to `agentrec demo`
 	@$(BIN)/agentrec demo $(ARGS)
 
 test: lint ## Check style and types, then run the tests; ARGS go to pytest
-	$(BIN)/pytest -m 'not bench' $(ARGS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -m 'not bench' $(ARGS)
 
 lint: $(READY) ## Check style, formatting and types, changing nothing
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 
 class SessionEncoder(Protocol):
-    """Turns sessions into the vectors that searches and policies work on."""
+    """Turns sessions into the vectors that searches and policies work on.
+
+    It computes and does not wait. One session may be encoded in an event loop, so it takes well
+    under a millisecond; callers encode many in a thread.
+    """
 
     def state(self, session: Session) -> npt.NDArray[np.float32]:
         """What a policy sees of a session, ``[state_dim]``."""
@@ -28,6 +33,14 @@ class SessionEncoder(Protocol):
 
     def query(self, session: Session) -> npt.NDArray[np.float32]:
         """What a hint store is searched with, in the space of the hints' text vectors."""
+        ...
+
+    def states(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
+        """``state`` of many sessions, ``[batch, state_dim]``; may be none."""
+        ...
+
+    def queries(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
+        """``query`` of many sessions, ``[batch, dimension]``; may be none."""
         ...
 
 

@@ -71,7 +71,7 @@ class HintOffer:
     @property
     def width(self) -> int:
         """How many hints a session is offered at most."""
-        return self.candidates.shape[1]
+        return int(self.candidates.shape[1])
 
     @property
     def present(self) -> npt.NDArray[np.bool_]:

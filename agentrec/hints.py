@@ -8,7 +8,7 @@ from datetime import datetime
 from statistics import NormalDist, fmean, stdev
 from typing import Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, field_validator
 
 from agentrec.catalog import clean_text
 
@@ -187,12 +187,20 @@ class Revision(BaseModel):
 
 
 class ScoredHint(BaseModel):
-    """A hint found by a search, with its cosine similarity to the query (-1 to 1)."""
+    """A hint found by a search.
+
+    Attributes:
+        hint: The hint.
+        similarity: Cosine of its vector and the query, -1 to 1.
+        vector: Its stored vector, of length 1, ``[dimension]``; empty where a store does not tell.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     hint: Hint
     similarity: float
+    # A search makes thousands of these; checking hundreds of floats in each took longer than it.
+    vector: SkipValidation[tuple[float, ...]] = Field(default=(), repr=False)
 
 
 class HintChoice(BaseModel):

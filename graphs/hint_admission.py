@@ -7,7 +7,7 @@ a hint that proved nothing is kept as a nomination, so that it is not tried agai
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -84,6 +84,7 @@ async def admit_in_turn(
     components: Components,
     ended: bool,
     known_ids: Collection[str] = (),
+    vectors: Mapping[str, Sequence[float]] | None = None,
 ) -> Admission:
     """Store a session's nominated hints; call it when it is the session's turn.
 
@@ -95,6 +96,8 @@ async def admit_in_turn(
         components: The parts.
         ended: Whether exploring has ended; then nothing is stored.
         known_ids: Of hints that were found to be known already and have no evidence for that.
+        vectors: Text vectors by text, ``[dimension]`` each, as far as they are known; embedding
+            may be paid for, and the others are embedded.
 
     Raises:
         ModelCallError: If the arbiter asks a model, and the call failed for good.
@@ -102,8 +105,13 @@ async def admit_in_turn(
     admission = Admission()
     if not hints:
         return admission
-    vectors = await components.embeddings.aembed_documents([hint.text for hint in hints])
-    for hint, vector in zip(hints, vectors, strict=True):
+    embedded = dict(vectors or {})
+    missing = list(dict.fromkeys(hint.text for hint in hints if hint.text not in embedded))
+    if missing:
+        made = await components.embeddings.aembed_documents(missing)
+        embedded |= zip(missing, made, strict=True)
+    for hint in hints:
+        vector = embedded[hint.text]
         reason: RefusalReason | AdmissionReason | None
         known = await components.hint_store.get(hint.hint_id)
         if known is not None and _is_of(known, session_id):

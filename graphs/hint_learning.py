@@ -57,12 +57,14 @@ class Trial:
         hint: The hint, with its evidence.
         refused: Why it is no nomination, ``None`` if it is one.
         known: Whether the knowledge base had it already, so that it was not tried on others.
+        vector: Its text vector, ``[dimension]``; ``None`` where it was not embedded.
     """
 
     place: int
     hint: Hint
     refused: RefusalReason | AdmissionReason | None
     known: bool = False
+    vector: tuple[float, ...] | None = None
 
 
 class HintLearningInput(TypedDict):
@@ -187,11 +189,12 @@ async def verify(state: TrialTask, runtime: Runtime[Components]) -> dict[str, ob
     ranking = await rank(session, hint, components)
     repaired = target in ranking.item_ids
     refused: RefusalReason | AdmissionReason | None = None
-    evidence, known = None, False
+    evidence, known, vector = None, False, None
     if not repaired:
         refused = "does not repair the error"
     else:
-        (vector,) = await components.embeddings.aembed_documents([hint.text])
+        (embedded,) = await components.embeddings.aembed_documents([hint.text])
+        vector = tuple(embedded)
         known = await known_already(hint, vector, components)
         if not known:
             evidence = await try_on(hint, state["probes"], components)
@@ -205,7 +208,7 @@ async def verify(state: TrialTask, runtime: Runtime[Components]) -> dict[str, ob
         ndcg_after=ndcg(ranking.rank_of(target)),
     )
     tried = hint.model_copy(update={"provenance": provenance, "evidence": evidence})
-    return {"trials": [Trial(state["place"], tried, refused, known)]}
+    return {"trials": [Trial(state["place"], tried, refused, known, vector)]}
 
 
 async def admit(state: HintLearningState, runtime: Runtime[Components]) -> dict[str, object]:
@@ -230,8 +233,12 @@ async def store(state: HintLearningState, runtime: Runtime[Components]) -> dict[
     if turns is not None:
         await turns.wait(session_id)
     ended = turns is not None and turns.ended is not None
-    known = frozenset(trial.hint.hint_id for trial in state.get("trials", ()) if trial.known)
-    admission = await admit_in_turn(state["nominated"], session_id, components, ended, known)
+    trials = state.get("trials", ())
+    known = frozenset(trial.hint.hint_id for trial in trials if trial.known)
+    vectors = {t.hint.text: t.vector for t in trials if t.vector is not None}
+    admission = await admit_in_turn(
+        state["nominated"], session_id, components, ended, known, vectors
+    )
     outcome = TurnOutcome(
         questions=state["outcome"].questions,
         reflected=True,

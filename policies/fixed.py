@@ -3,84 +3,154 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
 
-from agentrec.hints import Hint, HintChoice
-from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.hint_offers import HintChoices, HintOffer, choose_best, masked
+from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
 
 
-class NoHintPolicy:
+class NoSettings(BaseModel):
+    """Of a policy that has nothing to set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NoHintPolicy(PolicyOnDisk):
     """Never gives a hint."""
 
-    def choose(self, states: npt.NDArray[np.float32], hints: Sequence[Hint]) -> list[HintChoice]:
-        """No hint for each of the ``[batch, state_dim]`` states, with certainty."""
-        return [HintChoice(hint_id=None, log_probability=0.0) for _ in states]
+    kind: ClassVar[str] = "no_hint"
+
+    def choose(self, offer: HintOffer) -> HintChoices:
+        """No hint for each session, with certainty."""
+        scores = np.zeros((len(offer), 1 + offer.width), dtype=np.float32)
+        scores[:, 0] = 1
+        return choose_best(offer, scores)
+
+    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+        """What it has to remember."""
+        return NoSettings(), {}
+
+    @classmethod
+    def from_stored(cls, stored: StoredPolicy) -> Self:
+        """Make the policy that was read."""
+        stored.described_as(NoSettings)
+        stored.refuse_other_tensors()
+        return cls()
 
 
-class FixedHintPolicy:
+class FixedHintSettings(BaseModel):
+    """Which hint a fixed policy gives.
+
+    Attributes:
+        hint_id: The hint.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hint_id: str = Field(min_length=1)
+
+
+class FixedHintPolicy(PolicyOnDisk):
     """Gives every session the same hint, and none where that hint is not on offer.
 
     Args:
         hint_id: The hint.
     """
 
+    kind: ClassVar[str] = "fixed"
+
     def __init__(self, hint_id: str) -> None:
         self.hint_id = hint_id
 
-    def choose(self, states: npt.NDArray[np.float32], hints: Sequence[Hint]) -> list[HintChoice]:
-        """The hint, if on offer, for each of the ``[batch, state_dim]`` states, with certainty."""
-        offered = any(hint.hint_id == self.hint_id for hint in hints)
-        hint_id = self.hint_id if offered else None
-        return [HintChoice(hint_id=hint_id, log_probability=0.0) for _ in states]
+    def choose(self, offer: HintOffer) -> HintChoices:
+        """The hint for each session that is offered it, with certainty."""
+        # The last entry stands for "no candidate".
+        is_mine = np.array([*(one == self.hint_id for one in offer.hint_ids), False])
+        scores = np.zeros((len(offer), 1 + offer.width), dtype=np.float32)
+        scores[:, 1:] = is_mine[offer.candidates]
+        return choose_best(offer, scores)
+
+    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+        """What it has to remember."""
+        return FixedHintSettings(hint_id=self.hint_id), {}
+
+    @classmethod
+    def from_stored(cls, stored: StoredPolicy) -> Self:
+        """Make the policy that was read."""
+        settings = stored.described_as(FixedHintSettings)
+        stored.refuse_other_tensors()
+        return cls(settings.hint_id)
 
 
-class RandomHintPolicy:
-    """Gives each session one of the hints on offer, all equally likely.
+class _RandomDescription(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int
+
+
+class RandomHintPolicy(PolicyOnDisk):
+    """Gives each session one of the hints it is offered, all equally likely.
 
     No hint is not among what is drawn: it is chosen only where no hint is on offer. The draw is a
-    pure function of the seed, the session's state and the set of hints, so it does not depend on
-    the batch, on the order of the hints or on earlier calls; equal states get equal hints.
+    pure function of the seed, the session's state and the set of hints that this session is
+    offered, so it does not depend on the batch, on the order of the hints or on earlier calls;
+    equal states get equal hints. All hints have one score, since none is thought better.
 
     Args:
         seed: Another seed, another draw.
     """
 
+    kind: ClassVar[str] = "random"
+
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def choose(self, states: npt.NDArray[np.float32], hints: Sequence[Hint]) -> list[HintChoice]:
-        """A random hint for each of the ``[batch, state_dim]`` states."""
-        offered = sorted({hint.hint_id for hint in hints})
-        if not offered:
-            return NoHintPolicy().choose(states, hints)
-        log_probability = -math.log(len(offered))
+    def choose(self, offer: HintOffer) -> HintChoices:
+        """A random hint for each session."""
+        counts = offer.present.sum(axis=1).tolist()
         # Adding 0 turns -0.0 into 0.0: equal states have equal bytes.
-        rows = np.ascontiguousarray(states, dtype=np.float32) + np.float32(0)
-        drawn = [offered[self._draw(row) % len(offered)] for row in rows]
-        return [HintChoice(hint_id=one, log_probability=log_probability) for one in drawn]
+        rows = np.ascontiguousarray(offer.states, dtype=np.float32) + np.float32(0)
+        drawn = np.array(
+            [self._draw(row) % max(1, count) for row, count in zip(rows, counts, strict=True)],
+            dtype=np.int64,
+        )
+        scores = np.ones((len(offer), 1 + offer.width), dtype=np.float32)
+        scores[:, 0] = 0
+        return HintChoices(
+            offer,
+            np.where(np.array(counts) > 0, 1 + _column_of_rank(offer, drawn), 0),
+            -np.log(np.maximum(counts, 1)).astype(np.float32),
+            np.zeros(len(offer), dtype=np.float32),
+            masked(offer, scores),
+        )
 
     def _draw(self, state: npt.NDArray[np.float32]) -> int:
         digest = hashlib.sha256(f"{self.seed}:".encode() + state.tobytes()).digest()
         return int.from_bytes(digest[:8], "little")
 
+    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+        """What it has to remember."""
+        return _RandomDescription(seed=self.seed), {}
 
-def best_single_hint(table: RewardTable) -> str | None:
-    """The hint with the best mean NDCG on a table, to be a ``FixedHintPolicy``.
+    @classmethod
+    def from_stored(cls, stored: StoredPolicy) -> Self:
+        """Make the policy that was read."""
+        description = stored.described_as(_RandomDescription)
+        stored.refuse_other_tensors()
+        return cls(description.seed)
 
-    It is the best of the hints even where no hint would have been better, so that the row "best
-    single hint" of a report always is what it says.
 
-    Args:
-        table: Of validation sessions; a hint chosen on the test sessions would be an oracle.
-
-    Returns:
-        Its id; of equals the smallest one; ``None`` if the table has no hint or no session.
-    """
-    if not table.hint_ids or not table.session_ids:
-        return None
-    means = table.ndcg[:, 1:].mean(axis=0, dtype=np.float64)
-    return min(zip((-means).tolist(), table.hint_ids, strict=True))[1]
+def _column_of_rank(offer: HintOffer, ranks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Where each session's candidate with the ``ranks``-th smallest id stands, ``[batch]``."""
+    if not offer.width:
+        return np.zeros(len(offer), dtype=np.int64)
+    place_of_id = np.argsort(np.argsort(np.array(offer.hint_ids, dtype=np.str_)))
+    last = np.array([len(place_of_id)])
+    order = np.argsort(np.concatenate([place_of_id, last])[offer.candidates], axis=1)
+    columns: npt.NDArray[np.int64] = order[np.arange(len(offer)), ranks]
+    return columns

@@ -1,65 +1,198 @@
-"""How a trained policy lies on disk: a JSON description and the safetensors file it names."""
+"""How a policy of any kind lies on disk: a JSON description and the safetensors file it names."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.numpy import load, save
 
 from agentrec.atomic_files import write_atomically
 from agentrec.errors import InputError
-from agentrec.policies.ppo.config import PPOConfig
-from agentrec.policies.ppo.training_curve import CurvePoint
 
 DESCRIPTION_FILE = "policy.json"
-_FORMAT = "agentrec-ppo-policy-1"
+_FORMAT = "agentrec-policy-2"
+
+_Description = TypeVar("_Description", bound=BaseModel)
 
 
-class PolicyDescription(BaseModel):
-    """What the numbers of a policy mean.
-
-    Attributes:
-        config: What it was trained with; decides the shapes of the networks.
-        hint_ids: The trained hints, options ``1 .. num_hints``.
-        state_dim: Width of a raw state.
-        seed: What it was trained with.
-        curve: How training went.
-    """
+class _DescriptionFile(BaseModel):
+    """What ``policy.json`` holds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    config: PPOConfig
-    hint_ids: tuple[str, ...]
-    state_dim: int = Field(ge=1)
-    seed: int
-    curve: tuple[CurvePoint, ...] = ()
+    format: str
+    kind: str = Field(min_length=1)
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    description: dict[str, Any]
 
 
-class _DescriptionFile(PolicyDescription):
-    """The description as written, with the weights it belongs to."""
+class _AnyFormat(BaseModel):
+    """As much of a description file as says which format it is in."""
 
     format: str
-    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPolicy:
+    """A policy as it was read, for the class of its kind to make one of.
+
+    Attributes:
+        kind: Name of the kind of policy.
+        description: What the policy wrote about itself, plain JSON.
+        tensors: Its numbers by name; ``take`` removes from these.
+        description_file: Where the description came from.
+        weights_file: Where the tensors came from.
+    """
+
+    kind: str
+    description: dict[str, Any]
+    tensors: dict[str, np.ndarray[Any, Any]]
+    description_file: Path
+    weights_file: Path
+
+    def described_as(self, model: type[_Description]) -> _Description:
+        """The description, checked.
+
+        Raises:
+            InputError: It is not what ``model`` says.
+        """
+        try:
+            return model.model_validate_json(json.dumps(self.description))
+        except ValidationError as error:
+            raise _not_valid(error, self.description_file, ("description",)) from error
+
+    def take(self, name: str, shape: Sequence[int | None] | None = None) -> npt.NDArray[np.float32]:
+        """Remove a tensor from ``tensors``, or say what is wrong with it.
+
+        Args:
+            name: The tensor.
+            shape: What the policy needs, ``None`` in it for a dimension of any length; ``None``
+                for any shape.
+
+        Raises:
+            InputError: It is missing, not float32, of another shape, or not finite.
+        """
+        tensor = self.tensors.pop(name, None)
+        if tensor is None:
+            raise InputError("is missing", file=self.weights_file, field=name)
+        if tensor.dtype != np.float32:
+            raise InputError(
+                f"is {tensor.dtype}; it must be float32", file=self.weights_file, field=name
+            )
+        if shape is not None and not (
+            tensor.ndim == len(shape)
+            and all(want in (None, have) for want, have in zip(shape, tensor.shape, strict=True))
+        ):
+            wanted = ", ".join("any" if want is None else str(want) for want in shape)
+            raise InputError(
+                f"has shape {list(tensor.shape)}; the policy needs [{wanted}]",
+                file=self.weights_file,
+                field=name,
+            )
+        if not bool(np.isfinite(tensor).all()):
+            raise InputError("holds a value that is not finite", file=self.weights_file, field=name)
+        return tensor
+
+    def refuse_other_tensors(self) -> None:
+        """Say so if tensors are left that nobody took.
+
+        Raises:
+            InputError: There are.
+        """
+        if self.tensors:
+            raise InputError(
+                "holds tensors the policy does not have",
+                file=self.weights_file,
+                field=min(self.tensors),
+            )
+
+
+class PolicyOnDisk(ABC):
+    """A policy that can be saved and loaded, by the two things a subclass says of itself."""
+
+    kind: ClassVar[str]
+    """Name of the kind of policy."""
+
+    @abstractmethod
+    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+        """What the numbers mean, and the numbers by name."""
+
+    @classmethod
+    @abstractmethod
+    def from_stored(cls, stored: StoredPolicy) -> Self:
+        """Make the policy that was read.
+
+        Raises:
+            InputError: It is not a whole policy of this kind.
+        """
+
+    @property
+    def parameter_hash(self) -> str:
+        """SHA-256 over all numbers, shapes and names: equal for equal policies."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.stored_parts()[1].items()):
+            digest.update(f"{name}{tensor.dtype}{list(tensor.shape)}".encode())
+            digest.update(np.ascontiguousarray(tensor).tobytes())
+        return digest.hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write the policy to ``folder``; one that is there is replaced in one step.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        write_policy(folder, self.kind, *self.stored_parts())
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what ``save`` wrote.
+
+        Raises:
+            InputError: The folder does not hold a whole policy of this kind.
+        """
+        return cls.from_stored(read_policy(folder, cls.kind))
 
 
 def write_policy(
-    folder: Path, description: PolicyDescription, tensors: dict[str, torch.Tensor]
+    folder: Path,
+    kind: str,
+    description: BaseModel,
+    tensors: Mapping[str, np.ndarray[Any, Any]],
 ) -> None:
     """Write a policy so that a reader finds the previous one or this one, never a mixture.
 
     The weights come first, under a name made from their content; renaming the description into
     place is what publishes them. Weights no description names any more are removed last.
+
+    Args:
+        folder: Where; made if missing.
+        kind: Name of the kind of policy, which says who can read it.
+        description: What the numbers mean.
+        tensors: The numbers by name; there may be none.
+
+    Raises:
+        OSError: The folder cannot be written.
     """
-    content = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    # The library writes the memory as it lies: of a transposed array, other numbers.
+    content = save({name: np.array(tensor, order="C") for name, tensor in tensors.items()})
     digest = hashlib.sha256(content).hexdigest()
     weights = _weights_file(folder, digest)
     write_atomically(weights, content)
     document = _DescriptionFile(
-        **dict(description), format=_FORMAT, weights_sha256=digest
+        format=_FORMAT,
+        kind=kind,
+        weights_sha256=digest,
+        description=description.model_dump(mode="json"),
     ).model_dump_json(indent=1)
     write_atomically(folder / DESCRIPTION_FILE, document.encode())
     for old in folder.glob("weights-*.safetensors"):
@@ -67,30 +200,34 @@ def write_policy(
             old.unlink(missing_ok=True)
 
 
-def read_policy(folder: Path) -> tuple[PolicyDescription, dict[str, torch.Tensor], Path]:
+def read_policy(folder: Path, kind: str | None = None) -> StoredPolicy:
     """Read what ``write_policy`` wrote.
 
-    Returns:
-        The description, the tensors by name, and the file those came from.
+    Args:
+        folder: Where.
+        kind: What kind of policy it has to be; ``None`` for any.
 
     Raises:
-        InputError: A file is missing, broken, or not the one that belongs to the other.
+        InputError: A file is missing, broken, or not the one that belongs to the other, or the
+            policy is of another kind.
     """
     file = folder / DESCRIPTION_FILE
     try:
-        document = _DescriptionFile.model_validate_json(file.read_bytes())
+        content = file.read_bytes()
     except FileNotFoundError as error:
         raise InputError("there is no trained policy here", file=file) from error
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=file) from error
+    try:
+        # The format comes first: another one has other fields, which would be named instead.
+        found = _AnyFormat.model_validate_json(content).format
+        if found != _FORMAT:
+            raise InputError(f"is {found!r}; {_FORMAT!r} can be read", file=file, field="format")
+        document = _DescriptionFile.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or None
-        raise InputError(first["msg"], file=file, field=field) from error
-    if document.format != _FORMAT:
-        raise InputError(
-            f"is {document.format!r}; {_FORMAT!r} can be read", file=file, field="format"
-        )
+        raise _not_valid(error, file) from error
+    if kind is not None and document.kind != kind:
+        raise InputError(f"is {document.kind!r}, not {kind!r}", file=file, field="kind")
     weights = _weights_file(folder, document.weights_sha256)
     try:
         content = weights.read_bytes()
@@ -99,9 +236,17 @@ def read_policy(folder: Path) -> tuple[PolicyDescription, dict[str, torch.Tensor
     if hashlib.sha256(content).hexdigest() != document.weights_sha256:
         raise InputError("is not the file the policy was saved with (hash differs)", file=weights)
     try:
-        return document, load(content), weights
-    except SafetensorError as error:
+        tensors = load(content)
+    except (SafetensorError, KeyError, ValueError) as error:
+        # Numpy does not have every type of number that the format has.
         raise InputError(f"is not a whole safetensors file ({error})", file=weights) from error
+    return StoredPolicy(document.kind, document.description, tensors, file, weights)
+
+
+def _not_valid(error: ValidationError, file: Path, place: tuple[str, ...] = ()) -> InputError:
+    first = error.errors()[0]
+    field = ".".join((*place, *(str(part) for part in first["loc"]))) or None
+    return InputError(first["msg"], file=file, field=field)
 
 
 def _weights_file(folder: Path, digest: str) -> Path:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from agentrec.hints import Hint, ScoredHint
+_Found = TypeVar("_Found")
 
 SIMILARITY_DECIMALS = 6
 """Similarities are rounded to this many decimals before they are compared.
@@ -50,7 +52,7 @@ def unit_vectors(
     """Scale vectors to length 1.
 
     Args:
-        vectors: What ``unit_vector`` takes, one for each hint.
+        vectors: What ``unit_vector`` takes, one for each hint or query.
         count: How many there have to be.
         dimension: The length each has to have.
 
@@ -73,23 +75,25 @@ def rounded_similarity(similarity: float) -> float:
     return min(1.0, max(-1.0, round(similarity, SIMILARITY_DECIMALS)))
 
 
-def nearest_first(found: Iterable[tuple[Hint, float]], limit: int) -> list[ScoredHint]:
+def nearest_first(
+    found: Iterable[tuple[float, str, _Found]], limit: int
+) -> list[tuple[float, _Found]]:
     """Order search results.
 
     Args:
-        found: Hints with their similarities, in any order, holding every hint that is as
-            similar as the last one to be returned.
+        found: Similarity and id of each hint found, and whatever stands for it, in any order;
+            every hint that is as similar as the last one to be returned is among them.
         limit: How many to return at most.
 
     Returns:
-        The most similar first, equal similarities in order of ``hint_id``.
+        Rounded similarities with what stands for the hints: the most similar first, equal
+        similarities in order of id.
     """
-    scored = [
-        ScoredHint(hint=hint, similarity=rounded_similarity(similarity))
-        for hint, similarity in found
-    ]
-    scored.sort(key=lambda each: (-each.similarity, each.hint.hint_id))
-    return scored[:limit]
+    ordered = sorted(
+        ((-rounded_similarity(similarity), hint_id, each) for similarity, hint_id, each in found),
+        key=itemgetter(0, 1),
+    )
+    return [(-similarity, each) for similarity, _, each in ordered[:limit]]
 
 
 def check_limit(limit: int) -> None:

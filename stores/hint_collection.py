@@ -20,10 +20,12 @@ from agentrec.stores.collection_access import (
     payloads,
     physical_name,
 )
-from agentrec.stores.cosine import SIMILARITY_DECIMALS, nearest_first, rounded_similarity
+from agentrec.stores.cosine import unit_vector
+from agentrec.stores.hint_directions import HintDirections
 from agentrec.stores.hint_history import Change, HintHistory
-from agentrec.stores.hint_points import hint_of, number_of, payload_of, point_id, versions_of
+from agentrec.stores.hint_points import number_of, payload_of, point_id, versions_of
 from agentrec.stores.qdrant_connection import QdrantConnection
+from agentrec.stores.server_search import ServerSearch
 from agentrec.stores.writers_turn import Head, writers_turn
 
 _PAGE = 1_000
@@ -36,8 +38,8 @@ class HintCollection:
 
     Every method blocks, and all of them belong on the connection's thread. A point's id is made
     from the hint's id; its payload holds the hint with all its versions and its number in the
-    order of adding. What is stored is also kept in memory. Where others may write, what they
-    wrote is read before every answer.
+    order of adding. What is stored is also kept in memory, vectors from the first search on. Where
+    others may write, what they wrote is read before every answer, and the server searches.
 
     Args:
         connection: The connection.
@@ -56,7 +58,10 @@ class HintCollection:
         self.embedding_model = ""
         self._history = HintHistory()
         self._numbers: dict[str, int] = {}
-        self._ids: dict[str, str] = {}
+        self._server = ServerSearch(connection, self._name)
+        self._directions = HintDirections(self.dimension)
+        # Hints whose vector or state a search has yet to take in, in the order of writing.
+        self._unread: dict[str, None] = {}
         self._head = Head.read(connection.client, self._name)
         self._read_hints(None)
 
@@ -139,24 +144,20 @@ class HintCollection:
         self, direction: _Directions, limit: int, states: Sequence[HintState]
     ) -> list[ScoredHint]:
         """The nearest hints, most similar first, equal similarities in order of id."""
+        if self._shared and states:
+            return self._server.search(direction, limit, states)
+        return self.search_many(direction[None], limit, states)[0]
+
+    def search_many(
+        self, directions: _Directions, limit: int, states: Sequence[HintState]
+    ) -> list[list[ScoredHint]]:
+        """What ``search`` finds for each of ``[num_queries, dimension]`` directions."""
         if not states:
-            return []
-        # One more than asked for shows whether a tie crosses the end of the list.
-        wanted = limit + 1
-        fetched = wanted if self._shared else 2 * wanted + 16
-        while True:
-            points = self._nearest(direction, fetched, states, None)
-            found = self._in_states(points, states)
-            if len(found) >= wanted or len(points) < fetched:
-                break
-            fetched *= 4
-        if len(found) > limit:
-            last = rounded_similarity(found[limit - 1][1])
-            if rounded_similarity(found[limit][1]) == last:
-                count = self._connection.client.count(self._name).count
-                above = last - 10**-SIMILARITY_DECIMALS
-                found = self._in_states(self._nearest(direction, count, states, above), states)
-        return nearest_first(found, limit)
+            return [[] for _ in directions]
+        if self._shared:
+            return self._server.search_many(directions, limit, states)
+        among = self._known_directions().in_states(states)
+        return among.search(directions, limit, self._history.__getitem__)
 
     def points_embedded_anew(
         self, embedding: HintEmbedding, vectors: Sequence[list[float]]
@@ -174,39 +175,32 @@ class HintCollection:
             return points
         return [*points, Head(change.number, empty=empty).point(embedding.dimension)]
 
-    def _nearest(
-        self,
-        direction: _Directions,
-        limit: int,
-        states: Sequence[HintState],
-        above: float | None,
-    ) -> list[models.ScoredPoint]:
-        # The embedded mode reads every payload for a filter, many times as long as it searches:
-        # there, states are looked up afterwards.
-        in_states = models.FieldCondition(key="state", match=models.MatchAny(any=list(states)))
-        exact = models.SearchParams(exact=True)
-        return self._connection.client.query_points(
-            self._name,
-            query=direction.tolist(),
-            limit=limit,
-            score_threshold=above,
-            query_filter=models.Filter(must=[in_states]) if self._shared else None,
-            with_payload=["hint"] if self._shared else False,
-            search_params=exact if self._connection.remote else None,
-        ).points
+    def _known_directions(self) -> HintDirections:
+        """The vectors of all hints, where nobody else writes.
 
-    def _in_states(
-        self, points: Sequence[models.ScoredPoint], states: Sequence[HintState]
-    ) -> list[tuple[Hint, float]]:
-        if self._shared:
-            address = self._connection.address
-            return [(hint_of(point.payload, address), point.score) for point in points]
-        found = []
-        for point in points:
-            hint_id = self._ids.get(str(point.id))
-            if hint_id is not None and self._history[hint_id].state in states:
-                found.append((self._history[hint_id], point.score))
-        return found
+        The embedded mode compares one query at a time with every point, in Python where states
+        are asked for. Reading its vectors once makes a search several times as fast, and many at
+        once a hundred times.
+        """
+        if self._unread:
+            hints = [self._history[hint_id] for hint_id in self._unread]
+            new = [hint for hint in hints if hint.hint_id not in self._directions]
+            vectors = self._vectors([point_id(hint.hint_id) for hint in new])
+            for hint, vector in zip(new, vectors, strict=True):
+                # A folder gives vectors back as they were written, whatever their length.
+                self._directions.add(hint, unit_vector(vector, self.dimension))
+            self._directions.settle(hints)
+            self._unread.clear()
+        return self._directions
+
+    def _vectors(self, point_ids: Sequence[str]) -> list[Any]:
+        vectors: dict[str, Any] = {}
+        for start in range(0, len(point_ids), _PAGE):
+            records = self._connection.client.retrieve(
+                self._name, point_ids[start : start + _PAGE], with_payload=False, with_vectors=True
+            )
+            vectors.update({str(record.id): record.vector for record in records})
+        return [vectors[each] for each in point_ids]
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -223,14 +217,7 @@ class HintCollection:
             yield
 
     def _rewrite(self, change: Change) -> int:
-        ids = [point_id(hint.hint_id) for hint in change.hints]
-        vectors = {}
-        for start in range(0, len(ids), _PAGE):
-            records = self._connection.client.retrieve(
-                self._name, ids[start : start + _PAGE], with_payload=False, with_vectors=True
-            )
-            vectors.update({str(record.id): record.vector for record in records})
-        self._write(change, [vectors[each] for each in ids])
+        self._write(change, self._vectors([point_id(hint.hint_id) for hint in change.hints]))
         return change.number
 
     def _write(self, change: Change, vectors: Sequence[Any]) -> None:
@@ -245,7 +232,7 @@ class HintCollection:
         self._head.revision, self._head.empty = head.revision, head.empty
         self._history.record(change)
         self._numbers.update(numbers)
-        self._ids.update({point_id(hint_id): hint_id for hint_id in numbers})
+        self._unread.update(dict.fromkeys(numbers))
 
     def _points(
         self, change: Change, vectors: Sequence[Any]
@@ -281,7 +268,7 @@ class HintCollection:
             hint = versions[-1].hint
             self._history.remember_hint(versions)
             self._numbers[hint.hint_id] = number
-            self._ids[point_id(hint.hint_id)] = hint.hint_id
+            self._unread[hint.hint_id] = None
             if hint.embedding is not None:
                 self.embedding_model = hint.embedding.model
         self._remember_empty()

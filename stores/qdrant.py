@@ -11,6 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from agentrec.contracts import HintStore
 from agentrec.hints import ADMITTED, Hint, HintEmbedding, HintState, Revision, ScoredHint
 from agentrec.stores.cosine import check_limit, unit_vector, unit_vectors
@@ -49,7 +52,9 @@ class QdrantHintStore(HintStore):
     revision of more than 256 hints may be stored in part if its writer is killed, and the same
     call completes it.
 
-    Qdrant's embedded mode is exact and meant for up to 20,000 hints; beyond, it warns.
+    Searches are exact. In a folder they are made here, on vectors that the first search reads into
+    memory; a server makes its own. Qdrant's embedded mode is meant for up to 20,000 hints; beyond,
+    it warns.
     """
 
     def __init__(
@@ -210,12 +215,7 @@ class QdrantHintStore(HintStore):
         """Store hints in one revision; see ``HintStore.add_many``."""
         kept = tuple(hints)
         check_of_namespace(kept, self._namespace)
-        if len(kept) <= _CONVERTED_AT_ONCE:
-            directions = unit_vectors(vectors, len(kept), self._dimension)
-        else:
-            directions = await asyncio.to_thread(
-                unit_vectors, tuple(vectors), len(kept), self._dimension
-            )
+        directions = await self._unit_vectors(tuple(vectors), len(kept))
         return await self._call(
             lambda: self._hints.add_many(kept, directions, note, self._embedding)
         )
@@ -240,6 +240,18 @@ class QdrantHintStore(HintStore):
         asked = tuple(states)
         return await self._call(lambda: self._hints.search(direction, limit, asked))
 
+    async def search_many(
+        self,
+        vectors: Sequence[Sequence[float]],
+        limit: int,
+        states: Sequence[HintState] = ADMITTED,
+    ) -> list[list[ScoredHint]]:
+        """Search for many vectors at once; see ``HintStore.search_many``."""
+        check_limit(limit)
+        directions = await self._unit_vectors(tuple(vectors))
+        asked = tuple(states)
+        return await self._call(lambda: self._hints.search_many(directions, limit, asked))
+
     async def all(self, states: Sequence[HintState] = ADMITTED) -> list[Hint]:
         """Every stored hint in some states, in the order in which they were added."""
         asked = tuple(states)
@@ -256,6 +268,14 @@ class QdrantHintStore(HintStore):
     async def roll_back(self, revision: int) -> int:
         """Make the knowledge base again what a revision left it; see ``HintStore.roll_back``."""
         return await self._call(lambda: self._hints.roll_back(revision))
+
+    async def _unit_vectors(
+        self, vectors: Sequence[Sequence[float]], count: int | None = None
+    ) -> npt.NDArray[np.float64]:
+        count = len(vectors) if count is None else count
+        if len(vectors) <= _CONVERTED_AT_ONCE:
+            return unit_vectors(vectors, count, self._dimension)
+        return await asyncio.to_thread(unit_vectors, vectors, count, self._dimension)
 
     async def _call(self, blocking: Callable[[], _Result]) -> _Result:
         if self._closing is not None:

@@ -171,7 +171,7 @@ def demo(
         }
         settings, file = load_settings(_without_none(given), config)
         if file is not None:
-            _stdout.print(f"Settings from {file}", markup=False, highlight=False)
+            _stdout.print(f"Settings from {file}", markup=False, highlight=False, soft_wrap=True)
         asyncio.run((estimate_demo if dry_run else run_demo)(settings, _stdout))
     except (Exception, KeyboardInterrupt) as error:
         end_with(error, debug)
@@ -216,7 +216,7 @@ def fetch(
         )
         if out is not None:
             write_folder(dataset, out)
-            _stdout.print(f"written to {out}", markup=False, highlight=False)
+            _stdout.print(f"written to {out}", markup=False, highlight=False, soft_wrap=True)
     except (Exception, KeyboardInterrupt) as error:
         end_with(error, debug)
 

@@ -22,16 +22,15 @@ from agentrec.contracts import HintPolicy
 from agentrec.data import Dataset
 from agentrec.evaluation.report import MetricsReport, build_report
 from agentrec.graphs.hint_learning import build_hint_learning_graph
+from agentrec.graphs.offering import offer_to
+from agentrec.hint_offers import RewardedOffer
 from agentrec.hints import Hint
 from agentrec.llm.journal import CallJournal
-from agentrec.policies.fixed import (
-    FixedHintPolicy,
-    NoHintPolicy,
-    RandomHintPolicy,
-    best_single_hint,
-)
-from agentrec.policies.ppo.categorical_policy import PPOHintPolicy
-from agentrec.policies.ppo.trainer import PPOTrainer
+from agentrec.policies.best_single import BestSingleHintTrainer
+from agentrec.policies.fixed import NoHintPolicy, RandomHintPolicy
+from agentrec.policies.no_regret_gate import Gate
+from agentrec.policies.ppo.policy import PPOHintPolicy
+from agentrec.policies.ppo.trainer import ScoringPPOTrainer
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.rankings import Ranking
 from agentrec.runs.run_folder import RunFolder, write_json
@@ -66,18 +65,27 @@ class ClosedLoop:
         hints = await self._explored()
         train = await self._table("train", self._rewarded, hints)
         valid = await self._table("valid", self._dataset.valid, hints)
-        policy = await self._policy("policy", train, valid)
+        train_offer = await offer_to(self._rewarded, self._components)
+        valid_offer = await offer_to(self._dataset.valid, self._components)
+        # Half of the validation sessions pick, the other half say whether it may go live.
+        picking = slice(0, None, 2)
+        measured = valid.rewarded(valid_offer)
+        policy = await self._policy("policy", train.rewarded(train_offer), measured.rows(picking))
         seed = self._settings.seed
         control = await self._policy(
             "noise-control",
-            train.shuffled_across_sessions(seed),
-            valid.shuffled_across_sessions(seed + 1),
+            train.shuffled_across_sessions(seed).rewarded(train_offer),
+            valid.shuffled_across_sessions(seed + 1).rewarded(valid_offer).rows(picking),
         )
-        best = best_single_hint(valid)
+        best = BestSingleHintTrainer().fit(measured.rows(picking))
+        if hints:
+            await asyncio.to_thread(
+                self._let_live, policy, {"best_single_hint": best}, measured.rows(slice(1, None, 2))
+            )
         methods: dict[str, HintPolicy] = {
             "no_hint": NoHintPolicy(),
             "random_hint": RandomHintPolicy(seed),
-            "best_single_hint": NoHintPolicy() if best is None else FixedHintPolicy(best),
+            "best_single_hint": BestSingleHintTrainer().fit(measured),
             "policy": policy,
             "noise_control": control,
         }
@@ -134,31 +142,35 @@ class ClosedLoop:
         await asyncio.to_thread(table.save, self._folder.rewards(split))
         return table
 
-    async def _policy(self, name: str, train: RewardTable, valid: RewardTable) -> HintPolicy:
-        if not train.hint_ids:
+    async def _policy(self, name: str, train: RewardedOffer, valid: RewardedOffer) -> HintPolicy:
+        if not train.offer.hints:
             return NoHintPolicy()
         folder = self._folder.policy(name)
-        states = self._states(self._rewarded)
-        valid_states = self._states(self._dataset.valid)
-        trainer = PPOTrainer(self._settings.ppo)
-        total = self._settings.ppo.iterations * self._settings.ppo.members
-        with self._display.counting(f"Training: {name}", total) as advance:
+        trainer = ScoringPPOTrainer(self._settings.ppo)
+        with self._display.phase(f"Training: {name}") as report:
 
             def fit(check: Callable[[], None]) -> PPOHintPolicy:
-                def on_progress(_: object) -> None:
-                    advance()
+                def on_progress(done: int, total: int) -> None:
+                    report(done, total)
                     check()
 
-                result = trainer.fit(
-                    states, train, self._settings.seed, valid_states, valid, on_progress
+                policy = trainer.fit(
+                    train, valid, seed=self._settings.seed, on_progress=on_progress
                 )
-                result.policy.save(folder)
-                return result.policy
+                policy.save(folder)
+                return policy
 
             return await run_blocking(fit)
 
-    def _states(self, sessions: Sequence[Session]) -> np.ndarray:
-        return np.stack([self._components.encoder.state(session) for session in sessions])
+    def _let_live(
+        self, policy: HintPolicy, fallbacks: Mapping[str, HintPolicy], held_out: RewardedOffer
+    ) -> None:
+        """Judge what may go live, and write down why; blocks."""
+        if len(held_out) == 0:
+            return
+        gate = Gate(seed=self._settings.seed)
+        verdict = gate.judge({"policy": policy}, held_out, fallbacks=fallbacks)
+        write_json(self._folder.gate, verdict.model_dump(mode="json"))
 
     def _calls(
         self, policy: HintPolicy, control: HintPolicy, train: RewardTable

@@ -26,6 +26,7 @@ from agentrec.app.settings import DemoSettings
 from agentrec.app.tables import (
     print_answers,
     print_exploration,
+    print_gate,
     print_hints,
     print_report,
     print_usage,
@@ -71,7 +72,11 @@ async def run_demo(settings: DemoSettings, console: Console) -> MetricsReport:
     print_hints(folder.hints, console)
     print_answers(AnswerReport.load(folder.answers), console)
     print_report(finished, dataset.name, console)
-    console.print(f"Everything of this run is in {folder.path}", markup=False, highlight=False)
+    print_gate(folder.gate, console)
+    # A path that is wrapped cannot be copied.
+    console.print(
+        f"Everything of this run is in {folder.path}", markup=False, highlight=False, soft_wrap=True
+    )
     return finished
 
 

@@ -49,9 +49,13 @@ def train(
 
         settings = DemoSettings(data=data, embeddings=embeddings, lm_steps=steps)
         asyncio.run(train_model(settings, out, _stdout))
-        _stdout.print(f"written to {out}; what it can do is in its README.md", highlight=False)
-        _stdout.print(f"use it: agentrec demo --llm catalog-lm:{out}", highlight=False)
-        _stdout.print(f"   or : agentrec lm chat {out}", highlight=False)
+        for line in (
+            f"written to {out}; what it can do is in its README.md",
+            f"use it: agentrec demo --llm catalog-lm:{out}",
+            f"   or : agentrec lm chat {out}",
+        ):
+            # A path that is wrapped cannot be copied.
+            _stdout.print(line, markup=False, highlight=False, soft_wrap=True)
     except (Exception, KeyboardInterrupt) as error:
         end_with(error, debug)
 

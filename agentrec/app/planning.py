@@ -153,6 +153,12 @@ class _NoEncoder:
     def query(self, session: Session) -> npt.NDArray[np.float32]:
         return self.nothing
 
+    def states(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
+        return np.zeros((len(sessions), 1), np.float32)
+
+    def queries(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
+        return np.zeros((len(sessions), 1), np.float32)
+
 
 async def _sampled_prompts(
     settings: DemoSettings, dataset: Dataset, prompts: Prompts

@@ -18,6 +18,7 @@ from agentrec.evaluation.intervals import Interval
 from agentrec.evaluation.metrics import METRICS, MetricName
 from agentrec.evaluation.report import MetricsReport
 from agentrec.hints import Hint
+from agentrec.policies.no_regret_gate import GateVerdict
 
 WIDE = 110
 """Columns from which on every metric is shown with its interval, not the first alone."""
@@ -55,6 +56,14 @@ def print_hints(file: Path, console: Console) -> None:
         # Text, not markup: a hint is foreign text.
         table.add_row(Text(hint.text), Text(source), gain, tried)
     console.print(table)
+
+
+def print_gate(file: Path, console: Console) -> None:
+    """Print which policy may go live, and why."""
+    if file.is_file():
+        verdict = GateVerdict.model_validate_json(file.read_bytes())
+        for line in verdict.lines():
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_answers(report: AnswerReport, console: Console) -> None:

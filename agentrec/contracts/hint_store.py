@@ -85,7 +85,26 @@ class HintStore(Protocol):
             states: In which states.
 
         Returns:
-            The nearest hints, most similar first; equal similarities in order of ``hint_id``.
+            The nearest hints with their vectors, most similar first; equal similarities in order
+            of ``hint_id``.
+        """
+        ...
+
+    async def search_many(
+        self,
+        vectors: Sequence[Sequence[float]],
+        limit: int,
+        states: Sequence[HintState] = ADMITTED,
+    ) -> list[list[ScoredHint]]:
+        """Search for many vectors at once: what ``search`` finds for each, sooner.
+
+        Args:
+            vectors: The queries, shape ``[num_queries, dimension]``; may be none.
+            limit: How many hints a query at most, at least 1.
+            states: In which states.
+
+        Returns:
+            One list a query, in order.
         """
         ...
 

@@ -136,10 +136,43 @@ def with_candidates(
     )
 
 
+def with_other_candidates(
+    sessions: Iterable[Session], dataset: Dataset, negatives: Negatives, seed: int, draw: int
+) -> tuple[Session, ...]:
+    """Draw candidates anew for sessions that ``with_candidates`` gave theirs.
+
+    Args:
+        sessions: Some of the data set's.
+        dataset: What ``with_candidates`` made.
+        negatives: As it was given to ``with_candidates``.
+        seed: As it was given to ``with_candidates``.
+        draw: Number of the draw; 0 gives the candidates that the sessions have.
+
+    Raises:
+        InputError: If a session's candidates were not drawn like this but came with the data:
+            what they are chosen by is not known, so there is no other draw of them.
+    """
+    weights = sampling_weights(item_counts(dataset.train, dataset.catalog), negatives)
+    redrawn = []
+    for session in sessions:
+        if _with_drawn_candidates(session, dataset.catalog, weights, seed) != session:
+            raise InputError(
+                f"session {session.session_id!r} came with its candidates; only drawn ones can be "
+                "drawn anew",
+                field="candidates",
+            )
+        redrawn.append(_with_drawn_candidates(session, dataset.catalog, weights, seed, draw))
+    return tuple(redrawn)
+
+
 def _with_drawn_candidates(
-    session: Session, catalog: Catalog, weights: npt.NDArray[np.float64], seed: int
+    session: Session,
+    catalog: Catalog,
+    weights: npt.NDArray[np.float64],
+    seed: int,
+    draw: int = 0,
 ) -> Session:
-    generator = _generator(seed, session.session_id)
+    generator = _generator(seed, session.session_id, draw)
     index: Mapping[str, int] = catalog.index
     own = [] if session.target is None else [index[session.target]]
     excluded = {*own, *(index[item_id] for item_id in session.items)}
@@ -156,7 +189,8 @@ def _with_drawn_candidates(
     )
 
 
-def _generator(seed: int, session_id: str) -> np.random.Generator:
+def _generator(seed: int, session_id: str, draw: int) -> np.random.Generator:
     """Give each session its own chance, the same in every process and order."""
-    digest = hashlib.sha256(f"{seed}\n{session_id}".encode()).digest()
+    source = f"{seed}\n{session_id}" if draw == 0 else f"{seed}\n{session_id}\ndraw {draw}"
+    digest = hashlib.sha256(source.encode()).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))

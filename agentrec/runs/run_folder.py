@@ -49,11 +49,16 @@ class RunFolder:
 
     def rewards(self, split: str) -> Path:
         """The reward table of a split."""
-        return self.path / f"rewards.{split}.safetensors"
+        return self.path / f"rewards.{split}.parquet"
 
     def policy(self, name: str = "policy") -> Path:
         """A trained policy's folder."""
         return self.path / name
+
+    @property
+    def gate(self) -> Path:
+        """Which policy went live, and why."""
+        return self.path / "gate.json"
 
     @property
     def metrics(self) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agentrec.contracts import HintStore
-from agentrec.hints import Hint, HintProvenance
+from agentrec.hints import STATES, Hint, HintProvenance, HintState
 from agentrec.testing.hint_revision_conformance import (
     DIMENSION,
     HintRevisionConformance,
@@ -109,6 +109,67 @@ class HintStoreConformance(HintRevisionConformance):
         found = await store.search(query.tolist(), 10)
         assert [each.hint for each in found] == [hints[row] for row in expected]
         assert [each.similarity for each in found] == pytest.approx(cosines[expected], abs=1e-5)
+
+    @pytest.mark.asyncio
+    async def test_a_hint_is_found_with_its_vector(self, store: HintStore) -> None:
+        """Of length 1; its cosine with the query is the similarity that is told."""
+        rng = np.random.default_rng(11)
+        vectors = rng.normal(size=(20, DIMENSION)) * rng.uniform(0.1, 9.0, size=(20, 1))
+        hints = [numbered(number) for number in range(20)]
+        await store.add_many(hints, vectors.tolist())
+        query = rng.normal(size=DIMENSION)
+        found = await store.search(query.tolist(), 20)
+        place = {hint.hint_id: number for number, hint in enumerate(hints)}
+        for each in found:
+            own = vectors[place[each.hint.hint_id]]
+            assert each.vector == pytest.approx(own / np.linalg.norm(own), abs=1e-6)
+            cosine = np.asarray(each.vector) @ query / np.linalg.norm(query)
+            assert each.similarity == pytest.approx(cosine, abs=2e-6)
+        # Neither a change of the hint nor its way through a revision changes the vector.
+        await store.change([hints[3].model_copy(update={"state": "retired"})], "changed")
+        await store.roll_back(1)
+        for before, after in zip(found, await store.search(query.tolist(), 20), strict=True):
+            assert after.vector == pytest.approx(before.vector, abs=1e-6)
+
+    @pytest.mark.asyncio
+    async def test_many_are_searched_for_as_one_by_one(self, store: HintStore) -> None:
+        """Also where ties cross the end of a list, in any states, and for more than there are."""
+        rng = np.random.default_rng(13)
+        vectors = rng.normal(size=(40, DIMENSION))
+        vectors[10:22] = towards(1.0, 2.0, 0.3)
+        hints = [numbered(number) for number in range(40)]
+        await store.add_many(hints, vectors.tolist())
+        gone = [hint.model_copy(update={"state": "retired"}) for hint in hints[5:15]]
+        await store.change(gone, "some less")
+        queries = [*rng.normal(size=(8, DIMENSION)).tolist(), towards(1.0, 2.0), towards(1.0)]
+        asked: list[Sequence[HintState]] = [("admitted",), ("retired",), STATES, ("nominated",), ()]
+        cases = [(queries, states, limit) for states in asked for limit in (1, 7, 100)]
+        cases.append((rng.normal(size=(300, DIMENSION)).tolist(), STATES, 3))
+        for sought, states, limit in cases:
+            many = await store.search_many(sought, limit, states)
+            one_by_one = [await store.search(query, limit, states) for query in sought]
+            for found, expected in zip(many, one_by_one, strict=True):
+                assert [each.hint for each in found] == [each.hint for each in expected]
+                assert [each.similarity for each in found] == pytest.approx(
+                    [each.similarity for each in expected], abs=2e-6
+                )
+                assert [each.vector for each in found] == [each.vector for each in expected]
+
+    @pytest.mark.asyncio
+    async def test_searching_for_many_keeps_to_the_rules_of_searching(
+        self, store: HintStore
+    ) -> None:
+        """No query, no list; nothing stored, nothing found; what is refused for one is refused."""
+        assert await store.search_many([towards(1.0)] * 2, 3) == [[], []]
+        await store.add(numbered(0), towards(1.0))
+        assert await store.search_many([], 3) == []
+        found = await store.search_many([towards(1.0), towards(0.0, 1.0)], 3)
+        assert [len(each) for each in found] == [1, 1]
+        with pytest.raises(ValueError, match="limit"):
+            await store.search_many([towards(1.0)], 0)
+        for vector in _NOWHERE.values():
+            with pytest.raises(ValueError):  # noqa: PT011 - the contract promises no wording
+                await store.search_many([towards(1.0), vector], 3)
 
     @pytest.mark.asyncio
     async def test_equal_similarities_come_in_order_of_id(self, store: HintStore) -> None:

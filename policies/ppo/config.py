@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
@@ -44,11 +46,20 @@ class PPOConfig(BaseModel):
             slowly, and the entropy bonus weighs more.
         hidden_sizes: Widths of the hidden tanh layers of actor and of critic. Wider or deeper:
             finer decisions, more memorised noise; empty: a linear policy. Paper: (64, 64).
+        latent_size: Width in which the scoring actor compares sessions with hints, in the place of
+            its last hidden layer, at least 1. Larger: finer, more memorised noise. The
+            categorical actor has none.
         weight_decay: Decoupled weight decay (AdamW), at least 0. Larger: smoother policies, nearer
             to a single hint; 0: none, as in the paper.
         max_components: Principal components of the training states to keep, at least 1, or
             ``None`` for the states as they are. Fewer: less to memorise, and less to see.
             Paper: none.
+        hint_components: Principal components of the trained hints' text vectors that the scoring
+            actor sees, at least 1. More: tells like hints apart; fewer: what is learnt of one
+            hint goes over to like ones, new ones among them.
+        unmeasured: What an option counts whose reward nobody measured. ``predict``: what a ridge
+            regression on the measured ones says; ``leave_out``: it cannot be chosen in training,
+            so nothing is learnt of it. Of no consequence where all is measured.
         members: Networks trained apart from different seeds, their probabilities averaged, at
             least 1. More: less variance between seeds, time in proportion. Paper: 1.
         validate_every: Iterations between looks at the validation sessions, at least 1. Smaller:
@@ -70,8 +81,11 @@ class PPOConfig(BaseModel):
     gradient_clip: float = Field(default=0.5, gt=0)
     normalise_advantages: bool = True
     hidden_sizes: tuple[int, ...] = (64, 64)
+    latent_size: int = Field(default=32, ge=1)
     weight_decay: float = Field(default=0.0, ge=0)
     max_components: int | None = Field(default=32, ge=1)
+    hint_components: int = Field(default=20, ge=1)
+    unmeasured: Literal["predict", "leave_out"] = "predict"
     members: int = Field(default=1, ge=1)
     validate_every: int = Field(default=1, ge=1)
     selection_window: int = Field(default=10, ge=1)

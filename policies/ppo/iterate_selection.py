@@ -1,51 +1,75 @@
-"""Which of a member's networks to keep: the best on validation sessions, luck smoothed out."""
+"""Which iterate of each network to keep: the best on validation sessions, luck smoothed out."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Mapping
 
 import torch
+from torch import nn
 
-from agentrec.policies.ppo.network import ActorCritic
 
-
-class BestIterate:
-    """Keeps a copy of the network with the best recent mean of validation gains.
+class BestIterates:
+    """Keeps a copy of each network with its best recent mean of validation gains.
 
     A single look at a few hundred sessions is mostly luck (its standard error is about as large
     as the differences sought), so an iterate is scored by the mean of the last ``window`` looks.
 
     Args:
+        networks: The networks; their copies start as they are.
         window: Looks to average, at least 1. Fewer than that many looks are no score yet, so
             earlier iterates cannot win, unless training ends before.
     """
 
-    def __init__(self, window: int) -> None:
-        self._recent: deque[float] = deque(maxlen=window)
-        self._best_score = float("-inf")
-        self._best_full = False
-        self._weights: dict[str, torch.Tensor] | None = None
-        self.iteration: int | None = None
+    def __init__(self, networks: nn.Module, num_networks: int, window: int) -> None:
+        self._window = window
+        self._recent = torch.zeros(0, num_networks)
+        self._scores = torch.full((num_networks,), float("-inf"))
+        self._full = torch.zeros(num_networks, dtype=torch.bool)
+        self._weights = {name: tensor.clone() for name, tensor in networks.state_dict().items()}
+        self.iterations = torch.full((num_networks,), -1, dtype=torch.int64)
 
-    def offer(self, network: ActorCritic, iteration: int, valid_gain: float) -> None:
+    def offer(self, networks: nn.Module, iteration: int, valid_gains: torch.Tensor) -> None:
         """Look at one more iterate; of equals the earlier one stays.
 
         Args:
-            network: The network after ``iteration``; copied if it is the best so far.
+            networks: The networks after ``iteration``.
             iteration: Its 0-based number.
-            valid_gain: Mean measured gain of its greedy policy on the validation sessions.
+            valid_gains: Mean measured gain of each one's greedy policy on the validation
+                sessions, ``[num_networks]``.
         """
-        self._recent.append(valid_gain)
-        score = sum(self._recent) / len(self._recent)
-        full = len(self._recent) == self._recent.maxlen
-        if (full, score) > (self._best_full, self._best_score):
-            self._best_full, self._best_score = full, score
-            self._weights = {
-                name: weight.detach().clone() for name, weight in network.state_dict().items()
-            }
-            self.iteration = iteration
+        self._recent = torch.cat([self._recent, valid_gains[None]])[-self._window :]
+        scores = self._recent.mean(dim=0)
+        full = len(self._recent) == self._window
+        better = (scores > self._scores) if full else (scores > self._scores) & ~self._full
+        if full:
+            better |= ~self._full
+        self._scores = torch.where(better, scores, self._scores)
+        self._full |= full
+        self.iterations[better] = iteration
+        for name, tensor in networks.state_dict().items():
+            self._weights[name][better] = tensor[better]
 
-    def restore(self, network: ActorCritic) -> None:
-        """Put the best weights back; nothing happens if none was offered."""
-        if self._weights is not None:
-            network.load_state_dict(self._weights)
+    @torch.no_grad()
+    def restore(self, networks: nn.Module) -> None:
+        """Put the best weights back, where there was a look at all."""
+        looked = self.iterations >= 0
+        for name, tensor in networks.state_dict().items():
+            tensor[looked] = self._weights[name][looked]
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All that is remembered, by name."""
+        return {
+            "recent": self._recent,
+            "scores": self._scores,
+            "full": self._full.to(torch.uint8),
+            "iterations": self.iterations,
+            **{f"weights.{name}": tensor for name, tensor in self._weights.items()},
+        }
+
+    def remember(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take up what ``tensors`` gave."""
+        self._recent = tensors["recent"].clone()
+        self._scores = tensors["scores"].clone()
+        self._full = tensors["full"].to(torch.bool)
+        self.iterations = tensors["iterations"].clone()
+        self._weights = {name: tensors[f"weights.{name}"].clone() for name in self._weights}

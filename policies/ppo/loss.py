@@ -17,7 +17,10 @@ def ppo_loss(
     value_weight: float,
     entropy_weight: float,
 ) -> torch.Tensor:
-    r"""Clipped surrogate, critic error and entropy bonus, averaged over a minibatch.
+    r"""Clipped surrogate, critic error and entropy bonus, averaged over each minibatch.
+
+    Networks side by side have minibatches of their own and share no weight, so that the gradient
+    of the sum of their losses is the gradient of each.
 
     With the ratio :math:`r = \pi(a|s) / \pi_{old}(a|s)` and the advantage :math:`A`, the mean of
     :math:`-\min(r A, \mathrm{clip}(r, 1-\epsilon, 1+\epsilon) A) + c_v (V - R)^2 - c_e H(\pi)`.
@@ -27,24 +30,26 @@ def ppo_loss(
     Differs: the critic's target is the session's own reward, since an episode is one decision.
 
     Args:
-        logits: The actor's, as it is now, shape ``[batch, num_options]``.
-        values: The critic's predictions, as it is now, shape ``[batch]``.
-        actions: Option taken in the rollout, shape ``[batch]``.
-        old_log_probabilities: Of those, at the time of the rollout, shape ``[batch]``.
-        advantages: Shape ``[batch]``.
-        rewards: Shape ``[batch]``.
+        logits: The actors', as they are now, shape ``[num_networks, batch, num_options]``,
+            ``-inf`` where an option may not be chosen.
+        values: The critics' predictions, as they are now, shape ``[num_networks, batch]``.
+        actions: Option taken in the rollout, same shape as all that follow.
+        old_log_probabilities: Of those, at the time of the rollout.
+        advantages: How much better than expected each did.
+        rewards: What each brought.
         clip: Half-width of the trust region of the ratio.
         value_weight: Weight of the critic's squared error.
         entropy_weight: Weight of the policy's entropy in nats.
 
     Returns:
-        A scalar.
+        A scalar, the sum over networks.
     """
     log_probabilities = torch.log_softmax(logits, dim=-1)
-    taken = log_probabilities.gather(1, actions[:, None]).squeeze(1)
+    taken = log_probabilities.gather(-1, actions[..., None]).squeeze(-1)
     ratio = (taken - old_log_probabilities).exp()
     surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
-    entropy = -(log_probabilities.exp() * log_probabilities).sum(dim=-1)
+    # An option with probability 0 adds 0 to the entropy; 0 times -inf would be no number.
+    entropy = -(log_probabilities.exp() * log_probabilities.clamp(min=-1e9)).sum(dim=-1)
     value_error = (values - rewards) ** 2
-    loss: torch.Tensor = (-surrogate + value_weight * value_error - entropy_weight * entropy).mean()
-    return loss
+    losses = -surrogate + value_weight * value_error - entropy_weight * entropy
+    return losses.mean(dim=-1).sum()

@@ -1,50 +1,45 @@
-"""The cached rewards a hint policy learns from: every session under every hint."""
+"""The cached rewards a hint policy learns from: sessions under no hint and under hints."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from agentrec.atomic_files import write_atomically
 from agentrec.errors import InputError
+from agentrec.hint_offers import HintOffer, RewardedOffer
+from agentrec.policies.rewards.reward_shaping import RewardShape, shaped_rewards
+from agentrec.policies.rewards.reward_table_file import LARGEST_DRAW, read_cells, table_file
 
-_FORMAT = "agentrec-reward-table-1"
-
-
-class _Header(BaseModel):
-    """What the file's header holds beside the numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: str
-    session_ids: tuple[str, ...]
-    hint_ids: tuple[str, ...]
+Place = TypeVar("Place")
 
 
 @dataclass(frozen=True, eq=False)
 class RewardTable:
-    """NDCG@10 of each session under "no hint" and under each hint.
+    """NDCG@10 of sessions under "no hint" and under hints, as far as it was measured.
 
     Since every answer is paid for once and kept here, training a policy is offline and free.
     A session with a failed model call has no row: a failure is not an NDCG of 0.
+
+    A session may come several times, each time with another draw of the negatives that its
+    target is ranked against. What was measured need not be the same in every row.
 
     Source: Re2LLM (arXiv 2403.16427), Reinforcement Utilisation: the reward.
     Differs: the paper's code asks the model again at each training step; column 0 is "no hint"
     always, wherever the paper's shuffled knowledge base had put it.
 
     Attributes:
-        session_ids: One a row, unique.
+        session_ids: One a row.
         hint_ids: One for each of the columns ``1 .. num_hints``, unique.
-        ndcg: Float32 NDCG@10, 0 to 1, shape ``[num_sessions, 1 + num_hints]``, read-only;
-            column 0 is "no hint".
+        ndcg: Float32 NDCG@10, 0 to 1, shape ``[num_rows, 1 + num_hints]``, read-only; NaN where
+            it was not measured. Column 0 is "no hint" and measured in every row.
+        draws: Which draw of negatives a row's candidates are, one a row, from 0; left out, 0 for
+            all. No two rows have the same session and draw.
 
     Raises:
         ValueError: A shape, an id or a value is not as above.
@@ -53,13 +48,21 @@ class RewardTable:
     session_ids: tuple[str, ...]
     hint_ids: tuple[str, ...]
     ndcg: npt.NDArray[np.float32]
+    draws: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, ids in (("session_ids", self.session_ids), ("hint_ids", self.hint_ids)):
-            if len(set(ids)) != len(ids):
-                raise ValueError(f"{name} name one id twice")
-            if not all(ids):
-                raise ValueError(f"{name} hold an empty id")
+        if not self.draws:
+            object.__setattr__(self, "draws", (0,) * len(self.session_ids))
+        if len(self.draws) != len(self.session_ids):
+            raise ValueError(f"{len(self.draws)} draws for {len(self.session_ids)} rows")
+        if any(not 0 <= draw <= LARGEST_DRAW for draw in self.draws):
+            raise ValueError(f"draws are whole numbers of 0 to {LARGEST_DRAW}")
+        if len(set(zip(self.session_ids, self.draws, strict=True))) != len(self.draws):
+            raise ValueError("session_ids name one id twice for the same draw")
+        if len(set(self.hint_ids)) != len(self.hint_ids):
+            raise ValueError("hint_ids name one id twice")
+        if not all(self.session_ids) or not all(self.hint_ids):
+            raise ValueError("session_ids or hint_ids hold an empty id")
         ndcg = np.array(self.ndcg, dtype=np.float32)
         expected = (len(self.session_ids), 1 + len(self.hint_ids))
         if ndcg.shape != expected:
@@ -68,31 +71,78 @@ class RewardTable:
                 f"{expected[0]} sessions and no hint + {expected[1] - 1} hints "
                 f"need {list(expected)}"
             )
-        if not bool(np.all((ndcg >= 0) & (ndcg <= 1))):
+        if not bool(np.all(np.isnan(ndcg) | ((ndcg >= 0) & (ndcg <= 1)))):
+            raise ValueError("ndcg must lie in 0 to 1 wherever it was measured")
+        if bool(np.isnan(ndcg[:, 0]).any()):
             raise ValueError(
-                "ndcg must lie in 0 to 1 everywhere; leave sessions with a failed call out"
+                "ndcg under no hint must be measured in every row; leave sessions with a failed "
+                "call out"
             )
         ndcg.flags.writeable = False
         object.__setattr__(self, "ndcg", ndcg)
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.session_ids)
 
     @property
     def gains(self) -> npt.NDArray[np.float32]:
         """The reward: NDCG@10 with the option minus without a hint, -1 to 1.
 
-        Shape ``[num_sessions, 1 + num_hints]``; column 0 is 0.
+        Shape ``[num_rows, 1 + num_hints]``; column 0 is 0; NaN where it was not measured.
         """
-        gains: npt.NDArray[np.float32] = self.ndcg - self.ndcg[:, :1]
-        return gains
+        return shaped_rewards(self.ndcg, self.ndcg[:, :1])
+
+    @property
+    def measured(self) -> npt.NDArray[np.bool_]:
+        """Which options were measured, shape ``[num_rows, 1 + num_hints]``."""
+        known: npt.NDArray[np.bool_] = ~np.isnan(self.ndcg)
+        return known
+
+    @property
+    def share_measured(self) -> float:
+        """Measured share of all rows under all options, no hint included, 0 to 1; 1 if empty."""
+        return float(self.measured.mean()) if self.ndcg.size else 1.0
+
+    def rewarded(self, offer: HintOffer, shape: RewardShape = "ndcg") -> RewardedOffer:
+        """What is known of the rewards of an offer to the table's sessions.
+
+        Args:
+            offer: To the sessions of the rows, in their order; its hints need not be the table's.
+            shape: What counts; see ``reward_shaping``.
+
+        Returns:
+            Rewards, NaN for a hint that the table does not hold or that the row was not measured
+            under.
+
+        Raises:
+            ValueError: If the offer is to fewer or more sessions than the table has rows.
+        """
+        if len(offer) != len(self):
+            raise ValueError(f"the offer is to {len(offer)} sessions; the table has {len(self)}")
+        nowhere = self.ndcg.shape[1]
+        unknown = np.full((len(self), 1), np.nan, dtype=np.float32)
+        rewards = np.concatenate(
+            [shaped_rewards(self.ndcg, self.ndcg[:, :1], shape), unknown], axis=1
+        )
+        column = {hint_id: 1 + place for place, hint_id in enumerate(self.hint_ids)}
+        # The last entry is what NO_CANDIDATE, -1, finds.
+        columns = np.array([*(column.get(one, nowhere) for one in offer.hint_ids), nowhere])
+        wanted = columns[offer.candidates]
+        none = np.zeros((len(self), 1), dtype=np.float32)
+        found = np.take_along_axis(rewards, wanted, axis=1)
+        return RewardedOffer(offer, np.concatenate([none, found], axis=1))
 
     def with_sessions(self, session_ids: Sequence[str]) -> RewardTable:
-        """The rows of ``session_ids``, in that order.
+        """The rows of ``session_ids``, in that order; of one session in the order they have here.
 
         Raises:
             ValueError: The table has no row for one of them.
         """
-        place = {session_id: row for row, session_id in enumerate(self.session_ids)}
-        rows = _places(place, session_ids, "session")
-        return RewardTable(tuple(session_ids), self.hint_ids, self.ndcg[rows])
+        place: dict[str, list[int]] = {}
+        for row, session_id in enumerate(self.session_ids):
+            place.setdefault(session_id, []).append(row)
+        return self._rows([row for rows in _found(place, session_ids, "session") for row in rows])
 
     def with_hints(self, hint_ids: Sequence[str]) -> RewardTable:
         """No hint and the columns of ``hint_ids``, in that order.
@@ -101,29 +151,32 @@ class RewardTable:
             ValueError: The table has no column for one of them.
         """
         place = {hint_id: 1 + column for column, hint_id in enumerate(self.hint_ids)}
-        columns = [0, *_places(place, hint_ids, "hint")]
-        return RewardTable(self.session_ids, tuple(hint_ids), self.ndcg[:, columns])
+        columns = [0, *_found(place, hint_ids, "hint")]
+        return RewardTable(self.session_ids, tuple(hint_ids), self.ndcg[:, columns], self.draws)
 
     def shuffled_across_sessions(self, seed: int) -> RewardTable:
         """Give each session another session's row, its hints in an order of its own.
 
         This is the noise control. Rows move whole between sessions, so that no state goes with
         any reward; within each row the hints' rewards change places, so that no hint is better
-        than another on average. "No hint" stays where it is. A policy trained on the result has
-        nothing to learn but how hints do on the whole.
+        than another on average. What was not measured moves like a reward: which hints somebody
+        thought worth measuring would tell of their worth too. "No hint" stays where it is. A
+        policy trained on the result has nothing to learn but how hints do on the whole.
 
         Args:
             seed: Of the permutations.
         """
         generator = np.random.default_rng(seed)
-        moved = self.ndcg[generator.permutation(len(self.session_ids))]
+        moved = self.ndcg[generator.permutation(len(self))]
         mixed = np.concatenate([moved[:, :1], generator.permuted(moved[:, 1:], axis=1)], axis=1)
-        return RewardTable(self.session_ids, self.hint_ids, mixed)
+        return RewardTable(self.session_ids, self.hint_ids, mixed, self.draws)
 
     def save(self, path: Path) -> None:
-        """Write the table to ``path``, a safetensors file, replacing it in one step."""
-        header = _Header(format=_FORMAT, session_ids=self.session_ids, hint_ids=self.hint_ids)
-        content = save({"ndcg": self.ndcg}, metadata={"table": header.model_dump_json()})
+        """Write the table to ``path``, a Parquet file, replacing it in one step.
+
+        The file has a line for each measured option; see ``reward_table_file``.
+        """
+        content = table_file(self.session_ids, self.draws, self.hint_ids, self.ndcg)
         write_atomically(path, content)
 
     @staticmethod
@@ -133,30 +186,23 @@ class RewardTable:
         Raises:
             InputError: There is no such file, or it is not a reward table.
         """
+        cells = read_cells(path)
         try:
-            with safe_open(path, framework="np") as file:
-                metadata = file.metadata() or {}
-                ndcg = file.get_tensor("ndcg")
-        except FileNotFoundError as error:
-            raise InputError("there is no such file", file=path) from error
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"is not a whole reward table ({error})", file=path) from error
-        try:
-            header = _Header.model_validate(json.loads(metadata.get("table", "null")))
-        except (ValidationError, json.JSONDecodeError) as error:
-            raise InputError("its header is not that of a reward table", file=path) from error
-        if header.format != _FORMAT:
-            raise InputError(f"its format is {header.format!r}; {_FORMAT!r} can be read", file=path)
-        if ndcg.dtype != np.float32:
-            raise InputError(f"ndcg is {ndcg.dtype}; it must be float32", file=path, field="ndcg")
-        try:
-            return RewardTable(header.session_ids, header.hint_ids, ndcg)
+            return RewardTable(cells.session_ids, cells.hint_ids, cells.ndcg, cells.draws)
         except ValueError as error:
             raise InputError(str(error), file=path) from error
 
+    def _rows(self, rows: Sequence[int]) -> RewardTable:
+        return RewardTable(
+            tuple(self.session_ids[row] for row in rows),
+            self.hint_ids,
+            self.ndcg[np.array(rows, dtype=np.int64)],
+            tuple(self.draws[row] for row in rows),
+        )
 
-def _places(place: dict[str, int], wanted: Sequence[str], noun: str) -> list[int]:
-    """Positions of ``wanted``, or a ValueError that names the first one missing."""
+
+def _found(place: dict[str, Place], wanted: Sequence[str], noun: str) -> list[Place]:
+    """Where ``wanted`` are, or a ValueError that names the first one missing."""
     for one in wanted:
         if one not in place:
             raise ValueError(f"the reward table has no {noun} {one!r}")

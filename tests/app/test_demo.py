@@ -16,7 +16,7 @@ from agentrec.data import load_folder
 from agentrec.errors import InputError
 from agentrec.graphs.reflecting import HINTS_PER_ERROR
 from agentrec.hints import Hint
-from agentrec.policies.ppo.categorical_policy import PPOHintPolicy
+from agentrec.policies.ppo.scoring_policy import ScoringPPOPolicy
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.testing.planted_sessions import PlantedSessions
 
@@ -72,11 +72,11 @@ def test_every_product_of_the_run_is_there(finished) -> None:
     hint_ids = tuple(hint.hint_id for hint in hints_of(finished.folder))
     assert hint_ids
     for split, count in (("train", 40), ("valid", 16)):
-        table = RewardTable.load(finished.folder / f"rewards.{split}.safetensors")
+        table = RewardTable.load(finished.folder / f"rewards.{split}.parquet")
         assert table.hint_ids == hint_ids
         assert len(table.session_ids) == count
     for name in ("policy", "noise-control"):
-        assert PPOHintPolicy.load(finished.folder / name).hint_ids == hint_ids
+        assert ScoringPPOPolicy.load(finished.folder / name).hint_ids == hint_ids
         (file,) = (finished.folder / name).glob("*.safetensors")
         with safe_open(file, framework="np") as opened:
             assert list(opened.keys())
@@ -123,10 +123,10 @@ def test_the_number_of_calls_is_the_number_of_distinct_prompts(finished, rows_of
 
 
 def test_no_test_or_validation_session_was_learned_from(finished) -> None:
-    table = RewardTable.load(finished.folder / "rewards.train.safetensors")
+    table = RewardTable.load(finished.folder / "rewards.train.parquet")
     assert all(session_id.startswith("train-") for session_id in table.session_ids)
     # Policies are chosen on validation sessions alone; no file holds a reward of a test session.
-    valid = RewardTable.load(finished.folder / "rewards.valid.safetensors")
+    valid = RewardTable.load(finished.folder / "rewards.valid.parquet")
     assert all(session_id.startswith("valid-") for session_id in valid.session_ids)
     for hint in hints_of(finished.folder):
         assert hint.provenance is not None

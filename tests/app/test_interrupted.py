@@ -177,7 +177,7 @@ async def test_a_run_cancelled_twice_goes_on_to_the_same_result(
     await cancelled_when(
         lambda: (folder / "hints.jsonl").is_file() and server.requests >= explored + 20
     )
-    assert not (folder / "rewards.valid.safetensors").exists()
+    assert not (folder / "rewards.valid.parquet").exists()
     await run(settings)
     assert numbers(folder) == numbers(whole.folder)
     assert about_as_many_calls(folder, whole.folder)

@@ -248,3 +248,14 @@ async def test_what_was_found_to_be_known_is_not_admitted_for_want_of_evidence()
     admission = await admit_in_turn([known], "a", components, False, {known.hint_id})
     assert [r.reason for r in admission.refused] == ["says what a stored hint says"]
     assert await states(components) == {}
+
+
+async def test_only_texts_without_a_vector_are_embedded() -> None:
+    components = parts()
+    hints = [hint("Prefer old.", HELPS), hint("Seek new.", HELPS_ELSEWHERE)]
+    given = [0.0] * 63 + [2.0]
+    await admit_in_turn(hints, "a", components, False, (), {"Prefer old.": given})
+    (found,) = await components.hint_store.search(given, 1)
+    assert (found.hint.text, found.similarity) == ("Prefer old.", pytest.approx(1))
+    (other,) = await components.hint_store.search(components.embeddings.embed_query("Seek new."), 1)
+    assert (other.hint.text, other.similarity) == ("Seek new.", pytest.approx(1))

@@ -1,5 +1,6 @@
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 from testing.answering import (
+    DIMENSION,
     WRONG,
     Place,
     blocks_of,
@@ -26,6 +28,7 @@ from agentrec.graphs.hint_learning import build_hint_learning_graph
 from agentrec.graphs.hint_trials import FIRST_LOOK, try_on
 from agentrec.hints import Hint
 from agentrec.sessions import Session
+from agentrec.testing.embeddings import HashedWordEmbeddings
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 GRAPH = build_hint_learning_graph()
@@ -181,6 +184,37 @@ async def test_what_is_stored_already_is_refused() -> None:
     again = await learned(components)
     assert set(reasons(again).values()) == {"says what a stored hint says"}
     assert len(await components.hint_store.all()) == 1
+
+
+class CountingEmbeddings(HashedWordEmbeddings):
+    """Counts how often each text is embedded, as who pays for it would."""
+
+    def __init__(self) -> None:
+        super().__init__(DIMENSION)
+        self.counts: Counter[str] = Counter()
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        self.counts.update(texts)
+        return super().embed_documents(texts)
+
+    def embed_query(self, text: str) -> list[float]:
+        self.counts[text] += 1
+        return super().embed_query(text)
+
+
+async def test_a_text_is_embedded_once_from_proposal_to_store() -> None:
+    hints = ["Prefer old films.", "Weigh recent choices.", "Avoid sequels always."]
+    model = scripted(lambda hint, _: WRONG if hint in {None, hints[2]} else 1, hints)
+    embeddings = CountingEmbeddings()
+    components = make_components(model, embeddings=embeddings)
+    state = await learned(components)
+    assert [hint.text for hint in state["stored"]] == hints[:2]
+    # What did not repair its own error needs no vector.
+    assert embeddings.counts == {hints[0]: 1, hints[1]: 1}
+    plain = HashedWordEmbeddings(DIMENSION)
+    for text in hints[:2]:
+        (found,) = await components.hint_store.search(plain.embed_query(text), 1)
+        assert (found.hint.text, found.similarity) == (text, pytest.approx(1))
 
 
 async def test_a_full_knowledge_base_takes_no_more() -> None:

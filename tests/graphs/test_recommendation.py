@@ -1,14 +1,17 @@
 import asyncio
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from blockbuster import blockbuster_ctx
 from testing.answering import (
     DIMENSION,
+    TitleEncoder,
     make_catalog,
     make_components,
     make_session,
@@ -23,7 +26,8 @@ from agentrec.graphs.hint_learning import build_hint_learning_graph
 from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.graphs.recommending import ground, rank, recommend
 from agentrec.graphs.reflecting import critique, propose_hints
-from agentrec.hints import Hint, HintChoice
+from agentrec.hint_offers import HintChoices, HintOffer, choose_best
+from agentrec.hints import Hint
 from agentrec.llm.answer_schemas import ProposedHints, RankedCandidates
 from agentrec.llm.session_view import SessionView
 from agentrec.policies.fixed import FixedHintPolicy, RandomHintPolicy
@@ -76,27 +80,62 @@ async def test_no_hint_leaves_no_trace() -> None:
 
 
 async def test_the_policy_sees_the_retrieved_hints_nearest_first() -> None:
-    seen: list[tuple[tuple[int, ...], list[str]]] = []
+    seen: list[HintOffer] = []
+    threads: list[threading.Thread] = []
 
     class Watching:
-        def choose(self, states: Any, hints: Sequence[Hint]) -> list[HintChoice]:
-            seen.append((states.shape, [hint.text for hint in hints]))
-            return [HintChoice(hint_id=None, log_probability=0.0)]
+        def choose(self, offer: HintOffer) -> HintChoices:
+            seen.append(offer)
+            threads.append(threading.current_thread())
+            return choose_best(offer, np.array([[0.2, 0.1, 0.3]], dtype=np.float32))
 
     components = make_components(answering_first(), hint_policy=Watching(), hints_offered=2)
     query = components.encoder.query(SESSION)
     far = np.roll(query, 7)
-    for text, mix in (("far", 0.0), ("near", 0.9), ("nearest", 1.0)):
-        vector = mix * query + (1 - mix) * far
+    vectors = {"far": far, "near": 0.9 * query + 0.1 * far, "nearest": 3 * query}
+    for text, vector in vectors.items():
         await components.hint_store.add(Hint(text=text), vector.tolist())
-    await recommended(components)
-    assert seen == [((1, DIMENSION), ["nearest", "near"])]
+    state = await recommended(components)
+    (offer,) = seen
+    assert offer.states == pytest.approx(components.encoder.state(SESSION)[None])
+    assert [hint.text for hint in offer.hints] == ["nearest", "near"]
+    assert offer.candidates.tolist() == [[0, 1]]
+    units = [vectors[name] / np.linalg.norm(vectors[name]) for name in ("nearest", "near")]
+    assert offer.vectors == pytest.approx(np.stack(units), abs=1e-6)
+    cosines = np.stack(units) @ query / np.linalg.norm(query)
+    assert offer.similarities[0] == pytest.approx(cosines, abs=1e-6)
+    assert threads != [threading.main_thread()]
+    # What the policy said is told, best first.
+    nearest, near = (Hint(text=text).hint_id for text in ("nearest", "near"))
+    assert list(state["scores"]) == [near, None, nearest]
+    assert list(state["scores"].values()) == pytest.approx([0.3, 0.2, 0.1])
+    assert state["choice"].hint_id == state["ranking"].hint_id == near
+    assert [scored.hint.text for scored in state["offered"]] == ["nearest", "near"]
+
+
+@pytest.mark.parametrize(("at_most", "in_the_loop"), [(24, True), (23, False)])
+async def test_a_session_with_many_candidates_is_encoded_in_a_thread(
+    monkeypatch: pytest.MonkeyPatch, at_most: int, in_the_loop: bool
+) -> None:
+    monkeypatch.setattr("agentrec.graphs.recommendation.ENCODED_IN_THE_LOOP", at_most)
+    assert len(SESSION.candidates) == 24
+    threads: list[threading.Thread] = []
+
+    class Watched(TitleEncoder):
+        def state(self, session: Session) -> npt.NDArray[np.float32]:
+            threads.append(threading.current_thread())
+            return super().state(session)
+
+    state = await recommended(make_components(answering_first(), encoder=Watched(make_catalog())))
+    assert state["state"].shape == state["query"].shape == (DIMENSION,)
+    assert [thread is threading.main_thread() for thread in threads] == [in_the_loop]
 
 
 async def test_a_policy_without_stored_hints_chooses_none() -> None:
     state = await recommended(make_components(answering_first(), hint_policy=RandomHintPolicy(0)))
     assert state["choice"].hint_id is None
     assert state["offered"] == []
+    assert list(state["scores"]) == [None]
 
 
 HOSTILE = {

@@ -1,19 +1,22 @@
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agentrec.contracts import HintPolicy
+from agentrec.contracts import HintPolicy, HintPolicyTrainer
+from agentrec.hint_offers import NO_CANDIDATE, HintOffer
 from agentrec.hints import Hint
 from agentrec.policies.fixed import (
     FixedHintPolicy,
+    FixedHintSettings,
     NoHintPolicy,
     RandomHintPolicy,
-    best_single_hint,
 )
-from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.policies.untrained import FixedHintTrainer, NoHintTrainer, RandomHintTrainer
 from agentrec.testing.hint_policy_conformance import HintPolicyConformance
+from agentrec.testing.hint_policy_trainer_conformance import HintPolicyTrainerConformance
 
 HINTS = tuple(Hint(text=f"Prefer films of kind {number}.") for number in range(4))
 STATES = np.random.default_rng(0).standard_normal((4000, 3)).astype(np.float32)
@@ -43,54 +46,99 @@ class TestRandomHintPolicyContract(_WithHints):
         return RandomHintPolicy(3)
 
 
+class TestNoHintTrainerContract(HintPolicyTrainerConformance):
+    @pytest.fixture
+    def trainer(self) -> HintPolicyTrainer:
+        return NoHintTrainer()
+
+
+class TestFixedHintTrainerContract(HintPolicyTrainerConformance):
+    @pytest.fixture
+    def trainer(self) -> HintPolicyTrainer:
+        return FixedHintTrainer(FixedHintSettings(hint_id=HINTS[1].hint_id))
+
+
+class TestRandomHintTrainerContract(HintPolicyTrainerConformance):
+    @pytest.fixture
+    def trainer(self) -> HintPolicyTrainer:
+        return RandomHintTrainer()
+
+
+def _all(states: np.ndarray, hints: Sequence[Hint]) -> HintOffer:
+    return HintOffer.of_all(states, hints)
+
+
+def test_no_hint_is_never_a_hint() -> None:
+    assert set(NoHintPolicy().choose(_all(STATES[:5], HINTS)).hint_ids) == {None}
+
+
 def test_the_fixed_hint_is_given_where_it_is_on_offer() -> None:
     policy = FixedHintPolicy(HINTS[1].hint_id)
-    assert {one.hint_id for one in policy.choose(STATES[:5], HINTS)} == {HINTS[1].hint_id}
-    assert {one.hint_id for one in policy.choose(STATES[:5], HINTS[2:])} == {None}
+    assert set(policy.choose(_all(STATES[:5], HINTS)).hint_ids) == {HINTS[1].hint_id}
+    assert set(policy.choose(_all(STATES[:5], HINTS[2:])).hint_ids) == {None}
+
+
+def test_the_fixed_hint_is_given_only_to_the_sessions_that_are_offered_it() -> None:
+    offer = _all(STATES[:2], HINTS)
+    candidates = np.array([[0, 1], [2, NO_CANDIDATE]])
+    offer = HintOffer(
+        offer.states, HINTS, offer.vectors, candidates, np.zeros((2, 2), dtype=np.float32)
+    )
+    assert FixedHintPolicy(HINTS[1].hint_id).choose(offer).hint_ids == [HINTS[1].hint_id, None]
 
 
 def test_random_hints_are_uniform_over_the_hints_without_no_hint() -> None:
-    choices = RandomHintPolicy(0).choose(STATES, HINTS)
-    counts = Counter(one.hint_id for one in choices)
+    choices = RandomHintPolicy(0).choose(_all(STATES, HINTS))
+    counts = Counter(choices.hint_ids)
     assert set(counts) == {hint.hint_id for hint in HINTS}
     # Four standard deviations of a binomial with 4000 draws of 1/4.
     assert all(abs(count - 1000) < 110 for count in counts.values())
     assert all(one.log_probability == pytest.approx(np.log(0.25)) for one in choices)
 
 
+def test_a_random_hint_comes_from_the_session_s_own_candidates_alone() -> None:
+    policy = RandomHintPolicy(0)
+    few = _all(STATES, HINTS[1:3])
+    gap = np.full((len(STATES), 1), NO_CANDIDATE)
+    # The same two hints a session, but as one of two offers that the batch holds.
+    mixed = HintOffer(
+        STATES,
+        HINTS,
+        np.zeros((4, 1), dtype=np.float32),
+        np.concatenate([gap, np.tile([2, 1], (len(STATES), 1)), gap], axis=1),
+        np.zeros((len(STATES), 4), dtype=np.float32),
+    )
+    choices = policy.choose(mixed)
+    assert choices.hint_ids == policy.choose(few).hint_ids
+    assert np.allclose(choices.log_probabilities, np.log(0.5))
+
+
 def test_a_hint_offered_twice_is_not_likelier() -> None:
     policy = RandomHintPolicy(0)
-    assert policy.choose(STATES, [*HINTS, HINTS[0]]) == policy.choose(STATES, HINTS)
+    twice = policy.choose(_all(STATES, [*HINTS, HINTS[0]]))
+    assert list(twice) == list(policy.choose(_all(STATES, HINTS)))
 
 
 def test_another_seed_draws_otherwise() -> None:
-    first = RandomHintPolicy(0).choose(STATES, HINTS)
-    second = RandomHintPolicy(1).choose(STATES, HINTS)
+    first = RandomHintPolicy(0).choose(_all(STATES, HINTS)).hint_ids
+    second = RandomHintPolicy(1).choose(_all(STATES, HINTS)).hint_ids
     agree = np.mean([a == b for a, b in zip(first, second, strict=True)])
     assert 0.2 < agree < 0.3
 
 
 def test_equal_states_get_equal_hints_whatever_their_zeros_sign() -> None:
-    states = np.array([[0.0, 1.0], [-0.0, 1.0]], dtype=np.float32)
-    first, second = RandomHintPolicy(0).choose(states, HINTS)
-    assert first == second
+    for number in range(20):
+        states = np.array([[0.0, number], [-0.0, number]], dtype=np.float32)
+        first, second = RandomHintPolicy(0).choose(_all(states, HINTS))
+        assert first == second
 
 
-def _table(columns: list[list[float]], hint_ids: tuple[str, ...]) -> RewardTable:
-    ndcg = np.array(columns, dtype=np.float32).T
-    return RewardTable(tuple(f"s{at}" for at in range(len(ndcg))), hint_ids, ndcg)
-
-
-def test_the_best_single_hint_has_the_best_mean_even_below_no_hint() -> None:
-    table = _table([[0.9, 0.9], [0.0, 0.4], [0.3, 0.3]], ("a", "b"))
-    assert best_single_hint(table) == "b"
-
-
-def test_of_equal_hints_the_smallest_id_wins_in_any_order() -> None:
-    assert best_single_hint(_table([[0.0], [0.5], [0.5]], ("b", "a"))) == "a"
-    assert best_single_hint(_table([[0.0], [0.5], [0.5]], ("a", "b"))) == "a"
-
-
-def test_without_hints_or_sessions_there_is_no_best_hint() -> None:
-    assert best_single_hint(_table([[0.5]], ())) is None
-    assert best_single_hint(RewardTable((), ("a",), np.zeros((0, 2), np.float32))) is None
+@pytest.mark.parametrize(
+    "policy", [NoHintPolicy(), FixedHintPolicy(HINTS[2].hint_id), RandomHintPolicy(5)]
+)
+def test_what_was_saved_chooses_the_same(
+    policy: NoHintPolicy | FixedHintPolicy | RandomHintPolicy, tmp_path: Path
+) -> None:
+    policy.save(tmp_path)
+    offer = _all(STATES[:50], HINTS)
+    assert list(type(policy).load(tmp_path).choose(offer)) == list(policy.choose(offer))

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrec.hints import Hint
 from agentrec.stores.cosine import nearest_first, unit_vector
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -29,7 +28,6 @@ def test_a_matrix_is_not_a_vector() -> None:
 
 
 def test_what_is_equal_on_paper_is_ordered_by_id() -> None:
-    one, other = sorted((Hint(text="a"), Hint(text="b")), key=lambda hint: hint.hint_id)
-    found = nearest_first([(other, 0.1 + 0.2), (one, 0.3)], 2)
-    assert [each.hint for each in found] == [one, other]
-    assert nearest_first([(other, 1.0000001), (one, 0.9)], 2)[0].similarity == 1.0
+    found = nearest_first([(0.1 + 0.2, "b", 2), (0.3, "a", 1)], 2)
+    assert found == [(0.3, 1), (0.3, 2)]
+    assert nearest_first([(1.0000001, "b", 2), (0.9, "a", 1)], 1) == [(1.0, 2)]

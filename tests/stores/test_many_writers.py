@@ -164,3 +164,60 @@ async def test_a_server_is_asked_for_states(
 
     await connection.call(searching)
     assert all(each is not None for each in asked)
+
+
+async def test_hints_that_many_queries_find_are_sent_once(
+    connection: QdrantConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[models.QueryRequest] = []
+    sizes: list[int] = []
+    fetched: list[int] = []
+    query, retrieve = QdrantClient.query_batch_points, QdrantClient.retrieve
+
+    def batch(self: QdrantClient, name: str, requests: Any) -> Any:
+        asked.extend(requests)
+        sizes.append(len(requests))
+        return query(self, name, requests)
+
+    def retrieved(self: QdrantClient, name: str, ids: Any, **options: Any) -> Any:
+        fetched.append(len(ids))
+        return retrieve(self, name, ids, **options)
+
+    monkeypatch.setattr(QdrantClient, "query_batch_points", batch)
+
+    def searching() -> None:
+        (one,) = writers(connection, 1)
+        one.add_many(HINTS[:3], np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), "added", None)
+        monkeypatch.setattr(QdrantClient, "retrieve", retrieved)
+        angles = np.linspace(0.01, 1.5, 200)
+        found = one.search_many(np.stack([np.cos(angles), np.sin(angles)], 1), 5, ("admitted",))
+        assert [len(each) for each in found] == [3] * 200
+        assert found[0][1].vector is found[199][1].vector
+
+    await connection.call(searching)
+    # What one request takes is bounded.
+    assert sizes == [128, 72]
+    assert not any(each.with_payload or each.with_vector for each in asked)
+    assert all(each.filter is not None for each in asked)
+    assert fetched == [3]
+
+
+async def test_what_leaves_the_states_between_the_two_requests_is_not_found(
+    connection: QdrantConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = QdrantClient.query_batch_points
+
+    def searching() -> None:
+        one, other = writers(connection, 2)
+        add(one, *HINTS[:2])
+
+        def then_retired(self: QdrantClient, name: str, requests: Any) -> Any:
+            answers = query(self, name, requests)
+            other.change([HINTS[0].model_copy(update={"state": "retired"})], "meanwhile")
+            return answers
+
+        monkeypatch.setattr(QdrantClient, "query_batch_points", then_retired)
+        (found,) = one.search_many(np.array([[1.0, 0.0]]), 5, ("admitted",))
+        assert [each.hint for each in found] == [HINTS[1]]
+
+    await connection.call(searching)

@@ -184,7 +184,7 @@ async def test_every_call_of_the_client_is_made_on_one_other_thread(
 
         monkeypatch.setattr(QdrantClient, name, recorded)
 
-    used = ("retrieve", "upsert", "query_points", "scroll", "close", "collection_exists")
+    used = ("retrieve", "upsert", "scroll", "close", "collection_exists")
     for name in used:
         record(name)
     async with await QdrantHintStore.open(tmp_path, DIMENSION) as store:

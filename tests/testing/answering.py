@@ -163,6 +163,13 @@ class TitleEncoder:
         text = " ".join(self._catalog[item_id].title for item_id in session.items)
         return np.array(self._embeddings.embed_query(text), dtype=np.float32)
 
+    def states(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
+        return self.queries(sessions)
+
+    def queries(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
+        rows = [self.query(session) for session in sessions]
+        return np.array(rows, dtype=np.float32).reshape(-1, DIMENSION)
+
 
 def make_components(model: ScriptedChatModel, **changes: object) -> Components:
     catalog = make_catalog()

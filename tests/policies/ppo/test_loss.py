@@ -12,12 +12,12 @@ def _loss(
 ) -> float:  # fmt: skip
     """Two options, action 1 taken; ``logit`` of option 1 against 0 of option 0."""
     return ppo_loss(
-        torch.tensor([[0.0, logit]]),
-        torch.tensor([value]),
-        torch.tensor([1]),
-        torch.tensor([old]),
-        torch.tensor([advantage]),
-        torch.tensor([reward]),
+        torch.tensor([[[0.0, logit]]]),
+        torch.tensor([[value]]),
+        torch.tensor([[1]]),
+        torch.tensor([[old]]),
+        torch.tensor([[advantage]]),
+        torch.tensor([[reward]]),
         clip=clip,
         value_weight=value_weight,
         entropy_weight=entropy_weight,
@@ -50,12 +50,26 @@ def test_entropy_is_in_nats_over_the_options() -> None:
 
 
 def test_a_minibatch_is_averaged_and_the_softmax_runs_over_the_options() -> None:
-    logits = torch.tensor([[0.0, 1.0, 2.0], [2.0, 0.0, 0.0]])
+    logits = torch.tensor([[[0.0, 1.0, 2.0], [2.0, 0.0, 0.0]]])
     chance = [exp(2) / (1 + exp(1) + exp(2)), exp(2) / (exp(2) + 2)]
     loss = ppo_loss(
-        logits, torch.zeros(2), torch.tensor([2, 0]), torch.tensor([-1.0, -1.0]),
-        torch.tensor([0.5, -0.25]), torch.zeros(2),
+        logits, torch.zeros(1, 2), torch.tensor([[2, 0]]), torch.tensor([[-1.0, -1.0]]),
+        torch.tensor([[0.5, -0.25]]), torch.zeros(1, 2),
         clip=0.99, value_weight=0.0, entropy_weight=0.0,
     )  # fmt: skip
     expected = -(min(chance[0] * exp(1), 1.99) * 0.5 + chance[1] * exp(1) * -0.25) / 2
     assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_networks_side_by_side_are_summed_and_an_option_not_allowed_counts_nothing() -> None:
+    alone = _loss(logit=log(3), old=log(0.7), advantage=2.0, entropy_weight=0.1)
+    logits = torch.tensor([[[0.0, log(3), float("-inf")]]] * 2, requires_grad=True)
+    both = ppo_loss(
+        logits, torch.zeros(2, 1), torch.tensor([[1], [1]]), torch.full((2, 1), log(0.7)),
+        torch.full((2, 1), 2.0), torch.zeros(2, 1),
+        clip=0.2, value_weight=0.0, entropy_weight=0.1,
+    )  # fmt: skip
+    assert both.item() == pytest.approx(2 * alone)
+    both.backward()
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()

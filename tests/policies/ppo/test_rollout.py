@@ -1,20 +1,41 @@
+import numpy as np
 import pytest
 import torch
 
-from agentrec.policies.ppo.network import ActorCritic
+from agentrec.hint_offers import HintOffer
+from agentrec.hints import Hint
+from agentrec.policies.ppo.actor_critic import ActorCritics
+from agentrec.policies.ppo.config import PPOConfig
+from agentrec.policies.ppo.hint_features import HintFeatures
 from agentrec.policies.ppo.rollout import Rollout, bandit_advantages, collect_rollout
+from agentrec.policies.ppo.situations import Situations
+from agentrec.policies.standardiser import Standardiser
+
+
+def _situations(num_sessions: int, num_hints: int) -> Situations:
+    drawn = np.random.default_rng(1).standard_normal((num_sessions, 3)).astype(np.float32)
+    hints = [Hint(text=f"Prefer {number}.") for number in range(num_hints)]
+    offer = HintOffer.of_all(drawn, hints, np.eye(num_hints, 4, dtype=np.float32))
+    features = HintFeatures.fit(offer.hint_ids, offer.vectors, 2)
+    return Situations.of(offer, Standardiser.fit(drawn, None), features)
+
+
+def _networks(situations: Situations) -> ActorCritics:
+    num_hints = len(situations.hint_features)
+    generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+    config = PPOConfig(hidden_sizes=(8,))
+    return ActorCritics("categorical", 3, 2, num_hints, config, generators)
 
 
 def _collect(gains: torch.Tensor, *, samples: int = 1, normalise: bool = False) -> Rollout:
-    network = ActorCritic(3, gains.shape[1], (8,), torch.Generator().manual_seed(0))
-    features = torch.randn(len(gains), 3, generator=torch.Generator().manual_seed(1))
+    situations = _situations(gains.shape[0], gains.shape[1] - 1)
     return collect_rollout(
-        network,
-        features,
+        _networks(situations),
+        situations,
         gains,
         samples_per_session=samples,
         normalise=normalise,
-        generator=torch.Generator().manual_seed(2),
+        generators=[torch.Generator().manual_seed(seed) for seed in (2, 3)],
     )
 
 
@@ -27,6 +48,13 @@ def test_an_advantage_is_the_reward_minus_the_value() -> None:
 def test_normalised_advantages_against_numbers_by_hand() -> None:
     advantages = bandit_advantages(torch.tensor([1.0, 2.0, 3.0]), torch.zeros(3), normalise=True)
     assert advantages.tolist() == pytest.approx([-1.2247449, 0.0, 1.2247449], abs=1e-6)
+
+
+def test_each_network_is_normalised_by_itself() -> None:
+    rewards = torch.tensor([[1.0, 2.0, 3.0], [10.0, 20.0, 60.0]])
+    both = bandit_advantages(rewards, torch.zeros(2, 3), normalise=True)
+    alone = [bandit_advantages(row, torch.zeros(3), normalise=True) for row in rewards]
+    assert torch.allclose(both, torch.stack(alone))
 
 
 def test_equal_advantages_normalise_to_zero() -> None:
@@ -52,24 +80,39 @@ def test_a_rollout_does_not_chain_sessions() -> None:
     changed[5:] = gains[5:].flip(0) * 0.5
     before, after = _collect(gains), _collect(changed)
     assert torch.equal(before.actions, after.actions)
-    assert torch.equal(before.advantages[:5], after.advantages[:5])
-    assert not torch.equal(before.advantages[5:], after.advantages[5:])
+    assert torch.equal(before.advantages[:, :5], after.advantages[:, :5])
+    assert not torch.equal(before.advantages[:, 5:], after.advantages[:, 5:])
 
 
-def test_each_sample_belongs_to_its_session() -> None:
+def test_each_sample_belongs_to_its_session_and_networks_draw_apart() -> None:
     gains = torch.arange(12.0).reshape(4, 3) / 12
     rollout = _collect(gains, samples=5)
-    sessions = torch.arange(4).repeat_interleave(5)
-    assert torch.equal(rollout.rewards, gains[sessions, rollout.actions])
-    assert torch.equal(rollout.features, rollout.features[::5].repeat_interleave(5, dim=0))
+    assert rollout.sessions.tolist() == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
+    for actions, rewards in zip(rollout.actions, rollout.rewards, strict=True):
+        assert torch.equal(rewards, gains[rollout.sessions, actions])
+    assert not torch.equal(rollout.actions[0], rollout.actions[1])
 
 
 def test_log_probabilities_are_those_of_a_softmax_over_the_options() -> None:
     gains = torch.zeros(6, 4)
-    network = ActorCritic(3, 4, (8,), torch.Generator().manual_seed(0))
+    situations = _situations(6, 3)
     rollout = _collect(gains)
     with torch.no_grad():
-        exponents = network.logits(rollout.features).exp()
-    by_hand = exponents[torch.arange(6), rollout.actions] / exponents.sum(dim=1)
-    assert torch.allclose(rollout.log_probabilities.exp(), by_hand)
+        exponents = _networks(situations).logits(situations).exp()
+    taken = exponents.gather(2, rollout.actions[..., None]).squeeze(-1)
+    assert torch.allclose(rollout.log_probabilities.exp(), taken / exponents.sum(dim=-1))
     assert rollout.log_probabilities.exp().max() < 0.5
+
+
+def test_what_is_not_allowed_is_never_drawn() -> None:
+    situations = _situations(200, 3)
+    allowed = np.array([True, False, True, False]) & np.ones((200, 1), bool)
+    rollout = collect_rollout(
+        _networks(situations),
+        situations.only(allowed),
+        torch.zeros(200, 4),
+        samples_per_session=4,
+        normalise=False,
+        generators=[torch.Generator().manual_seed(seed) for seed in (2, 3)],
+    )
+    assert set(rollout.actions.flatten().tolist()) == {0, 2}

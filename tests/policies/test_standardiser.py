@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
-import torch
 
-from agentrec.policies.ppo.standardiser import Standardiser
+from agentrec.policies.standardiser import Standardiser
 
 STATES = (np.random.default_rng(0).standard_normal((500, 6)) * [1, 2, 3, 4, 5, 100] + 7).astype(
     np.float32
@@ -11,15 +10,15 @@ STATES = (np.random.default_rng(0).standard_normal((500, 6)) * [1, 2, 3, 4, 5, 1
 
 def test_training_states_get_mean_0_and_deviation_1() -> None:
     features = Standardiser.fit(STATES, None)(STATES)
-    assert torch.allclose(features.mean(dim=0), torch.zeros(6), atol=1e-3)
-    assert torch.allclose(features.std(dim=0, correction=0), torch.ones(6), atol=1e-3)
+    assert np.allclose(features.mean(axis=0), 0, atol=1e-3)
+    assert np.allclose(features.std(axis=0), 1, atol=1e-3)
 
 
 def test_a_constant_dimension_becomes_0_and_stays_harmless() -> None:
     states = STATES.copy()
     states[:, 2] = 4.0
     features = Standardiser.fit(states, None)(states)
-    assert torch.equal(features[:, 2], torch.zeros(len(states)))
+    assert not features[:, 2].any()
 
 
 def test_principal_components_keep_the_directions_that_vary_together() -> None:
@@ -27,7 +26,7 @@ def test_principal_components_keep_the_directions_that_vary_together() -> None:
     hidden = generator.standard_normal((400, 2))
     states = (hidden @ generator.standard_normal((2, 30))).astype(np.float32)
     standardiser = Standardiser.fit(states, 2)
-    features = standardiser(states).numpy()
+    features = standardiser(states)
     assert features.shape == (400, 2)
     assert (features**2).mean() == pytest.approx(1.0, rel=1e-3)
     assert features[:, 0].var() > features[:, 1].var()
@@ -43,7 +42,7 @@ def test_more_components_than_there_are_is_all_of_them() -> None:
 def test_one_training_session_is_enough() -> None:
     for components in (None, 4):
         features = Standardiser.fit(STATES[:1], components)(STATES[:1])
-        assert torch.equal(features, torch.zeros_like(features))
+        assert not features.any()
 
 
 def test_states_of_another_shape_are_refused_with_both_shapes() -> None:
@@ -52,5 +51,3 @@ def test_states_of_another_shape_are_refused_with_both_shapes() -> None:
         standardiser(STATES[:, :5])
     with pytest.raises(ValueError, match=r"\[6\]"):
         standardiser(STATES[0])
-    with pytest.raises(ValueError, match="finite"):
-        standardiser(np.full((1, 6), np.inf, dtype=np.float32))

@@ -1,0 +1,157 @@
+"""Every kind of hint policy by name: how one is loaded, and what trains one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
+
+from agentrec.contracts import HintPolicy, HintPolicyTrainer
+from agentrec.errors import InputError
+from agentrec.policies.policy_files import StoredPolicy, read_policy
+
+ENTRY_POINTS = "agentrec.hint_policies"
+"""Group of entry points in which an installed package names kinds of its own: the name is the
+kind, the object a ``PolicyKind``."""
+
+
+@dataclass(frozen=True)
+class PolicyKind:
+    """Where the parts of one kind of policy are, each written ``module:name``.
+
+    Nothing is imported before it is needed, so that knowing of a kind costs nothing.
+
+    Attributes:
+        policy: A class with ``from_stored(stored: StoredPolicy) -> HintPolicy``.
+        trainer: A class that takes the settings and is a ``HintPolicyTrainer``.
+        settings: A pydantic model of its settings.
+    """
+
+    policy: str
+    trainer: str
+    settings: str
+
+
+def _ours(policy: str, trainer: str, settings: str) -> PolicyKind:
+    return PolicyKind(*(f"agentrec.policies.{place}" for place in (policy, trainer, settings)))
+
+
+POLICY_KINDS: Mapping[str, PolicyKind] = MappingProxyType(
+    {
+        "no_hint": _ours("fixed:NoHintPolicy", "untrained:NoHintTrainer", "fixed:NoSettings"),
+        "fixed": _ours(
+            "fixed:FixedHintPolicy", "untrained:FixedHintTrainer", "fixed:FixedHintSettings"
+        ),
+        "random": _ours(
+            "fixed:RandomHintPolicy", "untrained:RandomHintTrainer", "fixed:NoSettings"
+        ),
+        "nearest": _ours(
+            "nearest:NearestHintPolicy",
+            "untrained:NearestHintTrainer",
+            "nearest:NearestHintSettings",
+        ),
+        # What comes out of it is a fixed policy, and is stored as one.
+        "best_single": _ours(
+            "fixed:FixedHintPolicy", "best_single:BestSingleHintTrainer", "fixed:NoSettings"
+        ),
+        "linucb": _ours(
+            "linear_bandits:LinUCBPolicy",
+            "linear_bandit_training:LinUCBTrainer",
+            "linear_bandits:LinearBanditConfig",
+        ),
+        "thompson": _ours(
+            "linear_bandits:ThompsonPolicy",
+            "linear_bandit_training:ThompsonTrainer",
+            "linear_bandits:LinearBanditConfig",
+        ),
+        "value_regression": _ours(
+            "value_regression:ValueRegressionPolicy",
+            "value_regression_training:ValueRegressionTrainer",
+            "value_regression:ValueRegressionConfig",
+        ),
+        "categorical_ppo": _ours(
+            "ppo.categorical_policy:CategoricalPPOPolicy",
+            "ppo.trainer:CategoricalPPOTrainer",
+            "ppo.config:PPOConfig",
+        ),
+        "scoring_ppo": _ours(
+            "ppo.scoring_policy:ScoringPPOPolicy",
+            "ppo.trainer:ScoringPPOTrainer",
+            "ppo.config:PPOConfig",
+        ),
+        "abstaining": _ours(
+            "abstaining:AbstainingHintPolicy",
+            "abstaining:AbstainingTrainer",
+            "abstaining:AbstainingSettings",
+        ),
+    }
+)
+
+
+def load_policy(folder: Path) -> HintPolicy:
+    """Read a policy of any kind.
+
+    Args:
+        folder: Where its ``save`` wrote it.
+
+    Raises:
+        InputError: The folder holds no whole policy, or one of a kind that nobody knows.
+    """
+    stored = read_policy(folder)
+    try:
+        kind = kind_named(stored.kind)
+    except InputError as error:
+        raise InputError(error.problem, file=stored.description_file, field="kind") from error
+    from_stored: Callable[[StoredPolicy], HintPolicy] = imported(kind.policy).from_stored
+    return from_stored(stored)
+
+
+def trainer_for(
+    kind: str, settings: BaseModel | Mapping[str, Any] | None = None
+) -> HintPolicyTrainer:
+    """Make what trains policies of one kind.
+
+    Args:
+        kind: Its name.
+        settings: What the kind can be set to, as its model or as plain data; ``None`` for the
+            defaults.
+
+    Raises:
+        InputError: Nobody knows the kind, or a setting is not one of its.
+    """
+    found = kind_named(kind)
+    model: type[BaseModel] = imported(found.settings)
+    if not isinstance(settings, model):
+        try:
+            plain = settings.model_dump() if isinstance(settings, BaseModel) else settings
+            settings = model.model_validate(plain or {})
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join((kind, *(str(part) for part in first["loc"])))
+            raise InputError(first["msg"], field=field) from error
+    return cast("HintPolicyTrainer", imported(found.trainer)(settings))
+
+
+def kind_named(name: str) -> PolicyKind:
+    """Ours, or else one that an installed package brings."""
+    if name in POLICY_KINDS:
+        return POLICY_KINDS[name]
+    brought = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if name not in brought:
+        known = ", ".join(sorted({*POLICY_KINDS, *brought}))
+        raise InputError(f"{name!r} is no kind of policy; there are {known}")
+    kind = brought[name].load()
+    if not isinstance(kind, PolicyKind):
+        raise InputError(f"the entry point {brought[name].value!r} of {name!r} is not a PolicyKind")
+    return kind
+
+
+def imported(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
