@@ -70,7 +70,9 @@ def print_answers(report: AnswerReport, console: Console) -> None:
     """Print how well-formed the answers on test sessions were, and which places they favour."""
     table = new_table("Answers on test sessions, before they were filled up")
     for name in ("method", "clean", "from JSON", "asked again", "illegal lines", "filled up"):
-        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
+        # A heading may be broken in two, a share may not: it would be cut on a narrow terminal.
+        width = len("100.0%") if name != "method" else None
+        table.add_column(name, justify="right" if width else "left", min_width=width)
     for method, told in report.quality.items():
         first = (told.clean, told.structured, told.repaired)
         counts = (*first, told.illegal_answers, told.backfilled)
