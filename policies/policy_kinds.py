@@ -153,5 +153,6 @@ def kind_named(name: str) -> PolicyKind:
 
 
 def imported(place: str) -> Any:
+    """The object that ``module:name`` names."""
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)
