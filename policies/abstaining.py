@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
@@ -153,14 +154,20 @@ class AbstainingTrainer:
 
     Args:
         settings: What is trained; ``None`` for the defaults.
+        checkpoint: Where the training of the policy that chooses is found again after it was
+            stopped; ``None`` for nowhere.
 
     Raises:
         InputError: Nobody knows the kind of policy, or a setting is not one of its.
     """
 
-    def __init__(self, settings: AbstainingSettings | None = None) -> None:
+    def __init__(
+        self, settings: AbstainingSettings | None = None, checkpoint: Path | None = None
+    ) -> None:
         self.settings = settings or AbstainingSettings()
-        self._trainer = trainer_for(self.settings.policy, self.settings.settings)
+        self._trainer = trainer_for(
+            self.settings.policy, self.settings.settings, checkpoint=checkpoint
+        )
 
     def fit(
         self,

@@ -31,15 +31,19 @@ class PolicyKind:
         policy: A class with ``from_stored(stored: StoredPolicy) -> HintPolicy``.
         trainer: A class that takes the settings and is a ``HintPolicyTrainer``.
         settings: A pydantic model of its settings.
+        resumes: Whether the trainer also takes ``checkpoint``, a folder in which a training that
+            is stopped is found again.
     """
 
     policy: str
     trainer: str
     settings: str
+    resumes: bool = False
 
 
-def _ours(policy: str, trainer: str, settings: str) -> PolicyKind:
-    return PolicyKind(*(f"agentrec.policies.{place}" for place in (policy, trainer, settings)))
+def _ours(policy: str, trainer: str, settings: str, resumes: bool = False) -> PolicyKind:
+    ours = "agentrec.policies."
+    return PolicyKind(ours + policy, ours + trainer, ours + settings, resumes)
 
 
 POLICY_KINDS: Mapping[str, PolicyKind] = MappingProxyType(
@@ -79,16 +83,19 @@ POLICY_KINDS: Mapping[str, PolicyKind] = MappingProxyType(
             "ppo.categorical_policy:CategoricalPPOPolicy",
             "ppo.trainer:CategoricalPPOTrainer",
             "ppo.config:PPOConfig",
+            resumes=True,
         ),
         "scoring_ppo": _ours(
             "ppo.scoring_policy:ScoringPPOPolicy",
             "ppo.trainer:ScoringPPOTrainer",
             "ppo.config:PPOConfig",
+            resumes=True,
         ),
         "abstaining": _ours(
             "abstaining:AbstainingHintPolicy",
             "abstaining:AbstainingTrainer",
             "abstaining:AbstainingSettings",
+            resumes=True,
         ),
     }
 )
@@ -113,7 +120,10 @@ def load_policy(folder: Path) -> HintPolicy:
 
 
 def trainer_for(
-    kind: str, settings: BaseModel | Mapping[str, Any] | None = None
+    kind: str,
+    settings: BaseModel | Mapping[str, Any] | None = None,
+    *,
+    checkpoint: Path | None = None,
 ) -> HintPolicyTrainer:
     """Make what trains policies of one kind.
 
@@ -121,6 +131,8 @@ def trainer_for(
         kind: Its name.
         settings: What the kind can be set to, as its model or as plain data; ``None`` for the
             defaults.
+        checkpoint: Folder in which a training that is stopped is found again, for kinds that take
+            long enough to have one; ``None`` for none.
 
     Raises:
         InputError: Nobody knows the kind, or a setting is not one of its.
@@ -135,7 +147,8 @@ def trainer_for(
             first = error.errors()[0]
             field = ".".join((kind, *(str(part) for part in first["loc"])))
             raise InputError(first["msg"], field=field) from error
-    return cast("HintPolicyTrainer", imported(found.trainer)(settings))
+    places = {"checkpoint": checkpoint} if checkpoint is not None and found.resumes else {}
+    return cast("HintPolicyTrainer", imported(found.trainer)(settings, **places))
 
 
 def kind_named(name: str) -> PolicyKind:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from agentrec.app.progress import ProgressDisplay
 from agentrec.components import Components
 from agentrec.evaluation.metrics import ndcg
 from agentrec.graphs.recommending import rank
@@ -65,15 +66,7 @@ async def fill_reward_table(
     values = np.full((len(rows), len(options)), np.nan, dtype=np.float32)
 
     async def measure(cells: Sequence[Cell]) -> None:
-        async def value(cell: Cell) -> float:
-            session = rows[cell[0]]
-            ranking = await rank(session, options[cell[1]], components)
-            return ndcg(ranking.rank_of(session.target or ""))
-
-        for cell, found in zip(
-            cells, await map_concurrently(cells, value, concurrency, on_done), strict=True
-        ):
-            values[cell] = found
+        await _measure(cells, rows, options, values, components, concurrency, on_done)
 
     def table() -> RewardTable:
         return RewardTable(session_ids * (1 + len(draws)), hint_ids, values, numbers)
@@ -90,6 +83,96 @@ async def fill_reward_table(
         await measure(following.cells)
         planned = following
     return table()
+
+
+async def fill_cells(
+    sessions: Sequence[Session],
+    hints: Sequence[Hint],
+    cells: Iterable[Cell],
+    components: Components,
+    concurrency: int,
+    display: ProgressDisplay,
+    title: str,
+    *,
+    known: RewardTable | None = None,
+) -> RewardTable:
+    """Measure NDCG@10 of sessions under no hint, and of some of them under some hints.
+
+    Args:
+        sessions: Sessions with targets and candidates.
+        hints: The hints, in the order of the table's columns.
+        cells: Rows of ``sessions`` and ``1 +`` places in ``hints``.
+        components: The parts.
+        concurrency: Most calls in flight.
+        display: Where progress is shown, unless nothing is to be measured.
+        title: What is being done.
+        known: What was measured before of any sessions and hints; it is not measured again, and
+            what of it belongs to the table is in it.
+
+    Raises:
+        ModelCallError: If a call failed for good; what was answered so far is in the journal.
+    """
+    values = np.full((len(sessions), 1 + len(hints)), np.nan, dtype=np.float32)
+    if known is not None:
+        _take_over(known, sessions, hints, values)
+    wanted = {(row, 0) for row in range(len(sessions))}.union(cells)
+    missing = sorted(cell for cell in wanted if np.isnan(values[cell]))
+    if missing:
+        with display.counting(title, len(missing)) as advance:
+            options: list[Hint | None] = [None, *hints]
+            await _measure(missing, sessions, options, values, components, concurrency, advance)
+    ids = tuple(session.session_id for session in sessions)
+    return RewardTable(ids, tuple(hint.hint_id for hint in hints), values)
+
+
+async def _measure(
+    cells: Sequence[Cell],
+    rows: Sequence[Session],
+    options: Sequence[Hint | None],
+    values: npt.NDArray[np.float32],
+    components: Components,
+    concurrency: int,
+    on_done: Callable[[], None],
+) -> None:
+    """Put the NDCG@10 of cells into ``values``."""
+
+    async def value(cell: Cell) -> float:
+        session = rows[cell[0]]
+        ranking = await rank(session, options[cell[1]], components)
+        return ndcg(ranking.rank_of(session.target or ""))
+
+    found = await map_concurrently(cells, value, concurrency, on_done)
+    for cell, each in zip(cells, found, strict=True):
+        values[cell] = each
+
+
+def _take_over(
+    known: RewardTable,
+    sessions: Sequence[Session],
+    hints: Sequence[Hint],
+    values: npt.NDArray[np.float32],
+) -> None:
+    """Put what is known of the first draw into ``values``."""
+    row_of = {
+        session_id: row
+        for row, (session_id, draw) in enumerate(zip(known.session_ids, known.draws, strict=True))
+        if draw == 0
+    }
+    column_of = {hint_id: 1 + place for place, hint_id in enumerate(known.hint_ids)}
+    pairs = [
+        (row, row_of[session.session_id])
+        for row, session in enumerate(sessions)
+        if session.session_id in row_of
+    ]
+    columns = [
+        (1 + place, column_of[hint.hint_id])
+        for place, hint in enumerate(hints)
+        if hint.hint_id in column_of
+    ]
+    if pairs:
+        to, there = zip(*pairs, strict=True)
+        into, out_of = zip((0, 0), *columns, strict=True)
+        values[np.ix_(to, into)] = known.ndcg[np.ix_(there, out_of)]
 
 
 def num_cells(

@@ -15,8 +15,9 @@ from agentrec.app.model_settings import (
     PricesSettings,
     RetriesSettings,
 )
+from agentrec.app.policy_settings import PolicySettings
 from agentrec.data.negatives import Negatives
-from agentrec.policies.ppo.config import PPOConfig
+from agentrec.llm.session_blocks import DEFAULT_BLOCKS, BlockName
 
 
 class DemoSettings(BaseModel):
@@ -38,9 +39,11 @@ class DemoSettings(BaseModel):
         max_explored: Most training sessions to look for errors in.
         num_probes: On how many other training sessions a hint has to prove itself.
         explore: What a hint has to be, and for how long hints are looked for.
-        max_rewarded: Most training sessions in the reward table.
+        max_rewarded: Most training sessions, and most validation sessions, that hints are
+            measured on.
         lm_steps: Training steps of the embedded model; ``None`` for its recipe's.
-        ppo: Hyper-parameters of the policy's training.
+        state_blocks: What a policy sees of a session, in this order; see ``BlockName``.
+        policy: Which hint policy is trained, and on what.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,9 +65,22 @@ class DemoSettings(BaseModel):
     explore: ExploreSettings = Field(default_factory=ExploreSettings)
     max_rewarded: int = Field(default=1500, ge=1)
     lm_steps: int | None = Field(default=None, ge=1)
-    ppo: PPOConfig = Field(default_factory=PPOConfig)
+    state_blocks: tuple[BlockName, ...] = Field(default=DEFAULT_BLOCKS, min_length=1)
+    policy: PolicySettings = Field(default_factory=PolicySettings)
 
     @field_validator("llm", mode="before")
     @classmethod
     def _name_alone(cls, llm: Any) -> Any:
         return {"name": llm} if isinstance(llm, str) else llm
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _kind_alone(cls, policy: Any) -> Any:
+        return {"kind": policy} if isinstance(policy, str) else policy
+
+    @field_validator("state_blocks")
+    @classmethod
+    def _each_once(cls, blocks: tuple[BlockName, ...]) -> tuple[BlockName, ...]:
+        if len(set(blocks)) < len(blocks):
+            raise ValueError("a block is named twice")
+        return blocks

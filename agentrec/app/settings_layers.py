@@ -23,6 +23,8 @@ PREFIX = "AGENTREC_"
 NESTING = "__"
 
 _PATHS = ("data", "run", "prompts")
+# Sections for which one of their settings does, alone.
+_ALONE = {"llm": "name", "policy": "kind"}
 
 
 def load_settings(
@@ -81,11 +83,11 @@ class _Environment(EnvSettingsSource):
         )
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """A section as JSON; for a model its name alone does too."""
+        """A section as JSON; for some, one of their settings alone does too."""
         try:
             return super().decode_complex_value(field_name, field, value)
         except ValueError:
-            return {"name": value} if field_name == "llm" else value
+            return {_ALONE[field_name]: value} if field_name in _ALONE else value
 
 
 def _environment() -> Mapping[str, Any]:
@@ -99,11 +101,12 @@ def _environment() -> Mapping[str, Any]:
             meant = f"did you mean {known[near[0]]}?" if near else told
             raise InputError(f"is no setting; {meant}", field=variable)
     found: dict[str, Any] = _Environment()()
-    llm = found.get("llm")
-    if isinstance(llm, dict) and isinstance(llm.get("parameters"), dict):
-        # Their types are the provider's, so nothing else tells a number from a text.
-        decoded = {name: _decoded(value) for name, value in llm["parameters"].items()}
-        found["llm"] = {**llm, "parameters": decoded}
+    for section, free in (("llm", "parameters"), ("policy", "settings")):
+        held = found.get(section)
+        if isinstance(held, dict) and isinstance(held.get(free), dict):
+            # Their types are not known here, so nothing else tells a number from a text.
+            decoded = {name: _decoded(value) for name, value in held[free].items()}
+            found[section] = {**held, free: decoded}
     return found
 
 
@@ -135,12 +138,20 @@ def _checked(layer: Mapping[str, Any], origin: Origin) -> Mapping[str, Any]:
             DemoSettings.model_validate_json(json.dumps(layer, default=str), strict=True)
     except ValidationError as error:
         raise fault_of(error, layer, origin) from None
-    llm = layer.get("llm")
-    return {**layer, "llm": {"name": llm}} if isinstance(llm, str) else layer
+    whole = {
+        section: {alone: layer[section]}
+        for section, alone in _ALONE.items()
+        if isinstance(layer.get(section), str)
+    }
+    return {**layer, **whole}
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
+    policy, wanted = merged.get("policy"), above.get("policy")
+    if policy and wanted and wanted.get("kind", policy.get("kind")) != policy.get("kind"):
+        # What one kind can be set to, another kind cannot.
+        merged["policy"] = {name: policy[name] for name in policy if name != "settings"}
     for name, value in above.items():
         known = merged.get(name)
         if isinstance(known, Mapping) and isinstance(value, Mapping):

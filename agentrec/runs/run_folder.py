@@ -51,9 +51,19 @@ class RunFolder:
         """The reward table of a split."""
         return self.path / f"rewards.{split}.parquet"
 
-    def policy(self, name: str = "policy") -> Path:
+    @property
+    def policies(self) -> Path:
+        """The trained policies, a folder each."""
+        return self.path / "policies"
+
+    def policy(self, name: str) -> Path:
         """A trained policy's folder."""
-        return self.path / name
+        return self.policies / name
+
+    @property
+    def live(self) -> Path:
+        """The policy that is to be used."""
+        return self.path / "live"
 
     @property
     def gate(self) -> Path:

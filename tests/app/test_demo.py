@@ -75,14 +75,19 @@ def test_every_product_of_the_run_is_there(finished) -> None:
         table = RewardTable.load(finished.folder / f"rewards.{split}.parquet")
         assert table.hint_ids == hint_ids
         assert len(table.session_ids) == count
-    for name in ("policy", "noise-control"):
-        assert set(ScoringPPOPolicy.load(finished.folder / name).hint_ids) == set(hint_ids)
-        (file,) = (finished.folder / name).glob("*.safetensors")
+    for name in ("scoring_ppo", "noise_control"):
+        folder = finished.folder / "policies" / name
+        assert set(ScoringPPOPolicy.load(folder).hint_ids) == set(hint_ids)
+        (file,) = folder.glob("*.safetensors")
         with safe_open(file, framework="np") as opened:
             assert list(opened.keys())
+        assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+        record = json.loads((folder / "training.json").read_text())
+        assert record["sessions"] == {"train": 40, "picking": 8, "judging": 8}
+        assert not (folder / "checkpoint").exists()
     manifest = json.loads((finished.folder / "manifest.json").read_text())
     assert manifest["identity"]["seed"] == 0
-    assert {"data_hash", "prompts_hash", "llm", "ppo"} <= set(manifest["identity"])
+    assert {"data_hash", "prompts_hash", "llm", "policy"} <= set(manifest["identity"])
     assert manifest["data"]["sessions"] == {"train": 60, "valid": 16, "test": 40}
     assert manifest["versions"]["torch"]
     assert {"limits", "retries", "budget", "prices"} <= set(manifest["conditions"])
@@ -150,7 +155,7 @@ async def test_a_finished_run_computes_nothing_again(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
 
-    for name in ("demo.know_catalog", "demo.embedded_model", "demo.ClosedLoop"):
+    for name in ("run_parts.know_catalog", "run_parts.embedded_model", "demo.ClosedLoop"):
         monkeypatch.setattr(f"agentrec.app.{name}", never)
     output = await run(settings_for(finished.folder))
     assert "nothing is computed again" in output

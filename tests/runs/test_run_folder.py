@@ -95,8 +95,8 @@ def test_files_of_a_run_have_names_of_their_own(tmp_path: Path) -> None:
         folder.hints,
         folder.rewards("train"),
         folder.rewards("valid"),
-        folder.policy(),
-        folder.policy("noise-control"),
+        folder.policies,
+        folder.live,
         folder.metrics,
     ]
     assert len(set(places)) == len(places)

@@ -1,0 +1,172 @@
+"""The parts of a run, open: its data, its model behind the journal, its knowledge base."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from langchain_core.language_models import BaseChatModel
+from rich.console import Console
+
+from agentrec.app.accounts import UsageReport, open_account
+from agentrec.app.manifest import manifest_of, run_name
+from agentrec.app.parts import (
+    CatalogKnowledge,
+    embedded_model,
+    know_catalog,
+    load_data,
+    named_model,
+    open_embeddings,
+)
+from agentrec.app.progress import ProgressDisplay
+from agentrec.app.settings import DemoSettings
+from agentrec.app.tables import print_usage
+from agentrec.components import Components
+from agentrec.data import Dataset
+from agentrec.llm.gateway import ModelGateway
+from agentrec.llm.journal import CallJournal
+from agentrec.llm.limits import CallLimiter
+from agentrec.llm.prompts import Prompts
+from agentrec.llm.session_encoder import RecencySessionEncoder
+from agentrec.policies.fixed import NoHintPolicy
+from agentrec.runs.run_folder import Json, RunFolder
+from agentrec.stores.qdrant import QdrantHintStore
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """What can be had of a run in seconds, so that what is wrong is told before anything long.
+
+    Attributes:
+        settings: What it is made with.
+        dataset: Its sessions.
+        prompts: Its prompts.
+        named: The chat model and its identity; ``None`` for the embedded one.
+        manifest: What it is made of.
+        folder: Where it is.
+    """
+
+    settings: DemoSettings
+    dataset: Dataset
+    prompts: Prompts
+    named: tuple[BaseChatModel, str] | None
+    manifest: Json
+    folder: RunFolder
+
+
+@dataclass(frozen=True)
+class RunParts:
+    """A run that is open.
+
+    Attributes:
+        settings: What it is made with.
+        dataset: Its sessions.
+        knowledge: What is known of the items.
+        components: The parts of its graphs; without a policy.
+        folder: Where it is.
+        display: Where progress is shown.
+        journal: Every answer.
+    """
+
+    settings: DemoSettings
+    dataset: Dataset
+    knowledge: CatalogKnowledge
+    components: Components
+    folder: RunFolder
+    display: ProgressDisplay
+    journal: CallJournal
+
+    @property
+    def concurrency(self) -> int:
+        """Most model calls in flight."""
+        return self.settings.limits.max_concurrency
+
+
+async def find_run(settings: DemoSettings, console: Console) -> RunPlace:
+    """Load what a run needs first, and see that it can be had.
+
+    Raises:
+        InputError: If a setting or a file cannot be used.
+        FetchError: If the data has to be downloaded and cannot be.
+    """
+    prompts = await asyncio.to_thread(Prompts.load, settings.prompts)
+    dataset = await load_data(settings)
+    for note in dataset.notes:
+        console.print(f"note: {note}", markup=False, highlight=False)
+    open_embeddings(settings.embeddings)
+    named = named_model(settings.llm)
+    manifest = manifest_of(settings, dataset, prompts, None if named is None else named[1])
+    return RunPlace(settings, dataset, prompts, named, manifest, RunFolder(settings.run))
+
+
+@asynccontextmanager
+async def open_run(place: RunPlace, console: Console) -> AsyncIterator[RunParts]:
+    """Open the journal, the model and the knowledge base; at the end tell what calls came to.
+
+    Args:
+        place: The run; its folder has been begun.
+        console: Where progress and usage are shown.
+
+    Raises:
+        InputError: If a price is missing where a budget needs one.
+        StoreError: If another process has the knowledge base open.
+    """
+    settings, dataset, folder = place.settings, place.dataset, place.folder
+    display = ProgressDisplay(console)
+    embeddings = open_embeddings(settings.embeddings)
+    async with await CallJournal.open(folder.calls) as journal:
+        # Before anything long: a price may be missing.
+        account = await open_account(settings, journal)
+        named = place.named
+        if account is not None and named is not None:
+            account.check(named[1])
+        knowledge = await know_catalog(dataset, embeddings, settings.embeddings, display)
+        if named is None:
+            model = await embedded_model(dataset, knowledge, display, settings.lm_steps)
+            named = (model, model.catalog_model.name)
+        dimension = knowledge.text_vectors.shape[1]
+        async with await QdrantHintStore.open(
+            folder.knowledge_base, dimension, embedding_model=settings.embeddings
+        ) as store:
+            gateway = ModelGateway(
+                *named,
+                journal,
+                limiter=CallLimiter(settings.limits.limits()),
+                retries=settings.retries.policy(settings.llm.timeout),
+                account=account,
+                prices=settings.prices.table(),
+                structured=settings.llm.structured,
+            )
+            components = Components(
+                catalog=dataset.catalog,
+                model=gateway,
+                prompts=place.prompts,
+                embeddings=embeddings,
+                encoder=RecencySessionEncoder(
+                    dataset.catalog,
+                    knowledge.features,
+                    knowledge.text_vectors,
+                    blocks=settings.state_blocks,
+                ),
+                hint_store=store,
+                hint_policy=NoHintPolicy(),
+                seed=settings.seed,
+                shuffles=settings.llm.shuffles,
+                max_candidates=settings.llm.max_candidates,
+                label_length=settings.llm.label_length,
+                hints_offered=settings.policy.hints_offered(settings.max_hints),
+                max_hints=settings.max_hints,
+                run_name=run_name(place.manifest),
+                **settings.explore.fields(gateway, place.prompts),
+            )
+            parts = RunParts(settings, dataset, knowledge, components, folder, display, journal)
+            try:
+                yield parts
+            finally:
+                # Also of a run that is stopped: what was paid is what people want to know then.
+                await gateway.aclose()
+                usage = await UsageReport.of(journal, settings.prices.table())
+                await asyncio.to_thread(usage.save, folder.usage)
+                print_usage(usage, console)
