@@ -26,8 +26,6 @@ _MOST_NEIGHBOURS = 5
 _LONGEST_ID = 60
 # The chosen hint stands whole in the sentence above the table.
 _LONGEST_IN_TABLE = 80
-_NONE = "(no hint)"
-_RESIDUE = 5e-4
 _MEANINGS = {
     "alike": "cosine with this session",
     "expected": "predicted gain in NDCG@10 over no hint",
@@ -203,7 +201,7 @@ def _print_options(choice: ExplainedChoice, console: Console) -> None:
         "expected": [_signed(one.predicted_gain) for one in shown],
         "measured": [_signed(one.measured_gain) for one in shown],
         "hint": [
-            _NONE if one.hint_id is None else clean_text(one.text, _LONGEST_IN_TABLE)
+            "(no hint)" if one.hint_id is None else clean_text(one.text, _LONGEST_IN_TABLE)
             for one in shown
         ],
     }
@@ -293,7 +291,7 @@ def _unsigned(value: float | None) -> str:
 
 def _signed(value: float | None) -> str:
     """Three digits with a sign, never ``-0.000``."""
-    return "" if value is None else f"{0.0 if abs(value) < _RESIDUE else value:+.3f}"
+    return "" if value is None else f"{round(value, 3) + 0.0:+.3f}"
 
 
 def _say(line: str, console: Console) -> None:

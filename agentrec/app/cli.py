@@ -15,6 +15,7 @@ from rich.console import Console
 from agentrec.app.ending import DebugOption, end_with
 from agentrec.app.kb_commands import kb_app
 from agentrec.app.lm_commands import lm_app
+from agentrec.app.policy_commands import policy_app
 from agentrec.data.negatives import Negatives
 from agentrec.errors import InputError
 
@@ -29,6 +30,7 @@ data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(lm_app, name="lm")
 app.add_typer(kb_app, name="kb")
+app.add_typer(policy_app, name="policy")
 
 _stdout = Console()
 

@@ -7,6 +7,9 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from agentrec.app.settings import DemoSettings
 from agentrec.data import Dataset
@@ -18,6 +21,7 @@ _VERSIONED = ("agentrec", "langchain-core", "langgraph", "qdrant-client", "torch
 # How fast, how patiently and for how much a model is asked changes no answer. Where data and
 # prompts lie does not either: their hashes stand for what they are.
 _CONDITIONS = frozenset({"limits", "retries", "budget", "prices"})
+_PLACES = ("data", "prompts")
 _ELSEWHERE = frozenset({"data", "run", "prompts", "llm"})
 _SHOWN = ("structured", "shuffles", "max_candidates", "label_length")
 
@@ -46,6 +50,8 @@ def manifest_of(
     sizes = {name: len(sessions) for name, sessions in dataset.splits()}
     return {
         "identity": without_secrets(identity),
+        # Not what the run is, but where it is found again by what goes on with it.
+        "sources": {**{name: _absolute(told[name]) for name in _PLACES}, "llm": _findable(told)},
         "conditions": {**conditions, "timeout": settings.llm.timeout},
         "data": {"name": dataset.name, "items": len(dataset.catalog), "sessions": sizes},
         "versions": {
@@ -53,6 +59,33 @@ def manifest_of(
             **{name: importlib.metadata.version(name) for name in _VERSIONED},
         },
     }
+
+
+def settings_in(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a manifest tells of, for ``load_settings`` to begin with.
+
+    Raises:
+        TypeError, KeyError: If it is not a manifest.
+    """
+    identity, conditions = dict(manifest["identity"]), dict(manifest["conditions"])
+    told = {name: identity[name] for name in DemoSettings.model_fields if name in identity}
+    told.pop("llm", None)
+    told |= {name: conditions[name] for name in _CONDITIONS}
+    sources = manifest["sources"]
+    return told | {name: sources[name] for name in (*_PLACES, "llm") if sources[name] is not None}
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).absolute())
+
+
+def _findable(told: Mapping[str, Any]) -> object:
+    """The model's settings without what is, or may hold, a key to an account."""
+    llm = dict(told["llm"])
+    address = urlsplit(llm.get("base_url") or "")
+    if address.username or address.password or address.query:
+        del llm["base_url"]
+    return without_secrets(llm)
 
 
 def run_name(manifest: Mapping[str, object]) -> str:

@@ -32,6 +32,7 @@ def load_settings(
     config: Path | None = None,
     *,
     folder: Path | None = None,
+    below: Mapping[str, Any] | None = None,
 ) -> tuple[DemoSettings, Path | None]:
     """Gather the settings of a run.
 
@@ -43,6 +44,7 @@ def load_settings(
         config: A settings file; by default the one in the folder, if there is one.
         folder: Where to look for it; the working directory if not given. Relative paths in a
             file are relative to the file.
+        below: Settings that any source may replace, such as those of a run that is there.
 
     Returns:
         The settings, and the file they came from, if any.
@@ -58,7 +60,7 @@ def load_settings(
         layers.append(_checked(_in_place(file), Origin("file", file)))
     layers.append(_checked(_environment(), Origin("environment")))
     layers.append(_checked(command_line or {}, Origin("command line")))
-    merged: dict[str, Any] = {}
+    merged: dict[str, Any] = dict(below or {})
     for layer in layers:
         merged = _over(merged, layer)
     return DemoSettings.model_validate(merged), config

@@ -1,0 +1,72 @@
+"""Opening a run that is there, with the settings that it was made with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from agentrec.app.manifest import settings_in
+from agentrec.app.parts import use_one_thread
+from agentrec.app.run_parts import RunParts, find_run, open_run
+from agentrec.app.run_rewards import RunRewards
+from agentrec.app.settings import DemoSettings
+from agentrec.app.settings_layers import load_settings
+from agentrec.errors import InputError
+from agentrec.runs.run_folder import RunFolder
+
+
+def settings_of_run(
+    given: Mapping[str, Any], config: Path | None = None
+) -> tuple[DemoSettings, Path | None]:
+    """The settings of the run that is named; what is given now comes before what it was made with.
+
+    Args:
+        given: From the command line, nested like the settings themselves.
+        config: A settings file; by default the one in the working directory, if there is one.
+
+    Returns:
+        The settings, and the file they came from, if any.
+
+    Raises:
+        InputError: If there is no run, or a source has something wrong in it.
+    """
+    wanted, _ = load_settings(given, config)
+    folder = RunFolder(wanted.run)
+    manifest = folder.read_manifest()
+    try:
+        below = settings_in(manifest)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"is not a manifest ({error})", file=folder.manifest) from error
+    return load_settings(given, config, below=below)
+
+
+@asynccontextmanager
+async def open_again(
+    settings: DemoSettings, console: Console
+) -> AsyncIterator[tuple[RunParts, RunRewards]]:
+    """Open a run that has hints, and what they bring its sessions.
+
+    Args:
+        settings: Those of ``settings_of_run``.
+        console: Where progress and usage are shown.
+
+    Raises:
+        InputError: If settings or data are not those of the run, or it has no hint yet.
+        StoreError: If another process has the knowledge base open.
+    """
+    use_one_thread()
+    place = await find_run(settings, console)
+    await asyncio.to_thread(place.folder.begin, place.manifest)
+    async with open_run(place, console) as parts:
+        hints = await parts.components.hint_store.all()
+        if not hints:
+            raise InputError(
+                "this run has no hints yet; `agentrec demo` with the same --run goes on with it",
+                file=place.folder.path,
+            )
+        yield parts, RunRewards(parts, hints)

@@ -1,0 +1,194 @@
+"""Several hint policies on the same sessions, each trained with one seed or with several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from agentrec.evaluation.intervals import Interval, bootstrap_intervals
+
+_Floats = npt.NDArray[np.floating]
+_Doubles = npt.NDArray[np.float64]
+_Bools = npt.NDArray[np.bool_]
+
+
+class ComparedPolicy(BaseModel):
+    """One policy among others.
+
+    The intervals say how much other sessions of the same kind would change the numbers, for the
+    very policies that were trained here. What training once more would change is not in them:
+    that is ``seed_spread``.
+
+    Attributes:
+        name: The policy.
+        ndcg: Mean NDCG@10 over sessions, 0 to 1, each session's value being the mean over seeds.
+        over_no_hint: Paired mean difference to no hint, -1 to 1; above 0 is better.
+        over_best_single: The same to the best single hint; ``None`` for that itself, and where
+            it is not among the policies.
+        seeds: How many seeds, or whole runs, its values are the mean of.
+        seed_means: Mean gain over no hint of each seed. Where the policy has one seed and no
+            hint has several, the one gain over their mean.
+        seed_spread: Standard deviation of ``seed_means`` over seeds, with ``seeds - 1`` degrees
+            of freedom; ``None`` for a single seed.
+        given: Share of sessions that got a hint, over all seeds, 0 to 1.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    name: str
+    ndcg: Interval
+    over_no_hint: Interval
+    over_best_single: Interval | None
+    seeds: int = Field(ge=1)
+    seed_means: tuple[float, ...]
+    seed_spread: float | None
+    given: float = Field(ge=0, le=1)
+
+
+class PolicyComparison(BaseModel):
+    """All policies; ``model_dump_json`` gives the file.
+
+    Attributes:
+        sessions: How many every number is over, at least 1.
+        level: Level of each interval by itself: of policies that differ in nothing, a share of
+            ``1 - level`` leaves 0 outside.
+        seed: Of the bootstrap.
+        policies: In the order given.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    sessions: int = Field(ge=1)
+    level: float
+    seed: int
+    policies: tuple[ComparedPolicy, ...]
+
+
+def compare_policies(
+    ndcg: Mapping[str, _Floats],
+    given: Mapping[str, _Bools],
+    *,
+    seed: int,
+    no_hint: str = "no_hint",
+    best_single: str = "best_single",
+    resamples: int = 2_000,
+    level: float = 0.95,
+) -> PolicyComparison:
+    """Compare policies session by session.
+
+    Sessions alone are drawn with replacement, the same draws for all numbers, so that they
+    compare. A seed is one training, or one whole run. Two policies are paired seed by seed where
+    they have equally many; one that has a single seed, as what is not random has, stands beside
+    every seed of the other.
+
+    Args:
+        ndcg: By policy, what each session came to, 0 to 1, ``[seeds, sessions]``; the same
+            sessions in the same order for all.
+        given: By policy, in which of these a hint was given, ``[seeds, sessions]``.
+        seed: Of the bootstrap; the same seed and values give the same intervals.
+        no_hint: Name of the policy that all are compared with.
+        best_single: Name of the policy that all others are compared with as well, if it is there.
+        resamples: Draws, at least 1.
+        level: Share of the draws inside an interval, between 0 and 1.
+
+    Raises:
+        ValueError: If ``no_hint`` is not there or gives a hint, a shape or value is not as above,
+            two that are compared have different numbers of seeds, both above 1, or an option of
+            the bootstrap is out of range.
+    """
+    values = _checked(ndcg, given, no_hint)
+    columns: list[_Doubles] = []
+    per_seed: dict[str, _Doubles] = {}
+    for name, own in values.items():
+        gains = _differences(name, own, no_hint, values[no_hint])
+        per_seed[name] = gains.mean(axis=1)
+        columns += [own.mean(axis=0), gains.mean(axis=0)]
+    others = [name for name in values if best_single in values and name != best_single]
+    for name in others:
+        gains = _differences(name, values[name], best_single, values[best_single])
+        columns.append(gains.mean(axis=0))
+    found = iter(
+        bootstrap_intervals(np.stack(columns, axis=1), seed=seed, resamples=resamples, level=level)
+    )
+    over_no_hint = {name: (next(found), next(found)) for name in values}
+    over_best_single = dict(zip(others, found, strict=True))
+    return PolicyComparison(
+        sessions=len(columns[0]),
+        level=level,
+        seed=seed,
+        policies=tuple(
+            _compared(
+                name,
+                over_no_hint[name],
+                over_best_single.get(name),
+                # One seed has one gain, however many seeds no hint has: the spread of that is
+                # none of the policy's.
+                per_seed[name] if len(own) > 1 else per_seed[name].mean(keepdims=True),
+                float(np.mean(given[name])),
+            )
+            for name, own in values.items()
+        ),
+    )
+
+
+def _compared(
+    name: str,
+    intervals: tuple[Interval, Interval],
+    over_best_single: Interval | None,
+    seed_means: _Doubles,
+    given: float,
+) -> ComparedPolicy:
+    seeds = len(seed_means)
+    return ComparedPolicy(
+        name=name,
+        ndcg=intervals[0],
+        over_no_hint=intervals[1],
+        over_best_single=over_best_single,
+        seeds=seeds,
+        seed_means=tuple(seed_means.tolist()),
+        seed_spread=float(seed_means.std(ddof=1)) if seeds > 1 else None,
+        given=given,
+    )
+
+
+def _differences(first: str, of_first: _Doubles, second: str, of_second: _Doubles) -> _Doubles:
+    """``first - second``, seed by seed and session by session, ``[seeds, sessions]``."""
+    seeds = {len(of_first), len(of_second)} - {1}
+    if len(seeds) > 1:
+        raise ValueError(
+            f"{first!r} has {len(of_first)} seeds and {second!r} has {len(of_second)}: they pair "
+            "where both have equally many, or one of them has 1"
+        )
+    # The difference before the mean: what is equal differs by 0, not by a rounding error.
+    differences: _Doubles = of_first - of_second
+    return differences
+
+
+def _checked(
+    ndcg: Mapping[str, _Floats], given: Mapping[str, _Bools], no_hint: str
+) -> dict[str, _Doubles]:
+    if no_hint not in ndcg:
+        raise ValueError(f"{no_hint!r} is not among the policies: {', '.join(ndcg) or 'none'}")
+    if odd := sorted(set(ndcg) ^ set(given)):
+        raise ValueError(f"NDCG and given hints are not of the same policies: {', '.join(odd)}")
+    for name, values in ndcg.items():
+        shape = values.shape
+        if len(shape) != 2 or not all(shape):
+            raise ValueError(f"{name!r} has shape {list(shape)}, not [seeds, sessions]")
+        if not bool(((values >= 0) & (values <= 1)).all()):
+            raise ValueError(f"{name!r} has an NDCG that is not a number from 0 to 1")
+        hints = given[name]
+        if hints.shape != shape or hints.dtype != np.bool_:
+            raise ValueError(
+                f"given hints of {name!r} are {hints.dtype} of shape {list(hints.shape)}, not "
+                f"bool of {list(shape)}"
+            )
+    if len({values.shape[1] for values in ndcg.values()}) > 1:
+        counts = {name: values.shape[1] for name, values in ndcg.items()}
+        raise ValueError(f"all policies need values for the same sessions, not {counts}")
+    if bool(given[no_hint].any()):
+        raise ValueError(f"{no_hint!r} gives hints")
+    return {name: np.asarray(values, dtype=np.float64) for name, values in ndcg.items()}
