@@ -34,19 +34,24 @@ def offer_of(
     if len(found) != len(states):
         raise ValueError(f"{len(states)} sessions need as many lists of hints, not {len(found)}")
     places: dict[str, int] = {}
+    # By the object: a hint's id is worked out from its text each time that it is asked for.
+    places_of_objects: dict[int, int] = {}
     hints: list[Hint] = []
     vectors: list[tuple[float, ...]] = []
     shape = (len(found), max(map(len, found), default=0))
     candidates = np.full(shape, NO_CANDIDATE, dtype=np.int64)
     similarities = np.zeros(shape, dtype=np.float32)
     for row, scored in enumerate(found):
-        for column, each in enumerate(scored):
+        for each in scored:
+            if id(each.hint) in places_of_objects:
+                continue
             place = places.setdefault(each.hint.hint_id, len(hints))
+            places_of_objects[id(each.hint)] = place
             if place == len(hints):
                 hints.append(each.hint)
                 vectors.append(each.vector)
-            candidates[row, column] = place
-            similarities[row, column] = each.similarity
+        candidates[row, : len(scored)] = [places_of_objects[id(each.hint)] for each in scored]
+        similarities[row, : len(scored)] = [each.similarity for each in scored]
     return HintOffer(states, tuple(hints), _as_rows(vectors, dimension), candidates, similarities)
 
 

@@ -19,6 +19,8 @@ matrix, to the next. Rounding makes what is equal on paper equal in the result, 
 broken by ``hint_id`` everywhere.
 """
 
+_STEPS = 10.0**SIMILARITY_DECIMALS
+
 
 def unit_vector(vector: Sequence[float], dimension: int) -> npt.NDArray[np.float64]:
     """Scale a vector to length 1.
@@ -72,7 +74,13 @@ def unit_vectors(
 
 def rounded_similarity(similarity: float) -> float:
     """A similarity as it is compared and reported: rounded, within [-1, 1]."""
-    return min(1.0, max(-1.0, round(similarity, SIMILARITY_DECIMALS)))
+    return min(1.0, max(-1.0, round(similarity * _STEPS) / _STEPS))
+
+
+def rounded_similarities(similarities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """``rounded_similarity`` of each number, to the last bit."""
+    rounded: npt.NDArray[np.float64] = np.clip(np.rint(similarities * _STEPS) / _STEPS, -1.0, 1.0)
+    return rounded
 
 
 def nearest_first(

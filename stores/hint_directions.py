@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrec.hints import STATES, Hint, HintState, ScoredHint
-from agentrec.stores.cosine import SIMILARITY_DECIMALS, nearest_first
+from agentrec.stores.cosine import SIMILARITY_DECIMALS, rounded_similarities
 
 _FIRST_CAPACITY = 64
 
 # Similarities that are worked out at a time: 32 MB of them.
 _AT_A_TIME = 4_000_000
+
+# Hints of which only the most similar is looked at first.
+_GROUP = 16
 
 _Directions = npt.NDArray[np.float64]
 
@@ -104,23 +107,27 @@ class Searched:
         if not len(self.rows):
             return [[] for _ in queries]
         # A hint that many queries find has one tuple: it is a hundred times as large as the rest.
-        vectors: dict[int, tuple[float, ...]] = {}
+        known: dict[int, tuple[Hint, tuple[float, ...]]] = {}
         lists = []
-        for similarities in self._similarities(queries):
-            found = []
-            for similarity, (row, hint_id) in nearest_first(
-                self._reached(similarities, limit), limit
+        for block in self._similarities(queries):
+            rows, similarities = self._nearest(block, limit)
+            distinct = np.unique(rows)
+            for row, hint_id in zip(
+                distinct.tolist(), self.directions.hint_ids(distinct), strict=True
             ):
-                if row not in vectors:
-                    vectors[row] = tuple(self.matrix[row].tolist())
-                found.append(
-                    ScoredHint(hint=hint_of(hint_id), similarity=similarity, vector=vectors[row])
+                if row not in known:
+                    known[row] = hint_of(hint_id), tuple(self.matrix[row].tolist())
+            for found in zip(rows.tolist(), similarities.tolist(), strict=True):
+                lists.append(
+                    [
+                        ScoredHint(hint=known[row][0], similarity=similarity, vector=known[row][1])
+                        for row, similarity in zip(*found, strict=True)
+                    ]
                 )
-            lists.append(found)
         return lists
 
     def _similarities(self, queries: _Directions) -> Iterator[npt.NDArray[np.float64]]:
-        """Similarities of each query to the hints, ``[num_rows]`` each."""
+        """Similarities of some queries at a time to the hints, ``[num_some, num_rows]``."""
         # Gathering rows costs more than multiplying with some that are not asked for.
         few = 2 * len(self.rows) < len(self.matrix)
         among = self.matrix[self.rows] if few else self.matrix
@@ -128,22 +135,52 @@ class Searched:
         chunk = max(1, _AT_A_TIME // len(among))
         for start in range(0, len(queries), chunk):
             block = queries[start : start + chunk] @ among.T
-            for similarities in block:
-                yield similarities if every else similarities[self.rows]
+            yield block if every else block[:, self.rows]
 
-    def _reached(
+    def _nearest(
         self, similarities: npt.NDArray[np.float64], limit: int
-    ) -> Iterator[tuple[float, str, tuple[int, str]]]:
-        """What may be among the nearest: only that is worth ordering in Python."""
-        count = min(limit, len(similarities))
-        last_place = np.partition(similarities, -count)[-count]
-        # What is as similar as the last one once both are rounded is less than this far from it.
-        reached = np.flatnonzero(similarities >= last_place - 10.0**-SIMILARITY_DECIMALS)
-        rows = self.rows[reached]
-        for row, hint_id, similarity in zip(
-            rows.tolist(),
-            self.directions.hint_ids(rows),
-            similarities[reached].tolist(),
-            strict=True,
-        ):
-            yield similarity, hint_id, (row, hint_id)
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Rows and rounded similarities of the nearest hints, in order.
+
+        Args:
+            similarities: Of each query to the hints, ``[num_queries, num_rows]``.
+            limit: How many hints a query at most.
+
+        Returns:
+            Both ``[num_queries, count]``; every query finds as many.
+        """
+        queries, stored = similarities.shape
+        count = min(limit, stored)
+        # What is as similar as the last one once both are rounded is less than this far from it:
+        # only that is worth ordering.
+        least = _reached_by(similarities, count)[:, None] - 10.0**-SIMILARITY_DECIMALS
+        reached = np.flatnonzero(similarities >= least)
+        query, place = np.divmod(reached, stored)
+        rounded = rounded_similarities(similarities.reshape(-1)[reached])
+        order = np.lexsort((self._ranks_by_id(place), -rounded, query))
+        firsts = np.searchsorted(query, np.arange(queries))
+        kept = order[firsts[:, None] + np.arange(count)]
+        return self.rows[place[kept]], rounded[kept]
+
+    def _ranks_by_id(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """For places in ``rows``, numbers that are ordered as the hints' ids are."""
+        distinct, which = np.unique(places, return_inverse=True)
+        ids = np.array(self.directions.hint_ids(self.rows[distinct]))
+        ranks: npt.NDArray[np.int64] = np.argsort(np.argsort(ids))[which]
+        return ranks
+
+
+def _reached_by(similarities: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+    """A bound a query, ``[num_queries]``, that ``count`` of its similarities reach, or few more.
+
+    The best of each group are some of them all, so that at least as many of all reach what
+    ``count`` of those do; partitioning those alone is several times as quick.
+    """
+    groups = similarities.shape[1] // _GROUP
+    best = similarities
+    if groups >= _GROUP * count // 2:
+        best = similarities[:, :groups].copy()
+        for start in range(groups, _GROUP * groups, groups):
+            np.maximum(best, similarities[:, start : start + groups], out=best)
+    bound: npt.NDArray[np.float64] = np.partition(best, -count, axis=1)[:, -count]
+    return bound

@@ -76,7 +76,7 @@ async def compare(
         InputError: If there is no session, or a policy comes twice.
         ModelCallError: If a call failed for good; ask again to go on.
     """
-    async with open_again(settings, console) as (parts, rewards):
+    async with open_again(settings, console, nearest=settings.policy.nearest) as (parts, rewards):
         if not rewards.sessions(split):
             raise InputError(f"there is no {split} session", field="data")
         numbers = [settings.seed + place for place in range(seeds)]

@@ -13,6 +13,8 @@ from rich.console import Console
 
 from agentrec.app.attribution_tables import attribution_json, print_attribution
 from agentrec.app.parts import CatalogKnowledge
+from agentrec.app.policy_settings import PolicySettings
+from agentrec.app.policy_training import TrainingRecord
 from agentrec.app.run_again import open_again
 from agentrec.app.run_rewards import RunRewards, Split
 from agentrec.app.settings import DemoSettings
@@ -84,7 +86,8 @@ async def evaluate_policy(
     """
     folder = policy_folder(RunFolder(settings.run), name)
     policy = await asyncio.to_thread(load_policy, folder)
-    async with open_again(settings, console) as (parts, rewards):
+    nearest = await asyncio.to_thread(offered_to, folder, settings.policy)
+    async with open_again(settings, console, nearest=nearest) as (parts, rewards):
         sessions = rewards.sessions(split)
         if not sessions:
             raise InputError(f"there is no {split} session", field="data")
@@ -126,15 +129,24 @@ def policy_folder(run: RunFolder, name: str) -> Path:
     # A name is a folder's name, never a way out of the run.
     there = sorted(one.name for one in run.policies.glob("*/") if (one / "policy.json").is_file())
     if name != LIVE and name not in there:
-        known = (
-            f"; there are {', '.join(there)}" if there else "; `agentrec policy train` makes one"
-        )
-        raise InputError(f"this run has no policy {name!r}{known}", file=run.path, field="name")
+        known = f"there are {', '.join(there)}" if there else "`agentrec policy train` makes one"
+        raise InputError(f"this run has no policy {name!r}; {known}", file=run.path, field="name")
     if not folder.is_dir():
         raise InputError(
             "no policy of this run is live; `agentrec policy train` makes one", file=run.path
         )
     return folder
+
+
+def offered_to(folder: Path, policy: PolicySettings) -> int | None:
+    """Among how many of the nearest hints a policy chooses; blocks.
+
+    Args:
+        folder: The policy's.
+        policy: Settings to go by where the folder does not tell, as that of a fallback.
+    """
+    record = TrainingRecord.beside(folder)
+    return policy.nearest if record is None else record.policy.nearest
 
 
 async def chosen_ndcg(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from agentrec.app.choice_tables import ExplainedChoice, ExplainedOption
-from agentrec.app.policy_evaluating import policy_folder
+from agentrec.app.policy_evaluating import offered_to, policy_folder
 from agentrec.app.run_again import open_again
 from agentrec.app.run_parts import RunParts
 from agentrec.app.run_rewards import RunRewards
@@ -52,8 +52,10 @@ async def explain_choice(
         InputError: If there is no such policy or session.
         ModelCallError: If a call failed for good.
     """
-    policy = await asyncio.to_thread(load_policy, policy_folder(RunFolder(settings.run), name))
-    async with open_again(settings, console) as (parts, rewards):
+    folder = policy_folder(RunFolder(settings.run), name)
+    policy = await asyncio.to_thread(load_policy, folder)
+    nearest = await asyncio.to_thread(offered_to, folder, settings.policy)
+    async with open_again(settings, console, nearest=nearest) as (parts, rewards):
         session = _session(parts, session_id)
         offer = await offer_to([session], parts.components)
         choices = await asyncio.to_thread(policy.choose, offer)
@@ -148,7 +150,9 @@ def _options(
 def _blocks(parts: RunParts) -> dict[str, slice]:
     """Where each named part of a state is; none of an encoder that does not tell."""
     encoder = parts.components.encoder
-    return dict(encoder.block_slices) if isinstance(encoder, RecencySessionEncoder) else {}
+    if not isinstance(encoder, RecencySessionEncoder):
+        return {}
+    return {str(name): place for name, place in encoder.block_slices.items()}
 
 
 def _unusual(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agentrec.app.curve_picture import draw_learning_curve
 from agentrec.app.policy_settings import PolicySettings
@@ -49,6 +50,25 @@ class TrainingRecord(BaseModel):
     sessions: dict[str, int]
     hints: int
     share_measured: float
+
+    def save(self, folder: Path) -> None:
+        """Put it beside the policy; blocks."""
+        write_atomically(folder / TRAINING_FILE, (self.model_dump_json(indent=1) + "\n").encode())
+
+    @classmethod
+    def beside(cls, folder: Path) -> Self | None:
+        """That of the policy in a folder; ``None`` if there is none. Blocks.
+
+        Raises:
+            InputError: If it is broken.
+        """
+        file = folder / TRAINING_FILE
+        try:
+            return cls.model_validate_json(file.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            raise InputError("is not the record of a training", file=file) from error
 
 
 async def train_policy(
@@ -99,8 +119,7 @@ async def train_policy(
             try:
                 store_policy(policy, folder)
                 _draw(policy, data.picking, folder, title)
-                record_file = folder / TRAINING_FILE
-                write_atomically(record_file, (record.model_dump_json(indent=1) + "\n").encode())
+                record.save(folder)
                 shutil.rmtree(checkpoint, ignore_errors=True)
             except OSError as error:
                 raise InputError(f"cannot be written ({error.strerror})", file=folder) from error
@@ -129,6 +148,9 @@ def let_live(
         fallbacks = {BEST_SINGLE: best}
     verdict = Gate(seed=seed).judge({name: policy}, data.judging, fallbacks=fallbacks)
     store_policy(candidates[verdict.live], folder.live)
+    (folder.live / TRAINING_FILE).unlink(missing_ok=True)
+    if verdict.live == name and (record := TrainingRecord.beside(folder.policy(name))):
+        record.save(folder.live)
     write_json(folder.gate, verdict.model_dump(mode="json"))
     return verdict
 

@@ -52,9 +52,7 @@ async def train_in_run(
             f"{called!r} is no name; letters, digits, and . _ - within, but not live", field="name"
         )
     seed = settings.seed if seed is None else seed
-    # The kind may be offered other hints than the run's own policy.
-    settings = settings.model_copy(update={"policy": _as_offered(settings.policy, policy)})
-    async with open_again(settings, console) as (parts, rewards):
+    async with open_again(settings, console, nearest=policy.nearest) as (parts, rewards):
         data = await rewards.training_data(policy.plan(settings.seed), policy.shape)
         folder = parts.folder.policy(called)
         trained = await train_policy(called, policy, data, folder, parts.display, seed=seed)
@@ -122,7 +120,3 @@ def split_named(name: str) -> Split:
     if name not in ("test", "valid"):
         raise InputError(f"{name!r} is neither test nor valid", field="split")
     return cast("Split", name)
-
-
-def _as_offered(known: PolicySettings, wanted: PolicySettings) -> PolicySettings:
-    return known.model_copy(update={"nearest": wanted.nearest})

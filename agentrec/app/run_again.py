@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from agentrec.app.manifest import settings_in
 from agentrec.app.parts import use_one_thread
+from agentrec.app.policy_settings import PolicySettings
 from agentrec.app.run_parts import RunParts, find_run, open_run
 from agentrec.app.run_rewards import RunRewards
 from agentrec.app.settings import DemoSettings
@@ -47,13 +49,15 @@ def settings_of_run(
 
 @asynccontextmanager
 async def open_again(
-    settings: DemoSettings, console: Console
+    settings: DemoSettings, console: Console, *, nearest: int | None = None
 ) -> AsyncIterator[tuple[RunParts, RunRewards]]:
     """Open a run that has hints, and what they bring its sessions.
 
     Args:
         settings: Those of ``settings_of_run``.
         console: Where progress and usage are shown.
+        nearest: Among how many of the nearest hints policies choose; ``None`` for as many as in
+            a run that does not say.
 
     Raises:
         InputError: If settings or data are not those of the run, or it has no hint yet.
@@ -62,11 +66,13 @@ async def open_again(
     use_one_thread()
     place = await find_run(settings, console)
     await asyncio.to_thread(place.folder.begin, place.manifest)
-    async with open_run(place, console) as parts:
+    async with open_run(place, console, tell_usage=False) as parts:
         hints = await parts.components.hint_store.all()
         if not hints:
             raise InputError(
                 "this run has no hints yet; `agentrec demo` with the same --run goes on with it",
                 file=place.folder.path,
             )
+        wanted = PolicySettings(nearest=nearest).hints_offered(settings.max_hints)
+        parts = replace(parts, components=replace(parts.components, hints_offered=wanted))
         yield parts, RunRewards(parts, hints)

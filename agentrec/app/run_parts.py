@@ -102,12 +102,15 @@ async def find_run(settings: DemoSettings, console: Console) -> RunPlace:
 
 
 @asynccontextmanager
-async def open_run(place: RunPlace, console: Console) -> AsyncIterator[RunParts]:
+async def open_run(
+    place: RunPlace, console: Console, *, tell_usage: bool = True
+) -> AsyncIterator[RunParts]:
     """Open the journal, the model and the knowledge base; at the end tell what calls came to.
 
     Args:
         place: The run; its folder has been begun.
         console: Where progress and usage are shown.
+        tell_usage: Whether usage is shown where nothing new was asked.
 
     Raises:
         InputError: If a price is missing where a budget needs one.
@@ -119,7 +122,7 @@ async def open_run(place: RunPlace, console: Console) -> AsyncIterator[RunParts]
     async with await CallJournal.open(folder.calls) as journal:
         # Before anything long: a price may be missing.
         account = await open_account(settings, journal)
-        named = place.named
+        known, named = len(journal), place.named
         if account is not None and named is not None:
             account.check(named[1])
         knowledge = await know_catalog(dataset, embeddings, settings.embeddings, display)
@@ -169,4 +172,5 @@ async def open_run(place: RunPlace, console: Console) -> AsyncIterator[RunParts]
                 await gateway.aclose()
                 usage = await UsageReport.of(journal, settings.prices.table())
                 await asyncio.to_thread(usage.save, folder.usage)
-                print_usage(usage, console)
+                if tell_usage or len(journal) > known:
+                    print_usage(usage, console)

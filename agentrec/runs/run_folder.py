@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from agentrec.atomic_files import write_atomically
 from agentrec.errors import InputError
@@ -85,6 +86,27 @@ class RunFolder:
         """What the calls of all attempts came to."""
         return self.path / "usage.json"
 
+    def read_manifest(self) -> dict[str, Any]:
+        """What the run is made of.
+
+        Raises:
+            InputError: If there is no run here, or its manifest is broken.
+        """
+        try:
+            manifest = json.loads(self.manifest.read_text(encoding="utf-8"))
+            if not isinstance(manifest["identity"], dict):
+                raise TypeError("identity")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise InputError(
+                "there is no run here; name another folder with --run; `agentrec demo` makes one",
+                file=self.path,
+            ) from error
+        except OSError as error:
+            raise InputError(f"cannot be read ({error.strerror})", file=self.manifest) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"is not a manifest ({error})", file=self.manifest) from error
+        return dict(manifest)
+
     def begin(self, manifest: Json) -> None:
         """Start or go on with a run.
 
@@ -96,12 +118,7 @@ class RunFolder:
             InputError: If the folder holds another run or something that is no run.
         """
         if self.manifest.is_file():
-            try:
-                known = json.loads(self.manifest.read_text(encoding="utf-8"))["identity"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"is not a manifest ({error})", file=self.manifest) from error
-            if not isinstance(known, dict):
-                raise InputError("is not a manifest (identity)", file=self.manifest)
+            known = self.read_manifest()["identity"]
             wanted = json.loads(json.dumps(manifest["identity"]))
             # What a person set comes first: a hash says little.
             for field in sorted({*known, *wanted}, key=lambda name: (name.endswith("hash"), name)):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "qdrant_client", "transformers")
+HEAVY = ("torch", "qdrant_client", "transformers", "pyarrow", "matplotlib")
 
 
 def heavy_loaded_by(module: str, path: Path | None = None) -> set[str]:
