@@ -116,6 +116,10 @@ def train(
 def eval_(
     name: NameArgument = "live",
     split: SplitOption = "test",
+    every_hint: Annotated[
+        bool,
+        typer.Option("--every-hint", help="Measure every hint on every session, chosen or not."),
+    ] = False,
     run: RunOption = None,
     config: ConfigOption = None,
     data: DataOption = None,
@@ -130,9 +134,9 @@ def eval_(
         from agentrec.app.policy_work import split_named
 
         settings = _settings(run, config, data, concurrency)
-        found = asyncio.run(
-            evaluate_policy(settings, name, split_named(split), Console(stderr=json_))
-        )
+        console = Console(stderr=json_)
+        wanted = split_named(split)
+        found = asyncio.run(evaluate_policy(settings, name, wanted, console, every_hint=every_hint))
         told = json_ and attribution_json(found.attribution, found.texts)
         _tell(told or None, found.tell)
     except (Exception, KeyboardInterrupt) as error:

@@ -67,7 +67,12 @@ class Evaluated:
 
 
 async def evaluate_policy(
-    settings: DemoSettings, name: str, split: Split, console: Console
+    settings: DemoSettings,
+    name: str,
+    split: Split,
+    console: Console,
+    *,
+    every_hint: bool = False,
 ) -> Evaluated:
     """Let a policy choose for the sessions of a split, and measure what comes of it.
 
@@ -79,6 +84,8 @@ async def evaluate_policy(
         name: The policy, or ``live``.
         split: ``valid`` or ``test``.
         console: Where progress is shown.
+        every_hint: Whether to measure what every hint would have brought every session, which
+            tells what a hint is worth where it was not chosen.
 
     Raises:
         InputError: If there is no such policy or no session.
@@ -93,7 +100,7 @@ async def evaluate_policy(
             raise InputError(f"there is no {split} session", field="data")
         offer = await rewards.offer(split)
         choices = await asyncio.to_thread(policy.choose, offer)
-        table = await rewards.measured(split, [choices])
+        table = await (rewards.table(split) if every_hint else rewards.measured(split, [choices]))
 
         def taken_apart() -> Evaluated:
             gained = table.rewarded(offer).gained(choices)
@@ -101,7 +108,8 @@ async def evaluate_policy(
                 choices.hint_ids,
                 gained,
                 seed=settings.seed,
-                measured=MeasuredHints(table.hint_ids, table.gains[:, 1:]),
+                # Of few hints measured here and there, the best says nothing.
+                measured=MeasuredHints(table.hint_ids, table.gains[:, 1:]) if every_hint else None,
                 slices=_slices(sessions, parts.dataset, parts.knowledge, table.ndcg[:, 0]),
             )
             texts = {hint.hint_id: hint.text for hint in rewards.hints}
