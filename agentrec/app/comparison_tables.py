@@ -43,7 +43,7 @@ def print_comparison(comparison: PolicyComparison, console: Console, *, note: st
     table = _table(f"Hint policies on {comparison.sessions} sessions: mean [{level} interval]")
     table.add_column("policy", overflow="fold")
     # Headings in two lines: all six columns must stand side by side.
-    for name in ("NDCG\n@10", "over\nno hint", "over\nbest single", "sd\n(seeds)", "given"):
+    for name in ("NDCG\n@10", "over\nno hint", "over\nbest single", "sd", "given"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in comparison.policies:
         table.add_row(Text(clean_text(one.name, _LONGEST_NAME)), *_cells(one, wide))
@@ -52,21 +52,26 @@ def print_comparison(comparison: PolicyComparison, console: Console, *, note: st
     _say(
         "Intervals: paired bootstrap over sessions, for the policies as they were trained; each "
         f"by itself: of policies that differ in nothing, 1 of {outside} leaves 0 outside. "
-        "sd: how far the mean gain over no hint spreads from seed to seed, which no interval "
-        "holds. given: share of sessions with a hint.",
+        f"sd: how far the mean gain over no hint spreads over {_seeds(comparison)} seeds, which no "
+        "interval holds; none of a policy that is the same with every seed. given: share of sessions with a hint.",
         console,
     )
     if said := clean_text(note, _LONGEST_NOTE):
         _say(said, console)
 
 
+def _seeds(comparison: PolicyComparison) -> str:
+    """How many seeds there are of what has several."""
+    several = sorted({one.seeds for one in comparison.policies if one.seeds > 1})
+    return " or ".join(map(str, several)) or "several"
+
+
 def _cells(one: ComparedPolicy, wide: bool) -> tuple[str, ...]:
-    spread = "" if one.seed_spread is None else f"{_number(one.seed_spread, wide)} "
     return (
         _told(one.ndcg, wide) if wide else _number(one.ndcg.mean, wide),
         _told(one.over_no_hint, wide, "+"),
         "" if one.over_best_single is None else _told(one.over_best_single, wide, "+"),
-        f"{spread}({one.seeds})",
+        "" if one.seed_spread is None else _number(one.seed_spread, wide),
         f"{one.given:.0%}",
     )
 

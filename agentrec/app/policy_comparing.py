@@ -117,7 +117,7 @@ async def compared_ndcg(
         raise InputError(f"{', '.join(twice)}: named twice", field="policies")
     ndcg, given = {}, {}
     for one in wanted:
-        data = await rewards.training_data(one.plan(seeds[0]), one.shape)
+        data = await rewards.training_data(one.plan(seeds[0]), one.shape, judged=False)
         trained = await _trained(one, data, seeds, display)
         ndcg[one.name], given[one.name] = await chosen_ndcg(rewards, split, trained)
         if len(np.unique(np.concatenate([ndcg[one.name], given[one.name]], axis=1), axis=0)) == 1:

@@ -29,7 +29,8 @@ class TrainingData:
 
     Attributes:
         train: Training sessions.
-        picking: Every other validation session, from the first: they pick among iterates and hints.
+        picking: Validation sessions that pick among iterates and hints: every other one, from the
+            first, or all where nothing is to be judged.
         judging: The others, whose rewards are NDCG differences always: they say what may go live.
     """
 
@@ -120,13 +121,18 @@ class RunRewards:
         return await self._filled(split, cells, known)
 
     async def training_data(
-        self, plan: SuccessiveHalving | None = None, shape: RewardShape = "ndcg"
+        self,
+        plan: SuccessiveHalving | None = None,
+        shape: RewardShape = "ndcg",
+        *,
+        judged: bool = True,
     ) -> TrainingData:
         """Measure what is trained on.
 
         Args:
             plan: Which hints are tried on which training session; ``None`` for all on all.
             shape: What counts as reward.
+            judged: Whether some validation sessions are kept to judge by.
 
         Raises:
             InputError: If there is no training session, or no pair of validation sessions.
@@ -144,8 +150,8 @@ class RunRewards:
         offers = await self.offer("train"), await self.offer("valid")
 
         def made() -> TrainingData:
-            picking = valid.rewarded(offers[1], shape).rows(slice(0, None, 2))
-            judging = valid.rewarded(offers[1]).rows(slice(1, None, 2))
+            picking = valid.rewarded(offers[1], shape).rows(slice(0, None, 2 if judged else 1))
+            judging = valid.rewarded(offers[1]).rows(slice(1, None, 2) if judged else slice(0))
             return TrainingData(train.rewarded(offers[0], shape), picking, judging)
 
         return await asyncio.to_thread(made)

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from agentrec.hint_offers import HintChoices, HintOffer, RewardedOffer, choose_best
 from agentrec.llm.session_blocks import BLOCK_NAMES, DEFAULT_BLOCKS, BlockName
-from agentrec.policies.policy_kinds import trainer_for
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.policies.ppo.trainer import ScoringPPOTrainer
 from agentrec.policies.rewards.halving import SuccessiveHalving
@@ -69,19 +68,10 @@ class Measured:
 
 
 def taught(data: Measured, train: RewardedOffer | None = None) -> PPOHintPolicy:
-    """The scoring policy with its defaults; every other validation session picks."""
-    picking = data.valid.rewarded.rows(slice(0, None, 2))
+    """The scoring policy with its defaults; validation sessions pick among iterates."""
     return ScoringPPOTrainer().fit(
-        data.train.rewarded if train is None else train, picking, seed=data.seed
+        data.train.rewarded if train is None else train, data.valid.rewarded, seed=data.seed
     )
-
-
-def gains_of(kind: str, data: Measured, settings: Mapping[str, object] | None = None) -> Gains:
-    """What a policy of some kind gains on test sessions, ``[sessions]``."""
-    picking = data.valid.rewarded.rows(slice(0, None, 2))
-    policy = trainer_for(kind, settings).fit(data.train.rewarded, picking, seed=data.seed)
-    test = data.test.rewarded
-    return test.gained(policy.choose(test.offer))
 
 
 def scoring_variants(everything: Measured) -> dict[str, Gains]:
