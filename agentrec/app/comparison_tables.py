@@ -53,7 +53,8 @@ def print_comparison(comparison: PolicyComparison, console: Console, *, note: st
         "Intervals: paired bootstrap over sessions, for the policies as they were trained; each "
         f"by itself: of policies that differ in nothing, 1 of {outside} leaves 0 outside. "
         f"sd: how far the mean gain over no hint spreads over {_seeds(comparison)} seeds, which no "
-        "interval holds; none of a policy that is the same with every seed. given: share of sessions with a hint.",
+        "interval holds; none of a policy that is the same with every seed. given: share of "
+        "sessions with a hint.",
         console,
     )
     if said := clean_text(note, _LONGEST_NOTE):

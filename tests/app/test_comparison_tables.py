@@ -50,7 +50,7 @@ def test_80_columns_hold_every_number_whole() -> None:
                 told = f"{interval.mean:+.3f} [{interval.low:+.3f},{interval.high:+.3f}]"
                 assert told.replace("0.", ".") in row
         if one.seed_spread is not None:
-            assert f" {one.seed_spread:.3f} ({MANY}) ".replace(" 0.", " .") in row
+            assert f" {one.seed_spread:.3f} ".replace(" 0.", " .") in row
 
 
 def test_the_two_that_all_are_compared_with_have_no_interval_over_themselves() -> None:
@@ -58,7 +58,7 @@ def test_the_two_that_all_are_compared_with_have_no_interval_over_themselves() -
     assert _row(text, "no_hint").count("[") == 1
     assert " +.000 " in _row(text, "no_hint")
     assert _row(text, "best_single").count("[") == 1
-    assert _row(text, "best_single").split()[-2:] == ["(1)", "72%"]
+    assert _row(text, "best_single").split()[-1] == "72%"
 
 
 def test_wide_terminals_show_zeros_and_the_interval_of_the_mean() -> None:
@@ -91,7 +91,7 @@ def test_it_says_what_the_numbers_mean() -> None:
     assert "Hint policies on 200 sessions: mean [90 % interval]" in text
     assert "bootstrap over sessions" in text
     assert "1 of 10 leaves 0 outside" in text
-    assert "spreads from seed to seed, which no interval holds" in text
+    assert f"spreads over {MANY} seeds, which no interval holds" in text
 
 
 def test_what_rounds_to_nothing_has_no_minus_and_whole_numbers_stay() -> None:
@@ -100,7 +100,7 @@ def test_what_rounds_to_nothing_has_no_minus_and_whole_numbers_stay() -> None:
     text = _printed(compare_policies(ndcg, given, seed=0))
     assert "-.000" not in text
     assert _row(text, "a").split() == ["a", "1.000", "+.000", ".000", "0%"]
-    assert _row(text, "b").split() == ["b", ".000", "-1.000", "(1)", "0%"]
+    assert _row(text, "b").split() == ["b", ".000", "-1.000", "0%"]
 
 
 def test_as_json_it_is_ascii_and_comes_back() -> None:
