@@ -2,5 +2,7 @@
 
 from agentrec.contracts.hint_policy import HintPolicy, HintPolicyTrainer
 from agentrec.contracts.hint_store import HintStore
+from agentrec.contracts.preference_sink import PreferenceSink
+from agentrec.contracts.reward_model import RewardModel
 
-__all__ = ["HintPolicy", "HintPolicyTrainer", "HintStore"]
+__all__ = ["HintPolicy", "HintPolicyTrainer", "HintStore", "PreferenceSink", "RewardModel"]

@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
+from agentrec.llm.draws import Draw
+
 
 def call_key(
     name: str,
     messages: Sequence[BaseMessage],
     sample: int = 0,
     schema: Mapping[str, object] | None = None,
+    draw: Draw | None = None,
 ) -> str:
     """Content-derived key of a request.
 
@@ -25,10 +28,13 @@ def call_key(
         messages: The conversation.
         sample: Number of the sample.
         schema: JSON schema that the answer is made to fit, if any.
+        draw: How the answer is drawn, if not as the model's parameters say.
     """
     content = [name, sample, *(_content(message) for message in messages)]
     if schema is not None:
         content.append({"schema": schema})
+    if draw is not None:
+        content.append({"draw": draw.told})
     return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from agentrec.errors import ModelCallError
 from agentrec.llm.budget import BudgetAccount
 from agentrec.llm.call_keys import call_key
+from agentrec.llm.draws import Draw
 from agentrec.llm.journal import CallJournal
 from agentrec.llm.journal_rows import JournaledAnswer
 from agentrec.llm.limits import CallLimiter, CallLimits
@@ -102,6 +103,7 @@ class ModelGateway:
         sample: int = 0,
         *,
         schema: type[BaseModel] | None = None,
+        draw: Draw | None = None,
     ) -> str:
         """Get the model's answer.
 
@@ -112,6 +114,8 @@ class ModelGateway:
             schema: What the answer should fit, where the model can make it fit. A plain answer
                 that was paid for earlier is used all the same, and a model may do as it likes:
                 whoever reads the answer copes with plain text too.
+            draw: How the answer is drawn, if not as the model's parameters say; other draws are
+                other answers.
 
         Returns:
             The answer's text; JSON where the schema was used.
@@ -120,10 +124,10 @@ class ModelGateway:
             ModelCallError: If the call failed for good; it is no answer and can be made again.
             AgentRecError: If the journal could not be read or written.
         """
-        plain = fitted = self.key(messages, sample)
+        plain = fitted = self.key(messages, sample, draw)
         json_schema = None if schema is None else self._json_schema(schema)
         if json_schema is not None:
-            fitted = call_key(self.name, messages, sample, json_schema)
+            fitted = call_key(self.name, messages, sample, json_schema, draw)
         known = self._at_hand(fitted) or self._at_hand(plain)
         if known is not None:
             self._caller.meter.cached(node)
@@ -132,7 +136,8 @@ class ModelGateway:
         first = call is None
         if call is None:
             call = self._in_flight[fitted] = _SharedCall()
-            work = self._call(call, node, messages, plain, fitted, json_schema)
+            request = Request(plain, node, messages, draw=draw)
+            work = self._call(call, request, fitted, json_schema)
             call.task = asyncio.create_task(work)
             call.task.add_done_callback(partial(self._finished, fitted, call))
         answer = await self._wait(fitted, call)
@@ -140,9 +145,11 @@ class ModelGateway:
             self._caller.meter.cached(node)
         return answer.text
 
-    def key(self, messages: Sequence[BaseMessage], sample: int = 0) -> str:
+    def key(
+        self, messages: Sequence[BaseMessage], sample: int = 0, draw: Draw | None = None
+    ) -> str:
         """Content-derived key of a request without a schema."""
-        return call_key(self.name, messages, sample)
+        return call_key(self.name, messages, sample, draw=draw)
 
     @property
     def calls(self) -> Mapping[str, Mapping[str, int]]:
@@ -192,23 +199,20 @@ class ModelGateway:
     async def _call(
         self,
         call: _SharedCall,
-        node: str,
-        messages: Sequence[BaseMessage],
-        plain: str,
+        request: Request,
         fitted: str,
         json_schema: Mapping[str, Any] | None,
     ) -> JournaledAnswer:
         if self._journal is not None:
-            for key in dict.fromkeys((fitted, plain)):
+            for key in dict.fromkeys((fitted, request.key)):
                 known = await self._journal.get(key)
                 if known is not None:
                     return known
         call.made = True
-        request = Request(plain, node, messages)
         if json_schema is None or not await self._is_supported():
             return await self._kept_answer(request, call)
         try:
-            structured = Request(fitted, node, messages, json_schema)
+            structured = replace(request, key=fitted, schema=json_schema)
             return await self._kept_answer(structured, call)
         except ModelCallError as error:
             if error.status not in NOT_UNDERSTOOD:

@@ -15,6 +15,7 @@ from langchain_core.messages import BaseMessage
 from agentrec.errors import ModelCallError
 from agentrec.llm.budget import BudgetAccount, Reservation
 from agentrec.llm.call_errors import as_model_call_error, secrets_of
+from agentrec.llm.draws import Draw
 from agentrec.llm.journal import CallJournal
 from agentrec.llm.journal_rows import JournaledAnswer, JournaledFailure
 from agentrec.llm.limits import CallLimiter
@@ -56,12 +57,14 @@ class Request:
         node: What it is for.
         messages: The conversation.
         schema: JSON schema that the answer is made to fit, if any.
+        draw: How the answer is drawn, if not as the model's parameters say.
     """
 
     key: str
     node: str
     messages: Sequence[BaseMessage]
     schema: Mapping[str, Any] | None = None
+    draw: Draw | None = None
 
 
 class PaidCaller:
@@ -162,9 +165,10 @@ class PaidCaller:
 
     async def _invoke(self, request: Request) -> BaseMessage:
         messages = list(request.messages)
+        model = self._model if request.draw is None else request.draw.made_by(self._model)
         if request.schema is None:
-            return await self._model.ainvoke(messages)
-        return await ask_for_json(self._model, request.schema, messages)
+            return await model.ainvoke(messages)
+        return await ask_for_json(model, request.schema, messages)
 
     def _learn(
         self, request: Request, reply: Reply, guess: tuple[int, int], start: Start

@@ -7,7 +7,6 @@ import queue
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from langchain_core.language_models import BaseChatModel, LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from agentrec.llm.catalog_lm.batching import MicroBatcher
 from agentrec.llm.catalog_lm.folder import CatalogModel, load_model
@@ -64,12 +63,14 @@ class CatalogChatModel(BaseChatModel):
         stop: Texts before which every answer ends; a call's own take their place.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(cached_property,))
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     catalog_model: CatalogModel
     temperature: float = Field(default=0.0, ge=0, le=2)
     seed: int = 0
     stop: list[str] | None = None
+    # Copies with another temperature or seed share it, so that their calls are one batch too.
+    _batchers: list[MicroBatcher[_Request, None]] = PrivateAttr(default_factory=list)
 
     @classmethod
     def from_folder(
@@ -101,9 +102,11 @@ class CatalogChatModel(BaseChatModel):
         params.setdefault("ls_model_name", self.catalog_model.name)
         return params
 
-    @cached_property
+    @property
     def _batcher(self) -> MicroBatcher[_Request, None]:
-        return MicroBatcher(self._answer_batch, MAX_BATCH)
+        if not self._batchers:
+            self._batchers.append(MicroBatcher(self._answer_batch, MAX_BATCH))
+        return self._batchers[0]
 
     def _generate(
         self,
