@@ -12,7 +12,7 @@ from agentrec.graphs.shuffling import fuse, settled
 from agentrec.hints import Hint
 from agentrec.llm.answer_schemas import RankedCandidates
 from agentrec.llm.answers import parse_ranking
-from agentrec.llm.session_view import SessionView, hint_block
+from agentrec.llm.session_view import SessionView, hint_block, preference_block
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
 
@@ -54,7 +54,11 @@ def view_of(session: Session, components: Components, attempt: int = 0) -> Sessi
 
 
 async def recommend(
-    session: Session, hint: Hint | None, components: Components, attempt: int = 0
+    session: Session,
+    hint: Hint | None,
+    components: Components,
+    attempt: int = 0,
+    preference: str | None = None,
 ) -> RankingAnswer:
     """Ask for the candidates a user most likely chooses next.
 
@@ -67,6 +71,7 @@ async def recommend(
         components: The parts.
         attempt: Number of the request for this session, from 0; each has another order of the
             candidates.
+        preference: What a model said of the user, or nothing.
 
     Raises:
         ModelCallError: If the call failed.
@@ -77,7 +82,7 @@ async def recommend(
         {
             "history": view.history_block,
             "candidates": view.candidate_block,
-            "hint": hint_block(None if hint is None else hint.text),
+            "hint": hint_block(None if hint is None else hint.text) + preference_block(preference),
             "count": min(components.list_length, len(view.candidate_ids)),
         },
     )
@@ -131,7 +136,7 @@ async def ground(answer: RankingAnswer, components: Components) -> Ranking:
 
 
 async def recommend_shuffled(
-    session: Session, hint: Hint | None, components: Components
+    session: Session, hint: Hint | None, components: Components, preference: str | None = None
 ) -> tuple[list[RankingAnswer], tuple[str, ...]]:
     """Ask ``components.shuffles`` times at once, each time with another order of the candidates.
 
@@ -142,7 +147,8 @@ async def recommend_shuffled(
         ModelCallError: If every request failed.
     """
     return await settled(
-        recommend(session, hint, components, attempt) for attempt in range(components.shuffles)
+        recommend(session, hint, components, attempt, preference)
+        for attempt in range(components.shuffles)
     )
 
 
@@ -160,11 +166,19 @@ async def ground_shuffled(
     return fuse(rankings, (*notes, *failed))
 
 
-async def rank(session: Session, hint: Hint | None, components: Components) -> Ranking:
+async def rank(
+    session: Session, hint: Hint | None, components: Components, preference: str | None = None
+) -> Ranking:
     """Ask and ground in one step, as often as ``components.shuffles`` says.
+
+    Args:
+        session: A session with candidates.
+        hint: Advice to the model, or none.
+        components: The parts.
+        preference: What a model said of the user, or nothing.
 
     Raises:
         ModelCallError: If no request came to a ranking.
     """
-    answers, notes = await recommend_shuffled(session, hint, components)
+    answers, notes = await recommend_shuffled(session, hint, components, preference)
     return await ground_shuffled(answers, components, notes)

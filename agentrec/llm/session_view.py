@@ -173,6 +173,16 @@ def numbered(labels: Sequence[str]) -> str:
     return "\n".join(f"{n}. {as_data(label)}" for n, label in enumerate(labels, start=1))
 
 
+def preference_block(preference: str | None) -> str:
+    """The one way in which a text about a user enters a prompt; without one there is no trace."""
+    if preference is None:
+        return ""
+    return (
+        f"\n<preference>\n{as_data(preference)}\n</preference>\n\n"
+        "In <preference> stands what somebody who read the user's history takes them to like.\n"
+    )
+
+
 def hint_block(hint: str | None) -> str:
     """The one way in which a hint enters a prompt; no hint leaves no trace at all."""
     return "" if hint is None else f"\n<hint>\n{as_data(hint)}\n</hint>\n"

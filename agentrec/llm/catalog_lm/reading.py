@@ -16,12 +16,13 @@ from langchain_core.messages import BaseMessage
 
 from agentrec.llm.catalog_lm.vocabulary import MAX_CANDIDATES, UNKNOWN, Vocabulary
 from agentrec.llm.catalog_lm.wording import as_words
+from agentrec.llm.preferences import parse_preference
 
 Task = Literal["rank", "critique", "diagnose", "hints", "preference", "question"]
 
 _TASK = re.compile(r"^Task: (\w+)\s*$", re.MULTILINE)
 _SECTION = re.compile(
-    r"^<(history|candidates|predictions|target|factors|hint)>\n(.*?)\n</\1>$",
+    r"^<(history|candidates|predictions|target|factors|hint|preference)>\n(.*?)\n</\1>$",
     re.MULTILINE | re.DOTALL,
 )
 _DATA = re.compile(r"^<(\w+)>\n.*?\n</\1>$", re.MULTILINE | re.DOTALL)
@@ -107,6 +108,21 @@ def _section_tokens(
             )
     for name in ("factors", "hint"):
         words = as_words(" ".join(blocks.get(name, ())), vocabulary.ids)
+        if name == "hint" and (liked := _liked(blocks.get("preference", ()), vocabulary)):
+            words = [*words, "and", *liked] if words else liked
         if words:
             sections[f"<{name}>"] = tuple(vocabulary.ids[word] for word in words)
     return sections
+
+
+def _liked(lines: Sequence[str], vocabulary: Vocabulary) -> list[str]:
+    """Stated preferences as the hint they come to, which is how the model was taught to follow."""
+    wanted: list[str] = []
+    for stated in parse_preference("\n".join(lines)):
+        # A statement names its factor once, and the model's phrases each hold it.
+        for part in re.split(r"\band\b|,", stated.preference):
+            for said in (f"{stated.factor} {part}", part):
+                if words := as_words(said, vocabulary.ids):
+                    wanted += [*(["and"] if wanted else []), *words]
+                    break
+    return ["prefer", *wanted] if wanted else []
