@@ -83,16 +83,20 @@ class PairProvenance(BaseModel):
         prompt_hash: Hash of the prompt set they were written with.
         temperature: Of the sampling, at least 0.
         samples: How many texts were written for the session, at least 1.
+        seed: Seed that the draws of the texts come from, at least 0; ``None`` if not known.
+        broken: How the rejected text of a structure pair was broken; empty for any other pair.
         run: Name of the run.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: str
     reward_model: str = ""
     prompt_hash: str = ""
     temperature: float = Field(default=0.0, ge=0)
     samples: int = Field(default=1, ge=1)
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    broken: str = ""
     run: str = ""
 
 

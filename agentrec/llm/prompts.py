@@ -23,7 +23,15 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from agentrec.errors import InputError
 
 PromptName = Literal[
-    "recommend", "repair", "critique", "diagnose", "hints", "same", "preference", "question"
+    "recommend",
+    "repair",
+    "critique",
+    "diagnose",
+    "hints",
+    "same",
+    "factors",
+    "preference",
+    "question",
 ]
 
 _PLACEHOLDERS: Mapping[PromptName, frozenset[str]] = {
@@ -33,6 +41,7 @@ _PLACEHOLDERS: Mapping[PromptName, frozenset[str]] = {
     "diagnose": frozenset({"history", "predictions", "target", "critique"}),
     "hints": frozenset({"history", "predictions", "target", "diagnosis", "count"}),
     "same": frozenset({"first", "second"}),
+    "factors": frozenset({"items", "count"}),
     "preference": frozenset({"history", "factors"}),
     "question": frozenset({"history", "candidates"}),
 }
@@ -58,9 +67,9 @@ class Prompts:
 
         Args:
             folder: A folder with some of the files ``recommend.md``, ``repair.md``,
-                ``critique.md``, ``diagnose.md``, ``hints.md``, ``same.md``, ``preference.md``
-                and ``question.md``; those that are not there are taken from the package. Of its
-                other files only a ``README.md`` may end in ``.md``.
+                ``critique.md``, ``diagnose.md``, ``hints.md``, ``same.md``, ``factors.md``,
+                ``preference.md`` and ``question.md``; those that are not there are taken from the
+                package. Of its other files only a ``README.md`` may end in ``.md``.
 
         Raises:
             InputError: If the folder is not there, has a file of another name, or a file is no

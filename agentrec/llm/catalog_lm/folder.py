@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -35,6 +36,15 @@ class CatalogModel:
     network: GPT2LMHeadModel
     vocabulary: Vocabulary
     folder: Path | None = None
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 over all weights and their names: equal for models that answer alike."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
 
 def save_model(model: CatalogModel, card: str, folder: Path) -> None:

@@ -1,0 +1,166 @@
+"""Sampling, rewarding and pairing preference texts, with a scripted model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from langchain_core.messages import BaseMessage
+from testing.answering import make_components, make_session
+
+from agentrec.errors import InputError
+from agentrec.graphs.pairing import PairingRules
+from agentrec.graphs.preference_collection import build_preference_graph
+from agentrec.graphs.preference_context import PreferenceParts
+from agentrec.graphs.preferring import find_factors, first_part, known_factors
+from agentrec.llm.gateway import ModelGateway
+from agentrec.preferences import PreferencePair, PreferenceReward
+from agentrec.sessions import Session
+from agentrec.testing.scripted_chat_model import ScriptedChatModel
+
+SESSION = make_session(0)
+
+
+class LongestIsBest:
+    """A reward model that likes words."""
+
+    parameter_hash = "words"
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    async def score(
+        self, sessions: Sequence[Session], texts: Sequence[Sequence[str]]
+    ) -> list[list[PreferenceReward]]:
+        self.asked += [list(each) for each in texts]
+        return [
+            [PreferenceReward(value=min(1, len(one.split()) / 20)) for one in each]
+            for each in texts
+        ]
+
+
+class Kept:
+    """A sink that is a list."""
+
+    def __init__(self) -> None:
+        self.pairs: list[PreferencePair] = []
+
+    async def append(self, pairs: Sequence[PreferencePair]) -> int:
+        self.pairs += pairs
+        return len(pairs)
+
+    async def all(self) -> Sequence[PreferencePair]:
+        return self.pairs
+
+
+def answers(*texts: str) -> Callable[[Sequence[BaseMessage]], str]:
+    left = list(texts)
+
+    def answer(messages: Sequence[BaseMessage]) -> str:
+        if "Task: factors" in messages[-1].text:
+            return "genre\nperiod\n"
+        return left.pop(0)
+
+    return answer
+
+
+def parts(answer: Callable[[Sequence[BaseMessage]], str], **changes: object) -> PreferenceParts:
+    components = make_components(ScriptedChatModel([answer] * 20))
+    given: dict[str, object] = {"samples": 3, **changes}
+    return PreferenceParts(components, LongestIsBest(), **given)  # type: ignore[arg-type]
+
+
+WORSE = "genre: war films"
+BETTER = "genre: war films\nperiod: the nineties (several)"
+MIDDLE = "genre: war films and old comedies"
+
+
+async def test_best_and_worst_of_the_texts_become_a_pair() -> None:
+    sink = Kept()
+    rules = PairingRules(max_length_ratio=4)
+    made = parts(answers(MIDDLE, BETTER, WORSE), sink=sink, rules=rules)
+    state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
+    [pair] = state["pairs"]
+    assert (pair.chosen, pair.rejected) == (BETTER, WORSE)
+    assert pair.provenance.reward_model == "words"
+    assert pair.provenance.samples == 3
+    assert sink.pairs == [pair]
+    assert [text.sample for text in state["texts"]] == [0, 1, 2]
+    assert SESSION.target is not None
+    shown = made.components.catalog[SESSION.target].title
+    assert shown not in "".join(turn.content for turn in pair.prompt)
+    assert "genre\nperiod" in pair.prompt[-1].content
+
+
+async def test_one_text_that_fails_costs_the_others_nothing() -> None:
+    def failing(messages: Sequence[BaseMessage]) -> str:
+        if "Task: factors" in messages[-1].text:
+            return "genre\nperiod\n"
+        calls.append(1)
+        if len(calls) == 2:
+            raise ValueError("the model is asleep")
+        return BETTER if len(calls) == 1 else WORSE
+
+    calls: list[int] = []
+    made = parts(failing, rules=PairingRules(max_length_ratio=4))
+    state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
+    assert len(state["failures"]) == 1
+    assert "asleep" in state["failures"][0]
+    assert len(state["texts"]) == 2
+    assert len(state["pairs"]) == 1
+
+
+async def test_equal_texts_are_scored_once_and_make_no_pair() -> None:
+    made = parts(answers(WORSE, WORSE, WORSE))
+    state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
+    assert state["pairs"] == ()
+    assert state["refused"] == "equal texts"
+    reward_model = made.reward_model
+    assert isinstance(reward_model, LongestIsBest)
+    assert reward_model.asked == [[WORSE]]
+
+
+async def test_structure_pairs_come_along() -> None:
+    rules = PairingRules(max_length_ratio=4, structure_pairs=2)
+    made = parts(answers(MIDDLE, BETTER, WORSE), rules=rules)
+    state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
+    kinds = [pair.kind for pair in state["pairs"]]
+    assert kinds[0] == "reward"
+    assert kinds[1:] == ["structure"] * (len(kinds) - 1)
+    assert len(kinds) > 1
+
+
+async def test_factors_are_asked_for_once_and_attributes_stand_in() -> None:
+    components = make_components(ScriptedChatModel([lambda _: "1. Genre\n2. genre\n3. Price"] * 2))
+    assert await find_factors(components) == ("Genre", "Price")
+    assert await find_factors(components) == ("Genre", "Price")
+    assert components.model.calls["made"] == {"factors": 1}
+    talking = ModelGateway(ScriptedChatModel([lambda _: "I am a model and know nothing."]), "m")
+    chatty = replace(components, model=talking)
+    assert await find_factors(chatty) == known_factors(components.catalog)
+
+
+def test_the_last_items_of_a_history_are_not_shown() -> None:
+    long = SESSION.model_copy(update={"items": tuple("abcdefghij")})
+    assert first_part(long, 0.7).items == tuple("abcdefg")
+    assert first_part(long, 0.01).items == ("a",)
+    assert first_part(long, 1.0).items == long.items
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"samples": 1}, {"temperature": 0}, {"shown_share": 0}, {"shown_share": 1.1}]
+)
+def test_parts_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        parts(answers(), **wrong)
+
+
+async def test_a_graph_without_its_parts_says_so() -> None:
+    with pytest.raises(InputError, match="PreferenceParts"):
+        await build_preference_graph().ainvoke({"session": SESSION})
+
+
+def test_a_node_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="no such node"):
+        build_preference_graph({"writes": None})  # type: ignore[dict-item]
