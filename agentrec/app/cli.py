@@ -12,10 +12,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from agentrec.app.dpo_commands import dpo_app
 from agentrec.app.ending import DebugOption, end_with
 from agentrec.app.kb_commands import kb_app
 from agentrec.app.lm_commands import lm_app
 from agentrec.app.policy_commands import policy_app
+from agentrec.app.prefer_commands import prefer_app
+from agentrec.app.rewardmodel_commands import rewardmodel_app
 from agentrec.data.negatives import Negatives
 from agentrec.errors import InputError
 
@@ -31,6 +34,9 @@ app.add_typer(data_app, name="data")
 app.add_typer(lm_app, name="lm")
 app.add_typer(kb_app, name="kb")
 app.add_typer(policy_app, name="policy")
+app.add_typer(prefer_app, name="prefer")
+app.add_typer(rewardmodel_app, name="rewardmodel")
+app.add_typer(dpo_app, name="dpo")
 
 _stdout = Console()
 
@@ -119,6 +125,20 @@ def demo(
         int | None,
         typer.Option(min=1, help="Training steps of the embedded model; fewer: quicker, worse."),
     ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of hint policy: scoring_ppo, categorical_ppo, linucb, thompson,"
+            " value_regression, best_single, nearest, random, no_hint. Default: scoring_ppo."
+        ),
+    ] = None,
+    halving: Annotated[
+        bool | None,
+        typer.Option(
+            "--halving/--no-halving",
+            help="Try few hints on each training session instead of all. Default: all.",
+        ),
+    ] = None,
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Most model calls in flight. Default: 64.")
     ] = None,
@@ -164,6 +184,7 @@ def demo(
             "max_rewarded": max_rewarded,
             "num_probes": num_probes,
             "lm_steps": lm_steps,
+            "policy": {"kind": policy, "halving": halving},
             "limits": {
                 "max_concurrency": concurrency,
                 "requests_per_minute": requests_per_minute,

@@ -6,13 +6,15 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from agentrec.app.settings import DemoSettings
+from agentrec.catalog import clean_text
 from agentrec.data import Dataset
+from agentrec.llm.call_errors import masked
 from agentrec.llm.catalog_lm.teaching import RECIPE_VERSION
 from agentrec.llm.prompts import Prompts
 from agentrec.llm.secret_names import without_secrets
@@ -23,6 +25,9 @@ _VERSIONED = ("agentrec", "langchain-core", "langgraph", "qdrant-client", "torch
 _CONDITIONS = frozenset({"limits", "retries", "budget", "prices"})
 _PLACES = ("data", "prompts")
 _ELSEWHERE = frozenset({"data", "run", "prompts", "llm"})
+# What comes after the demonstration is recorded where it lies.
+_LATER = frozenset({"prefer"})
+_CREDENTIALS = re.compile(r"//[^/\s]*@|//\S*\?")
 _SHOWN = ("structured", "shuffles", "max_candidates", "label_length")
 
 
@@ -38,7 +43,7 @@ def manifest_of(
         model: The model's identity; ``None`` for the embedded one.
     """
     told = settings.model_dump(mode="json")
-    decisive = {name: told[name] for name in told if name not in _CONDITIONS | _ELSEWHERE}
+    decisive = {name: told[name] for name in told if name not in _CONDITIONS | _ELSEWHERE | _LATER}
     identity = {
         **decisive,
         **{name: told["llm"][name] for name in _SHOWN},
@@ -82,10 +87,21 @@ def _absolute(path: str | None) -> str | None:
 def _findable(told: Mapping[str, Any]) -> object:
     """The model's settings without what is, or may hold, a key to an account."""
     llm = dict(told["llm"])
-    address = urlsplit(llm.get("base_url") or "")
-    if address.username or address.password or address.query:
+    # An address may hold a password, or a key behind its question mark.
+    held = {**llm["parameters"], "base_url": llm["base_url"]}
+    kept = {name: value for name, value in held.items() if not _may_hold_a_key(value)}
+    if kept.pop("base_url", None) is None:
         del llm["base_url"]
-    return without_secrets(llm)
+    return without_secrets({**llm, "parameters": kept})
+
+
+def _may_hold_a_key(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_may_hold_a_key, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_may_hold_a_key, value))
+    told = str(value)
+    return masked(told) != clean_text(told, len(told) + 1) or bool(_CREDENTIALS.search(told))
 
 
 def run_name(manifest: Mapping[str, object]) -> str:

@@ -143,6 +143,9 @@ def named_model(llm: LlmSettings) -> tuple[BaseChatModel, str] | None:
             raise InputError(f"{names} is set, and no model: name one", field="llm.name")
         return None
     model = open_chat_model(llm.name, given, patience=llm.timeout)
+    if isinstance(model, CatalogChatModel):
+        # Its folder says nothing of what is in it: it may be tuned, or taught again.
+        return model, f"catalog-lm:{model.catalog_model.weights_hash[:16]}"
     return model, model_identity(llm.name, model, given)
 
 

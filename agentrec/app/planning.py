@@ -82,12 +82,17 @@ async def plan_run(
     probes = min(settings.num_probes, len(dataset.train) - 1)
     tried_on = min(FIRST_LOOK, probes) + PROMISING_SHARE * max(0, probes - FIRST_LOOK)
     nominated = round(REPAIRING_SHARE * proposals)
+    most, plan = settings.max_hints, settings.policy.plan(settings.seed)
+    offered = min(most, settings.policy.hints_offered(most))
+    # The answer without a hint is counted elsewhere.
+    tried = offered if plan is None else plan.calls_per_row(most) - 1
+    judged = min(len(dataset.valid), settings.max_rewarded)
     unaided = len(train | {session.session_id for session in explored})
     shown = {
         "rank without a hint": ("recommend", unaided),
         "prove hints": ("hinted", proposals + round(nominated * tried_on)),
-        "reward hints, train": ("hinted", len(train) * settings.max_hints),
-        "reward hints, valid": ("hinted", len(dataset.valid) * (1 + settings.max_hints)),
+        "reward hints, train": ("hinted", len(train) * tried),
+        "reward hints, valid": ("hinted", judged * (1 + offered)),
         "rank test sessions": (
             "hinted",
             len(dataset.test) * min(_TEST_METHODS, 1 + settings.max_hints),
@@ -108,8 +113,8 @@ async def plan_run(
     return RunPlan(
         tuple(planned),
         (
-            f"{len(explored)} sessions explored, {len(train)} rewarded, {settings.max_hints} hints,"
-            f" each session asked {shuffles}x",
+            f"{len(explored)} sessions explored, {settings.max_hints} hints, {len(train)} sessions"
+            f" rewarded with {tried} of them each, each session asked {shuffles}x",
             f"guessed: {ERROR_SHARE:.0%} errors; of {HINTS_PER_ERROR} proposals each"
             f" {REPAIRING_SHARE:.0%} repair theirs; {PROMISING_SHARE:.0%} of these are tried on all"
             f" {probes} probes and stored; {REPEATED_SHARE:.0%} of answers fall short",

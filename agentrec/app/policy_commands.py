@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from agentrec.app.ending import DebugOption, end_with
+from agentrec.errors import InputError
 
 if TYPE_CHECKING:
     from agentrec.app.settings import DemoSettings
@@ -219,7 +220,7 @@ def _set(pairs: Sequence[str]) -> Mapping[str, Any] | None:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not name or not equals:
-            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--set")
+            raise InputError(f"{pair!r} is not NAME=VALUE", field="set")
         try:
             found[name] = json.loads(value)
         except ValueError:

@@ -14,6 +14,7 @@ from agentrec.app.policy_evaluating import chosen_ndcg
 from agentrec.app.policy_settings import PolicySettings
 from agentrec.app.progress import ProgressDisplay, run_blocking
 from agentrec.app.run_again import open_again
+from agentrec.app.run_files import writing
 from agentrec.app.run_rewards import RunRewards, Split, TrainingData
 from agentrec.app.settings import DemoSettings
 from agentrec.atomic_files import write_atomically
@@ -83,7 +84,8 @@ async def compare(
         ndcg, given = await compared_ndcg(rewards, policies, numbers, split, parts.display)
         comparison = compare_policies(ndcg, given, seed=settings.seed)
         file = parts.folder.path / f"comparison.{split}.json"
-        write_atomically(file, (comparison_json(comparison) + "\n").encode())
+        with writing(file):
+            write_atomically(file, (comparison_json(comparison) + "\n").encode())
         return comparison
 
 

@@ -16,6 +16,7 @@ from agentrec.app.parts import CatalogKnowledge
 from agentrec.app.policy_settings import PolicySettings
 from agentrec.app.policy_training import TrainingRecord
 from agentrec.app.run_again import open_again
+from agentrec.app.run_files import writing
 from agentrec.app.run_rewards import RunRewards, Split
 from agentrec.app.settings import DemoSettings
 from agentrec.atomic_files import write_atomically
@@ -114,10 +115,9 @@ async def evaluate_policy(
             )
             texts = {hint.hint_id: hint.text for hint in rewards.hints}
             without = float(table.ndcg[:, 0].mean())
-            write_atomically(
-                folder / f"evaluation.{split}.json",
-                (attribution_json(attribution, texts) + "\n").encode(),
-            )
+            file = folder / f"evaluation.{split}.json"
+            with writing(file):
+                write_atomically(file, (attribution_json(attribution, texts) + "\n").encode())
             return Evaluated(name, split, without, attribution, texts)
 
         return await asyncio.to_thread(taken_apart)

@@ -59,7 +59,8 @@ async def explain_choice(
         session = _session(parts, session_id)
         offer = await offer_to([session], parts.components)
         choices = await asyncio.to_thread(policy.choose, offer)
-        table = await rewards.table("train", settings.policy.plan(settings.seed))
+        # Of other sessions only what is known: explaining one is not to cost what training did.
+        table = await rewards.measured("train", ())
         trained = await rewards.offer("train")
         chosen = next((h for h in offer.hints if h.hint_id == choices.hint_ids[0]), None)
         ranks = await _ranks(session, chosen, parts)

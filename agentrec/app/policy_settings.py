@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from agentrec.app.fault_words import PlacedError, first_fault, in_words
 from agentrec.contracts import HintPolicyTrainer
 from agentrec.errors import InputError
 from agentrec.policies.policy_kinds import imported, kind_named, trainer_for
@@ -44,13 +45,15 @@ class PolicySettings(BaseModel):
     def _known(self) -> Self:
         """Tell now what would else come up after hours of measuring."""
         try:
-            imported(kind_named(self.kind).settings).model_validate(self.settings)
+            model: type[BaseModel] = imported(kind_named(self.kind).settings)
         except InputError as error:
-            raise ValueError(f"kind: {error.problem}") from error
+            raise PlacedError(["kind"], error.problem) from error
+        try:
+            model.model_validate(self.settings)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(("settings", *(str(part) for part in first["loc"])))
-            raise ValueError(f"{place}: {first['msg']}") from error
+            first = first_fault(error)
+            keys = [str(part) for part in first["loc"]]
+            raise PlacedError(["settings", *keys], in_words(first, keys, model)) from error
         return self
 
     @property

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from agentrec.app.curve_picture import draw_learning_curve
 from agentrec.app.policy_settings import PolicySettings
 from agentrec.app.progress import ProgressDisplay, run_blocking
+from agentrec.app.run_files import writing
 from agentrec.app.run_rewards import TrainingData
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
@@ -112,17 +113,16 @@ async def train_policy(
                 report(done, total)
                 check()
 
-            policy = trainer.fit(data.train, data.picking, seed=seed, on_progress=on_progress)
-            report(1, 1)
-            if not isinstance(policy, StorablePolicy):
-                raise InputError(f"{settings.kind!r} cannot be stored", field="policy.kind")
-            try:
+            with writing(folder):
+                policy = trainer.fit(data.train, data.picking, seed=seed, on_progress=on_progress)
+                report(1, 1)
+                if not isinstance(policy, StorablePolicy):
+                    raise InputError(f"{settings.kind!r} cannot be stored", field="policy.kind")
+                _forget(folder)
                 store_policy(policy, folder)
                 _draw(policy, data.picking, folder, title)
                 record.save(folder)
                 shutil.rmtree(checkpoint, ignore_errors=True)
-            except OSError as error:
-                raise InputError(f"cannot be written ({error.strerror})", file=folder) from error
             return policy
 
         return await run_blocking(fit)
@@ -139,6 +139,9 @@ def let_live(
         policy: What was trained.
         data: What it was trained on; only ``judging`` judges.
         seed: Of the intervals.
+
+    Raises:
+        InputError: If the folder cannot be written.
     """
     candidates: dict[str, StorablePolicy] = {name: policy, NO_HINT: NoHintPolicy()}
     fallbacks: Mapping[str, HintPolicy] = {}
@@ -147,11 +150,17 @@ def let_live(
         candidates[BEST_SINGLE] = best
         fallbacks = {BEST_SINGLE: best}
     verdict = Gate(seed=seed).judge({name: policy}, data.judging, fallbacks=fallbacks)
-    store_policy(candidates[verdict.live], folder.live)
-    (folder.live / TRAINING_FILE).unlink(missing_ok=True)
-    if verdict.live == name and (record := TrainingRecord.beside(folder.policy(name))):
-        record.save(folder.live)
-    write_json(folder.gate, verdict.model_dump(mode="json"))
+    record = TrainingRecord.beside(folder.policy(name))
+    if record is not None and verdict.live != name:
+        # It was judged, and is to choose, among as many hints as what it stands in for.
+        instead = PolicySettings(kind=verdict.live, nearest=record.policy.nearest)
+        record = record.model_copy(update={"policy": instead})
+    with writing(folder.live):
+        _forget(folder.live)
+        store_policy(candidates[verdict.live], folder.live)
+        if record is not None:
+            record.save(folder.live)
+        write_json(folder.gate, verdict.model_dump(mode="json"))
     return verdict
 
 
@@ -162,6 +171,12 @@ def store_policy(policy: StorablePolicy, folder: Path) -> None:
         OSError: The folder cannot be written.
     """
     write_policy(folder, policy.kind, *policy.stored_parts())
+
+
+def _forget(folder: Path) -> None:
+    """Remove what tells of the policy in a folder before another takes its place."""
+    for told in (folder / TRAINING_FILE, folder / CURVE_FILE, *folder.glob("evaluation.*.json")):
+        told.unlink(missing_ok=True)
 
 
 def _share_measured(train: RewardedOffer) -> float:

@@ -10,16 +10,20 @@ from typing import Any, cast
 from pydantic import ValidationError
 from rich.console import Console
 
+from agentrec.app.fault_words import first_fault, in_words, placed
 from agentrec.app.policy_comparing import COMPARED
+from agentrec.app.policy_evaluating import LIVE
 from agentrec.app.policy_settings import PolicySettings
-from agentrec.app.policy_training import CURVE_FILE, let_live, train_policy
+from agentrec.app.policy_training import BEST_SINGLE, CURVE_FILE, let_live, train_policy
 from agentrec.app.run_again import open_again
 from agentrec.app.run_rewards import Split
 from agentrec.app.settings import DemoSettings
 from agentrec.app.tables import print_gate
 from agentrec.errors import InputError
+from agentrec.policies.no_regret_gate import NO_HINT
 
 _ABSTAINING = "abstaining_"
+_TAKEN = (LIVE, NO_HINT, BEST_SINGLE)
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 
 
@@ -47,10 +51,13 @@ async def train_in_run(
         ModelCallError: If a call failed for good; the same again goes on.
     """
     called = policy.name if name is None else name
-    if not _NAME.fullmatch(called) or called == "live":
+    if not _NAME.fullmatch(called):
         raise InputError(
-            f"{called!r} is no name; letters, digits, and . _ - within, but not live", field="name"
+            f"{called!r} is no name: letters and digits, with . _ - among them, 64 at most",
+            field="name",
         )
+    if called in _TAKEN and called != policy.name:
+        raise InputError(f"{called!r} is what something else is called in a run", field="name")
     seed = settings.seed if seed is None else seed
     async with open_again(settings, console, nearest=policy.nearest) as (parts, rewards):
         data = await rewards.training_data(policy.plan(settings.seed), policy.shape)
@@ -84,9 +91,12 @@ def changed_policy(known: PolicySettings, given: Mapping[str, Any]) -> PolicySet
     try:
         return PolicySettings.model_validate({**known.model_dump(), **changes, "settings": within})
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(("policy", *(str(part) for part in first["loc"])))
-        raise InputError(first["msg"].removeprefix("Value error, "), field=place) from error
+        first = first_fault(error)
+        keys = [str(part) for part in first["loc"]]
+        below = placed(first)
+        problem = in_words(first, keys, PolicySettings) if below is None else below.problem
+        place = ("policy", *keys, *(() if below is None else below.keys))
+        raise InputError(problem, field=".".join(place)) from error
 
 
 def wanted_policies(known: PolicySettings, names: Sequence[str]) -> list[PolicySettings]:

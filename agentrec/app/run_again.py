@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 
+from agentrec.app.fault_words import first_fault
 from agentrec.app.manifest import settings_in
 from agentrec.app.parts import use_one_thread
 from agentrec.app.policy_settings import PolicySettings
@@ -42,8 +44,17 @@ def settings_of_run(
     manifest = folder.read_manifest()
     try:
         below = settings_in(manifest)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"is not a manifest ({error})", file=folder.manifest) from error
+        DemoSettings.model_validate(below)
+    except ValidationError as error:
+        field = ".".join(str(part) for part in first_fault(error)["loc"])
+        raise InputError(
+            "is not what this version makes runs with", file=folder.manifest, field=field
+        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            "does not say what the run was made with: it is broken, or by an earlier version",
+            file=folder.manifest,
+        ) from error
     return load_settings(given, config, below=below)
 
 
@@ -66,13 +77,17 @@ async def open_again(
     use_one_thread()
     place = await find_run(settings, console)
     await asyncio.to_thread(place.folder.begin, place.manifest)
+    without = InputError(
+        "this run has no hints; `agentrec demo` with the same --run learns some, and"
+        " `agentrec kb add` adds one",
+        file=place.folder.path,
+    )
+    if not place.folder.knowledge_base.is_dir():
+        raise without
     async with open_run(place, console, tell_usage=False) as parts:
         hints = await parts.components.hint_store.all()
         if not hints:
-            raise InputError(
-                "this run has no hints yet; `agentrec demo` with the same --run goes on with it",
-                file=place.folder.path,
-            )
+            raise without
         wanted = PolicySettings(nearest=nearest).hints_offered(settings.max_hints)
         parts = replace(parts, components=replace(parts.components, hints_offered=wanted))
         yield parts, RunRewards(parts, hints)

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from agentrec.app.rewarding import fill_cells, fill_reward_table, num_cells
+from agentrec.app.run_files import writing
 from agentrec.app.run_parts import RunParts
 from agentrec.errors import InputError
 from agentrec.graphs.offering import offer_to
@@ -98,6 +99,11 @@ class RunRewards:
             table = await fill_reward_table(
                 sessions, self.hints, parts.components, parts.concurrency, advance, halving=plan
             )
+        if known is not None:
+            # Without the others that were measured, the file would forget them.
+            others = await self._filled(split, (), known)
+            ndcg = np.where(table.measured, table.ndcg, others.ndcg)
+            table = RewardTable(ids, hint_ids, ndcg)
         await self._keep(split, table)
         return table
 
@@ -174,7 +180,13 @@ class RunRewards:
         return table
 
     async def _keep(self, split: Split, table: RewardTable) -> None:
-        await asyncio.to_thread(table.save, self._parts.folder.rewards(split))
+        file = self._parts.folder.rewards(split)
+
+        def kept() -> None:
+            with writing(file):
+                table.save(file)
+
+        await asyncio.to_thread(kept)
 
     def _load(self, split: Split) -> RewardTable | None:
         """What was measured before; blocks."""

@@ -16,6 +16,7 @@ from agentrec.app.model_settings import (
     RetriesSettings,
 )
 from agentrec.app.policy_settings import PolicySettings
+from agentrec.app.prefer_settings import PreferSettings
 from agentrec.data.negatives import Negatives
 from agentrec.llm.session_blocks import DEFAULT_BLOCKS, BlockName
 
@@ -44,6 +45,7 @@ class DemoSettings(BaseModel):
         lm_steps: Training steps of the embedded model; ``None`` for its recipe's.
         state_blocks: What a policy sees of a session, in this order; see ``BlockName``.
         policy: Which hint policy is trained, and on what.
+        prefer: How preference texts are collected, and what rewards them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +69,7 @@ class DemoSettings(BaseModel):
     lm_steps: int | None = Field(default=None, ge=1)
     state_blocks: tuple[BlockName, ...] = Field(default=DEFAULT_BLOCKS, min_length=1)
     policy: PolicySettings = Field(default_factory=PolicySettings)
+    prefer: PreferSettings = Field(default_factory=PreferSettings)
 
     @field_validator("llm", mode="before")
     @classmethod

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from agentrec.app.policy_settings import PolicySettings
 from agentrec.app.settings import DemoSettings
 from agentrec.app.settings_faults import Origin, fault_of, refuse_secrets
 from agentrec.app.settings_file import SettingsFile, find_settings_file, read_settings_file
@@ -25,6 +26,7 @@ NESTING = "__"
 _PATHS = ("data", "run", "prompts")
 # Sections for which one of their settings does, alone.
 _ALONE = {"llm": "name", "policy": "kind"}
+_DEFAULT_KIND = PolicySettings.model_fields["kind"].default
 
 
 def load_settings(
@@ -55,14 +57,14 @@ def load_settings(
     if config is None:
         config = find_settings_file(Path() if folder is None else folder)
     file = None if config is None else read_settings_file(config)
-    layers: list[Mapping[str, Any]] = []
-    if file is not None:
-        layers.append(_checked(_in_place(file), Origin("file", file)))
-    layers.append(_checked(_environment(), Origin("environment")))
-    layers.append(_checked(command_line or {}, Origin("command line")))
+    layers = [] if file is None else [(_in_place(file), Origin("file", file))]
+    layers += [
+        (_environment(), Origin("environment")),
+        (command_line or {}, Origin("command line")),
+    ]
     merged: dict[str, Any] = dict(below or {})
-    for layer in layers:
-        merged = _over(merged, layer)
+    for layer, origin in layers:
+        merged = _over(merged, _checked(layer, origin, merged))
     return DemoSettings.model_validate(merged), config
 
 
@@ -130,34 +132,51 @@ def _in_place(file: SettingsFile) -> Mapping[str, Any]:
     return content
 
 
-def _checked(layer: Mapping[str, Any], origin: Origin) -> Mapping[str, Any]:
+def _checked(
+    layer: Mapping[str, Any], origin: Origin, below: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """What a source says, with the sections that it names by one setting alone written out."""
     refuse_secrets(layer, origin)
+    whole = {
+        **layer,
+        **{
+            section: {alone: layer[section]}
+            for section, alone in _ALONE.items()
+            if isinstance(layer.get(section), str)
+        },
+    }
+    tried = dict(whole)
+    if isinstance(whole.get("policy"), Mapping) and "policy" in below:
+        # What its settings may be depends on its kind, which may stand below.
+        tried["policy"] = _over({"policy": below["policy"]}, {"policy": whole["policy"]})["policy"]
     try:
         if origin.file is None:
-            DemoSettings.model_validate(layer)
+            DemoSettings.model_validate(tried)
         else:
             # As JSON and strictly: a file has types of its own, and "5" is no number in it.
-            DemoSettings.model_validate_json(json.dumps(layer, default=str), strict=True)
+            DemoSettings.model_validate_json(json.dumps(tried, default=str), strict=True)
     except ValidationError as error:
-        raise fault_of(error, layer, origin) from None
-    whole = {
-        section: {alone: layer[section]}
-        for section, alone in _ALONE.items()
-        if isinstance(layer.get(section), str)
-    }
-    return {**layer, **whole}
+        raise fault_of(error, tried, origin) from None
+    return whole
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    policy, wanted = merged.get("policy"), above.get("policy")
-    if policy and wanted and wanted.get("kind", policy.get("kind")) != policy.get("kind"):
+    """Settings with others in their place, setting by setting."""
+    policy, wanted = below.get("policy", {}), above.get("policy", {})
+    kind = policy.get("kind", _DEFAULT_KIND)
+    if wanted.get("kind", kind) != kind:
         # What one kind can be set to, another kind cannot.
-        merged["policy"] = {name: policy[name] for name in policy if name != "settings"}
+        policy = {name: value for name, value in policy.items() if name != "settings"}
+        below = {**below, "policy": policy}
+    return _merged(below, above)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
     for name, value in above.items():
         known = merged.get(name)
         if isinstance(known, Mapping) and isinstance(value, Mapping):
-            merged[name] = _over(known, value)
+            merged[name] = _merged(known, value)
         else:
             merged[name] = value
     return merged

@@ -72,6 +72,16 @@ class RunFolder:
         return self.path / "gate.json"
 
     @property
+    def reward_model(self) -> Path:
+        """What rewards preference texts."""
+        return self.path / "reward-model"
+
+    @property
+    def preferences(self) -> Path:
+        """Preference pairs and what is told of them."""
+        return self.path / "preferences"
+
+    @property
     def metrics(self) -> Path:
         """The report."""
         return self.path / "metrics.json"
@@ -94,8 +104,8 @@ class RunFolder:
         """
         try:
             manifest = json.loads(self.manifest.read_text(encoding="utf-8"))
-            if not isinstance(manifest["identity"], dict):
-                raise TypeError("identity")
+            if not isinstance(manifest, dict) or not isinstance(manifest.get("identity"), dict):
+                raise TypeError("it has no identity")
         except (FileNotFoundError, NotADirectoryError) as error:
             raise InputError(
                 "there is no run here; name another folder with --run; `agentrec demo` makes one",

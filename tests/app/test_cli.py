@@ -195,6 +195,7 @@ def test_the_defaults_in_the_help_are_the_defaults(monkeypatch: pytest.MonkeyPat
     settings = DemoSettings()
     defaults = {name: value for name, value in settings if name not in {"llm", "limits"}}
     defaults["concurrency"] = settings.limits.max_concurrency
+    defaults["policy"] = settings.policy.kind
     lines = [line for line in told.splitlines() if " Default: " in line]
     shown = {name: f"--{name.replace('_', '-')} " for name in defaults}
     wrong = [

@@ -39,7 +39,7 @@ first_wait = 0.01
 [prices]
 currency = "EUR"
 models.local = {{ input = 10, output = 20 }}
-[ppo]
+[policy.settings]
 iterations = 3
 """
 

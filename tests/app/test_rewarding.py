@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import io
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from testing.answering import (
     TITLES,
     WRONG,
@@ -16,13 +19,15 @@ from testing.answering import (
     world,
 )
 
-from agentrec.app.rewarding import fill_reward_table, num_cells
+from agentrec.app.progress import ProgressDisplay
+from agentrec.app.rewarding import fill_cells, fill_reward_table, num_cells
 from agentrec.errors import ModelCallError
 from agentrec.hints import Hint
 from agentrec.llm.gateway import ModelGateway
 from agentrec.llm.journal import CallJournal
 from agentrec.llm.retrying import RetryPolicy
-from agentrec.policies.rewards.halving import SuccessiveHalving
+from agentrec.policies.rewards.halving import Cell, SuccessiveHalving
+from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
@@ -170,3 +175,84 @@ async def test_nothing_to_measure_is_an_empty_table() -> None:
         table = await fill_reward_table(nobody, HINTS, components, 8, lambda: None, halving=halving)
         assert table.ndcg.shape == (0, 1 + len(HINTS))
         assert num_cells(nobody, HINTS, halving) == 0
+
+
+async def cells_of(
+    model: ScriptedChatModel,
+    cells: Iterable[Cell],
+    known: RewardTable | None = None,
+    sessions: Sequence[Session] = SESSIONS,
+    hints: Sequence[Hint] = HINTS,
+    told: io.StringIO | None = None,
+) -> RewardTable:
+    display = ProgressDisplay(Console(file=told or io.StringIO(), width=120))
+    parts = make_components(model)
+    return await fill_cells(sessions, hints, cells, parts, 8, display, "Measuring", known=known)
+
+
+async def test_cells_are_measured_beside_no_hint_and_nothing_else_is() -> None:
+    model, told = scripted(), io.StringIO()
+    cells = [(0, 3), (4, 1), (0, 3), (4, 0)]
+    table = await cells_of(model, cells, told=told)
+    assert len(model.calls) == len(SESSIONS) + 2
+    assert np.argwhere(table.measured[:, 1:]).tolist() == [[0, 2], [4, 0]]
+    whole = await fill_reward_table(SESSIONS, HINTS, make_components(scripted()), 8, lambda: None)
+    assert np.array_equal(table.ndcg[table.measured], whole.ndcg[table.measured])
+    assert (table.session_ids, table.hint_ids) == (whole.session_ids, whole.hint_ids)
+    assert "Measuring" in told.getvalue()
+    assert f"{len(model.calls)}/{len(model.calls)}" in told.getvalue()
+
+
+async def test_what_is_known_is_not_measured_again() -> None:
+    known = await cells_of(scripted(), [(0, 1), (1, 2)])
+    model, told = scripted(), io.StringIO()
+    again = await cells_of(model, [(1, 2)], known, told=told)
+    assert np.array_equal(again.ndcg, known.ndcg, equal_nan=True)
+    assert not model.calls
+    assert told.getvalue() == "", "there is nothing to watch"
+    more = await cells_of(model, [(1, 2), (2, 2)], known)
+    assert len(model.calls) == 1
+    assert more.measured.sum() == known.measured.sum() + 1
+
+
+async def test_what_is_known_of_others_in_another_order_goes_to_its_place() -> None:
+    known = await cells_of(scripted(), [(row, 1 + row % 4) for row in range(8)], None, SESSIONS[:8])
+    assert known.measured[:, 1:].sum() == 8
+    model = scripted()
+    sessions, hints = SESSIONS[9:3:-1], [HINTS[5], *HINTS[2::-1]]
+    table = await cells_of(model, [], known, sessions, hints)
+    assert len(model.calls) == 2, "no hint, of the two sessions that nobody knew"
+    # Rows 4 to 7 were known, and of their hints the first three.
+    expected = known.with_sessions([one.session_id for one in sessions[2:]])
+    kept = expected.with_hints([hint.hint_id for hint in hints[1:]])
+    assert np.array_equal(table.ndcg[2:, [0, 2, 3, 4]], kept.ndcg, equal_nan=True)
+    assert not table.measured[:2, 1:].any()
+    assert not table.measured[:, 1].any()
+
+
+async def test_another_draw_of_negatives_is_another_answer() -> None:
+    components = make_components(scripted())
+    drawn = await fill_reward_table(
+        SESSIONS, HINTS[:2], components, 8, lambda: None, draws=[OTHER_DRAW]
+    )
+    first = await fill_reward_table(SESSIONS, HINTS[:2], components, 8, lambda: None)
+    model = scripted()
+    table = await cells_of(model, [], drawn, hints=HINTS[:2])
+    assert not model.calls
+    assert np.array_equal(table.ndcg, first.ndcg)
+
+
+async def test_a_failed_cell_is_never_a_score() -> None:
+    answer = world(place, targets_of(SESSIONS, make_catalog()))
+    failing = ScriptedChatModel([*[answer] * 10, ValueError("gone"), *[answer] * 100])
+    with pytest.raises(ModelCallError):
+        await cells_of(failing, [(0, 1)])
+
+
+async def test_no_session_and_no_hint_are_tables_too() -> None:
+    model = scripted()
+    assert (await cells_of(model, [], sessions=[])).ndcg.shape == (0, 1 + len(HINTS))
+    table = await cells_of(model, [], hints=[])
+    assert table.ndcg.shape == (len(SESSIONS), 1)
+    unhelpful = await cells_of(model, [], await cells_of(model, [], sessions=[]))
+    assert unhelpful.measured.sum() == len(SESSIONS)

@@ -1,0 +1,49 @@
+"""How preference texts are collected, and what rewards them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agentrec.graphs.pairing import PairingRules
+from agentrec.policies.reward_model.config import RewardModelConfig
+from agentrec.policies.sequential.config import BackboneConfig, BackboneKind
+
+
+class PreferSettings(BaseModel):
+    """How preference texts are collected, and what rewards them.
+
+    Attributes:
+        samples: Texts a session, at least 2. More: best and worst lie further apart, for as many
+            calls.
+        temperature: At which they are drawn, above 0.
+        shown_share: Share of a history that texts are written from, above 0 to 1: its first part.
+        reward_share: Share of the training sessions, the earliest ones, that the reward model
+            learns from, 0 to 1 (both exclusive); pairs are collected from the later ones.
+        max_sessions: From how many sessions pairs are collected at most, at least 1; the latest.
+        backbone: The recommender that texts are told to: ``sasrec`` or ``gru4rec``.
+        backbone_settings: What that can be set to; see ``BackboneConfig``.
+        reward_model: What texts do to it.
+        rules: What makes two texts a pair.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samples: int = Field(default=6, ge=2)
+    temperature: float = Field(default=0.8, gt=0, allow_inf_nan=False)
+    shown_share: float = Field(default=0.7, gt=0, le=1)
+    reward_share: float = Field(default=0.4, gt=0, lt=1)
+    max_sessions: int = Field(default=1000, ge=1)
+    backbone: BackboneKind = "sasrec"
+    backbone_settings: dict[str, Any] = Field(default_factory=dict)
+    reward_model: RewardModelConfig = Field(default_factory=RewardModelConfig)
+    rules: PairingRules = Field(default_factory=PairingRules)
+
+    def backbone_config(self) -> BackboneConfig:
+        """The backbone's hyper-parameters: its defaults, and over them what is set.
+
+        Raises:
+            ValidationError: If a setting is none of its.
+        """
+        return BackboneConfig.model_validate(self.backbone_settings)

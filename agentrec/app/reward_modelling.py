@@ -1,0 +1,176 @@
+"""The reward model of a run: a backbone, one text a session, and an adapter; frozen afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from agentrec.app.prefer_settings import PreferSettings
+from agentrec.app.preference_texts import factors_of, texts_for
+from agentrec.app.progress import run_blocking
+from agentrec.app.run_files import writing
+from agentrec.app.run_parts import RunParts
+from agentrec.atomic_files import write_atomically
+from agentrec.errors import InputError
+from agentrec.policies.reward_model.augmented import AugmentedRecommender, Floats
+from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
+from agentrec.policies.reward_model.training import RewardModelTrainer
+from agentrec.policies.sequential.recommender import SequentialRecommender
+from agentrec.policies.sequential.training import BackboneTrainer
+from agentrec.sessions import Session
+
+RECORD_FILE = "training.json"
+
+
+@dataclass(frozen=True, eq=False)
+class TimeParts:
+    """The training sessions of a run in order of time, cut in two.
+
+    Attributes:
+        rewarding: The earlier ones: the reward model learns from them.
+        collecting: The later ones: pairs are collected from them.
+    """
+
+    rewarding: Sequence[Session]
+    collecting: Sequence[Session]
+
+    @classmethod
+    def of(cls, train: Sequence[Session], prefer: PreferSettings) -> TimeParts:
+        """Cut training sessions, which are in order of time.
+
+        Raises:
+            InputError: If there are fewer than two.
+        """
+        if len(train) < 2:
+            raise InputError(
+                "a reward model and pairs need at least 2 training sessions: one to learn from,"
+                " and a later one to reward",
+                field="data",
+            )
+        cut = min(len(train) - 1, max(1, round(len(train) * prefer.reward_share)))
+        return cls(train[:cut], train[cut:][-prefer.max_sessions :])
+
+
+class RewardRecord(BaseModel):
+    """What a reward model in a run folder was made with.
+
+    Attributes:
+        prefer: The settings.
+        seed: Seed of its training.
+        sessions: How many sessions there were: ``train`` and ``valid``.
+        factors: What the texts are about.
+        model: The language model that wrote them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prefer: PreferSettings
+    seed: int
+    sessions: dict[str, int]
+    factors: tuple[str, ...]
+    model: str
+
+
+async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> KnowledgeRewardModel:
+    """The run's reward model: the one that is there if it was made so, else a new one.
+
+    Texts of the earlier training sessions and of the validation sessions are written first, one
+    each; then a backbone is trained on the earlier training sessions, then the adapter.
+
+    Args:
+        parts: The run.
+        prefer: How.
+
+    Raises:
+        InputError: If there are too few sessions, or the folder cannot be written.
+        ModelCallError: If the budget is spent.
+    """
+    folder = parts.folder.reward_model
+    cut = TimeParts.of(parts.dataset.train, prefer)
+    valid = [one for one in parts.dataset.valid if one.target is not None and one.candidates]
+    factors = await factors_of(parts)
+    record = RewardRecord(
+        prefer=prefer,
+        seed=parts.settings.seed,
+        sessions={"train": len(cut.rewarding), "valid": len(valid)},
+        factors=factors,
+        model=parts.components.model.name,
+    )
+    embeddings = parts.components.embeddings
+    known = folder / RECORD_FILE
+    told = (record.model_dump_json(indent=1) + "\n").encode()
+    if await asyncio.to_thread(lambda: known.is_file() and known.read_bytes() == told):
+        model = await asyncio.to_thread(AugmentedRecommender.load, folder)
+        return KnowledgeRewardModel(model, embeddings)
+    texts = await texts_for("Texts to learn from", cut.rewarding, factors, parts, prefer)
+    others = await texts_for("Texts to validate with", valid, factors, parts, prefer)
+    backbone = await _backbone(parts, prefer, cut.rewarding, valid)
+    vectors = await embed_texts(parts, texts), await embed_texts(parts, others)
+    with parts.display.phase("Training: reward model") as report:
+
+        def fit(check: Callable[[], None]) -> AugmentedRecommender:
+            def on_progress(done: int, total: int) -> None:
+                report(done, total)
+                check()
+
+            made = RewardModelTrainer(prefer.reward_model).fit(
+                backbone,
+                cut.rewarding,
+                vectors[0],
+                valid,
+                vectors[1],
+                shown_share=prefer.shown_share,
+                item_vectors=parts.knowledge.text_vectors,
+                seed=parts.settings.seed,
+                on_progress=on_progress,
+            )
+            with writing(folder):
+                made.save(folder)
+                # Last: what is recorded is whole.
+                write_atomically(known, told)
+            return made
+
+        return KnowledgeRewardModel(await run_blocking(fit), embeddings)
+
+
+async def embed_texts(parts: RunParts, texts: Sequence[str]) -> Floats:
+    """Vectors of texts, each distinct one encoded once; zeros for an empty text.
+
+    Returns:
+        Float32 ``[texts, dimension]``.
+    """
+    distinct = [text for text in dict.fromkeys(texts) if text]
+    made = await parts.components.embeddings.aembed_documents(distinct) if distinct else []
+    vectors = dict(zip(distinct, made, strict=True))
+    nothing = [0.0] * parts.knowledge.text_vectors.shape[1]
+    rows = [vectors.get(text, nothing) for text in texts]
+    return np.array(rows, dtype=np.float32).reshape(len(texts), len(nothing))
+
+
+async def _backbone(
+    parts: RunParts, prefer: PreferSettings, train: Sequence[Session], valid: Sequence[Session]
+) -> SequentialRecommender:
+    """Train the backbone, or go on with it."""
+    trainer = BackboneTrainer(
+        prefer.backbone, prefer.backbone_config(), parts.folder.reward_model / "checkpoint"
+    )
+    with parts.display.phase(f"Training: {prefer.backbone}") as report:
+
+        def fit(check: Callable[[], None]) -> SequentialRecommender:
+            def on_progress(done: int, total: int) -> None:
+                report(done, total)
+                check()
+
+            return trainer.fit(
+                train,
+                valid,
+                parts.dataset.catalog,
+                seed=parts.settings.seed,
+                on_progress=on_progress,
+            )
+
+        return await run_blocking(fit)

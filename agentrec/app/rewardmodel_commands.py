@@ -1,0 +1,87 @@
+"""The commands about the reward model: ``agentrec rewardmodel train`` and ``eval``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from agentrec.app.ending import DebugOption, end_with
+from agentrec.app.policy_commands import ConcurrencyOption, ConfigOption, DataOption
+from agentrec.app.prefer_commands import (
+    LlmOption,
+    PreferRunOption,
+    given_settings,
+    without_none,
+)
+
+rewardmodel_app = typer.Typer(
+    help="What says how much a preference text helps a recommender.", no_args_is_help=True
+)
+
+BackboneOption = Annotated[
+    str | None, typer.Option(help="Recommender told the texts: sasrec or gru4rec.")
+]
+AdapterOption = Annotated[
+    str | None, typer.Option(help="What texts do to it: mlp, or mixture of experts.")
+]
+
+
+@rewardmodel_app.command()
+def train(
+    backbone: BackboneOption = None,
+    adapter: AdapterOption = None,
+    run: PreferRunOption = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    llm: LlmOption = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of everything that is drawn. Default: 0.")
+    ] = None,
+    concurrency: ConcurrencyOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Train the reward model on the earlier training sessions, with one text each.
+
+    Ctrl-C stops it; the same command goes on where it was.
+    """
+    try:
+        from agentrec.app.preference_work import run_settings, train_reward_model
+
+        prefer = {"backbone": backbone, "reward_model": {"adapter": adapter}}
+        given = given_settings(run, data, llm, seed, concurrency) | {"prefer": prefer}
+        asyncio.run(train_reward_model(run_settings(without_none(given), config), Console()))
+    except (Exception, KeyboardInterrupt) as error:
+        end_with(error, debug)
+
+
+@rewardmodel_app.command("eval")
+def eval_(
+    tuned: Annotated[
+        list[str] | None,
+        typer.Option(help="Another model to write texts, as PROVIDER:MODEL; several times."),
+    ] = None,
+    backbone: BackboneOption = None,
+    adapter: AdapterOption = None,
+    run: PreferRunOption = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    concurrency: ConcurrencyOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Rank test sessions by the recommender alone, told texts, and by the model that wrote them.
+
+    Another session's text is told too, as a control. With --tuned, so are the texts of other
+    models, such as one that `agentrec dpo train` made (catalog-lm:FOLDER).
+    """
+    try:
+        from agentrec.app.preference_work import evaluate_texts, run_settings
+
+        prefer = {"backbone": backbone, "reward_model": {"adapter": adapter}}
+        given = given_settings(run, data, None, None, concurrency) | {"prefer": prefer}
+        settings = run_settings(without_none(given), config)
+        asyncio.run(evaluate_texts(settings, tuned or (), Console()))
+    except (Exception, KeyboardInterrupt) as error:
+        end_with(error, debug)

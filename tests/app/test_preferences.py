@@ -1,0 +1,180 @@
+"""`agentrec prefer` and `rewardmodel`: from a run folder to pairs, an export and a report."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from agentrec.app.cli import app
+from agentrec.app.preference_collecting import in_order
+from agentrec.app.preference_work import collect_in_run, evaluate_texts
+from agentrec.app.settings import DemoSettings
+from agentrec.stores.preference_export import read_pairs
+
+QUICK = {
+    "samples": 3,
+    "backbone_settings": {"dim": 16, "layers": 1, "epochs": 3},
+    "reward_model": {"epochs": 4, "hidden": 16},
+}
+Settings = Callable[..., DemoSettings]
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=120)
+
+
+def sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="session")
+def collected(
+    finished, settings_for: Settings, tmp_path_factory: pytest.TempPathFactory, cache: Path
+) -> Path:
+    folder = tmp_path_factory.mktemp("preferences") / "run"
+    shutil.copytree(finished.folder, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGENTREC_CACHE", str(cache))
+        asyncio.run(collect_in_run(settings_for(folder, prefer=QUICK), quiet()))
+    return folder
+
+
+def test_pairs_lie_in_the_run_folder_with_what_came_of_collecting(collected: Path) -> None:
+    pairs = read_pairs(collected / "preferences" / "pairs.jsonl")
+    told = json.loads((collected / "preferences" / "collection.json").read_text())
+    assert 0 < len(pairs) == told["pairs"]
+    # Of 60 training sessions, the earliest 24 teach the reward model.
+    assert told["sessions"] == 36
+    assert told["texts"] == 3 * 36
+    assert told["pairs"] + sum(told["refused"].values()) == 36
+    assert told["mean_best"] >= told["mean_value"] >= told["mean_worst"]
+    for pair in pairs:
+        assert pair.chosen_reward.order > pair.rejected_reward.order  # type: ignore[union-attr]
+        assert pair.provenance.samples == 3
+
+
+async def test_collecting_again_asks_nothing_and_keeps_the_file(
+    collected: Path, settings_for: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(collected, folder)
+    file = folder / "preferences" / "pairs.jsonl"
+    before = sha256(file)
+
+    async def never(*_: object, **__: object) -> None:
+        raise AssertionError("a call was made")
+
+    monkeypatch.setattr("agentrec.llm.catalog_lm.chat_model.CatalogChatModel._agenerate", never)
+    await collect_in_run(settings_for(folder, prefer=QUICK), quiet())
+    assert sha256(file) == before
+    # What was lost comes back the same, without a call.
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    await collect_in_run(settings_for(folder, prefer=QUICK), quiet())
+    assert sha256(file) == before
+
+
+async def test_texts_are_judged_by_rankings_of_test_sessions(
+    collected: Path, settings_for: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(collected, folder)
+    report = await evaluate_texts(settings_for(folder, prefer=QUICK), [], quiet())
+    assert list(report.methods) == ["sasrec", "llm", "told", "told foreign", "reranked"]
+    assert set(report.differences) == {
+        "told - sasrec",
+        "told - told foreign",
+        "reranked - llm",
+    }
+    assert report.sessions == 40
+    assert json.loads((folder / "texts.json").read_text())["sessions"] == 40
+
+
+def test_statistics_and_exports_come_from_the_run(collected: Path, tmp_path: Path) -> None:
+    runner = CliRunner()
+    told = runner.invoke(app, ["prefer", "stats", "--run", str(collected), "--json"])
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout)["pairs"] > 0
+    shown = runner.invoke(app, ["prefer", "stats", "--run", str(collected)])
+    assert "Reward pairs" in shown.stdout
+    for name in ("pairs.jsonl", "pairs.parquet"):
+        out = tmp_path / name.partition(".")[2] / name
+        made = runner.invoke(app, ["prefer", "export", str(out), "--run", str(collected)])
+        assert made.exit_code == 0, made.output
+        assert len(read_pairs(out)) == json.loads(told.stdout)["pairs"]
+        assert (out.parent / "README.md").read_text().startswith("---")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["prefer", "stats", "--run", "nowhere"], "no file of pairs"),
+        (["prefer", "export", "x.jsonl", "--run", "nowhere"], "no file of pairs"),
+        (["prefer", "collect", "--backbone", "bert", "--run", "nowhere"], "prefer.backbone"),
+        (["rewardmodel", "train", "--adapter", "big", "--run", "nowhere"], "reward_model.adapter"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.count("\n") == 1
+    assert told in result.stderr
+    assert not any(tmp_path.iterdir())
+
+
+async def test_results_come_in_order_and_no_more_are_begun_than_fit() -> None:
+    begun: list[int] = []
+    most = running = 0
+
+    async def work(piece: int) -> int:
+        nonlocal most, running
+        begun.append(piece)
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.002 if piece % 3 == 0 else 0)
+        running -= 1
+        return piece
+
+    seen = []
+    async for made in in_order(range(40), work, 3):
+        seen.append(made)
+        assert len(begun) <= made + 12
+    assert seen == list(range(40))
+    assert most == 3
+
+
+async def test_a_failure_ends_the_work_that_is_under_way() -> None:
+    cancelled: list[int] = []
+
+    async def work(piece: int) -> int:
+        if piece == 2:
+            raise ValueError("two")
+        try:
+            await asyncio.sleep(0 if piece < 2 else 60)
+        except asyncio.CancelledError:
+            cancelled.append(piece)
+            raise
+        return piece
+
+    seen = []
+
+    async def gather() -> None:
+        async for made in in_order(range(8), work, 4):
+            seen.append(made)
+
+    with pytest.raises(ValueError, match="two"):
+        await gather()
+    assert seen == [0, 1]
+    assert cancelled
