@@ -1,0 +1,1 @@
+"""What says how much a preference text helps: a recommender that can be told one."""

@@ -1,0 +1,228 @@
+"""A sequential recommender that can be told what a text says of a user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
+from agentrec.policies.reward_model.adapters import MixtureAdapter, MLPAdapter, make_adapter
+from agentrec.policies.reward_model.config import RewardModelConfig
+from agentrec.policies.sequential.recommender import SequentialRecommender
+from agentrec.policies.standardiser import Standardiser
+from agentrec.sessions import Session
+
+Floats = npt.NDArray[np.float32]
+
+_BACKBONE = "backbone."
+_ADAPTER = "adapter."
+_CHUNK = 512
+_DECIMALS = 4
+
+
+class RewardEpoch(BaseModel):
+    """How training stood after an epoch.
+
+    Attributes:
+        loss: Mean cross-entropy of the epoch's steps in nats, dropout on.
+        valid_log_probability: Mean log-probability of the target among the candidates of the
+            validation sessions, in nats; ``None`` without any.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loss: float
+    valid_log_probability: float | None = None
+
+
+class _Description(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: RewardModelConfig
+    backbone: dict[str, Any]
+    text_dim: int = Field(ge=1)
+    item_dim: int = Field(ge=0)
+    text_features: int = Field(ge=1)
+    seed: int
+    curve: tuple[RewardEpoch, ...] = ()
+
+
+class AugmentedRecommender(PolicyOnDisk):
+    """A frozen backbone, and an adapter that moves users by what texts say of them.
+
+    A text's score of an item is the backbone's plus that of the move: along the item vectors, and
+    along what is known of the items' own texts. Without a text it is the backbone's.
+
+    Source: RLRF4Rec, knowledge-augmented recommender.
+
+    Args:
+        recommender: The backbone.
+        adapter: What a text does.
+        texts: From a text's vector to features.
+        item_features: Features of the items' own texts, ``[num_items, item_dim]``.
+        config: What it was trained with.
+        seed: What it was trained with.
+        curve: How training went.
+    """
+
+    kind: ClassVar[str] = "augmented_recommender"
+
+    def __init__(
+        self,
+        recommender: SequentialRecommender,
+        adapter: MLPAdapter | MixtureAdapter,
+        texts: Standardiser,
+        item_features: torch.Tensor,
+        *,
+        config: RewardModelConfig,
+        seed: int,
+        curve: Sequence[RewardEpoch] = (),
+    ) -> None:
+        self.recommender = recommender
+        self.adapter = adapter.requires_grad_(False)
+        self.texts = texts
+        self.item_features = item_features
+        self.config = config
+        self.seed = seed
+        self.curve = tuple(curve)
+
+    @property
+    def item_ids(self) -> tuple[str, ...]:
+        """The catalogue."""
+        return self.recommender.item_ids
+
+    @torch.no_grad()
+    def moves(self, sessions: Sequence[Session], vectors: Floats) -> torch.Tensor:
+        """What texts add to the scores of all items.
+
+        Args:
+            sessions: The sessions, one a text; may be none.
+            vectors: The texts' vectors, ``[batch, text_dim]``.
+
+        Returns:
+            Float32 ``[batch, num_items]``, in catalogue order; 0 for a text whose vector is all
+            zeros: nothing was said.
+        """
+        users = self.recommender.user_vectors(sessions)
+        features = torch.from_numpy(self.texts(vectors))
+        said = torch.from_numpy(np.abs(vectors).max(axis=1, initial=0) > 0)
+        parts = [torch.zeros(0, len(self.item_ids))]
+        for start in range(0, len(users), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            moved = self.adapter(users[rows], features[rows]) * said[rows, None]
+            parts.append(move_scores(moved, self.recommender.item_vectors, self.item_features))
+        return torch.cat(parts)
+
+    def scores(self, sessions: Sequence[Session], vectors: Floats) -> torch.Tensor:
+        """How well every item fits every session, as ``SequentialRecommender.scores``.
+
+        Args:
+            sessions: The sessions, one a text; may be none.
+            vectors: The texts' vectors, ``[batch, text_dim]``; zeros for no text.
+
+        Returns:
+            Float32 ``[batch, num_items]``, in catalogue order, higher is better.
+        """
+        told = self.recommender.scores(sessions) + self.moves(sessions, vectors)
+        return told.round(decimals=_DECIMALS)
+
+    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+        """What it has to remember: the backbone as well."""
+        inner, of_backbone = self.recommender.stored_parts()
+        description = _Description(
+            config=self.config,
+            backbone=inner.model_dump(mode="json"),
+            text_dim=self.texts.raw_dim,
+            item_dim=self.item_features.shape[1],
+            text_features=self.texts.num_features,
+            seed=self.seed,
+            curve=self.curve,
+        )
+        adapter = {name: one.numpy() for name, one in self.adapter.state_dict().items()}
+        return description, {
+            **{_BACKBONE + name: values for name, values in of_backbone.items()},
+            **{_ADAPTER + name: values for name, values in adapter.items()},
+            "texts.mean": self.texts.mean,
+            "texts.projection": self.texts.projection,
+            "item_features": self.item_features.numpy(),
+        }
+
+    @classmethod
+    def from_stored(cls, stored: StoredPolicy) -> Self:
+        """Make the recommender that was read.
+
+        Raises:
+            InputError: It is not a whole augmented recommender.
+        """
+        description = stored.described_as(_Description)
+        own = {name for name in stored.tensors if name.startswith(_BACKBONE)}
+        tensors = {name.removeprefix(_BACKBONE): stored.tensors.pop(name) for name in own}
+        recommender = SequentialRecommender.from_stored(
+            StoredPolicy(
+                SequentialRecommender.kind,
+                description.backbone,
+                tensors,
+                stored.description_file,
+                stored.weights_file,
+            )
+        )
+        config, num_items = description.config, len(recommender.item_ids)
+        text_dim, features = description.text_dim, description.text_features
+        texts = Standardiser(
+            stored.take("texts.mean", [text_dim]),
+            stored.take("texts.projection", [text_dim, features]),
+        )
+        item_features = torch.from_numpy(
+            stored.take("item_features", [num_items, description.item_dim])
+        )
+        adapter = empty_adapter(recommender, features, description.item_dim, config)
+        adapter.load_state_dict(
+            {
+                name: torch.from_numpy(stored.take(_ADAPTER + name, list(one.shape)))
+                for name, one in adapter.state_dict().items()
+            }
+        )
+        stored.refuse_other_tensors()
+        return cls(
+            recommender,
+            adapter,
+            texts,
+            item_features,
+            config=config,
+            seed=description.seed,
+            curve=description.curve,
+        )
+
+
+def empty_adapter(
+    recommender: SequentialRecommender,
+    text_features: int,
+    item_dim: int,
+    config: RewardModelConfig,
+    generator: torch.Generator | None = None,
+) -> MLPAdapter | MixtureAdapter:
+    """An adapter of the right widths: a move among item vectors, and one among item features."""
+    dim = recommender.config.dim
+    generator = generator or torch.Generator()
+    return make_adapter(dim + text_features, dim + item_dim, config, generator)
+
+
+def move_scores(
+    moved: torch.Tensor, item_vectors: torch.Tensor, item_features: torch.Tensor
+) -> torch.Tensor:
+    """What moves do to the scores of all items.
+
+    Args:
+        moved: ``[batch, dim + item_dim]``.
+        item_vectors: ``[num_items, dim]``.
+        item_features: ``[num_items, item_dim]``.
+
+    Returns:
+        ``[batch, num_items]``.
+    """
+    return moved @ torch.cat([item_vectors, item_features], dim=1).T

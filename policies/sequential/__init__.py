@@ -1,0 +1,1 @@
+"""Sequential recommenders: what comes next, learnt from item ids alone."""

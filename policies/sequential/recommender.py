@@ -1,0 +1,227 @@
+"""A trained sequential recommender: scores items, ranks candidates, finds candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from agentrec.contracts.candidate_generator import CandidateGenerator
+from agentrec.evaluation.baselines.ordering import order_by_score
+from agentrec.evaluation.baselines.ranker import Ranker
+from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
+from agentrec.policies.sequential.backbone import Backbone
+from agentrec.policies.sequential.backbone_kinds import BACKBONES
+from agentrec.policies.sequential.config import BackboneConfig, BackboneKind
+from agentrec.policies.sequential.scoring import affinities, user_vectors
+from agentrec.policies.sequential.sequences import history_tensor, item_numbers
+from agentrec.sessions import Session
+
+# More sessions at once need more memory and are no quicker.
+_SESSIONS_AT_ONCE = 256
+_SCORES_AT_ONCE = 2**24
+
+# Sums come out a little different in another batch; what is equal up to that is to be equal.
+_DECIMALS = 4
+
+
+class EpochPoint(BaseModel):
+    """How training stood after an epoch.
+
+    Attributes:
+        loss: Mean cross-entropy of the epoch's steps in nats, dropout on.
+        valid_ndcg: NDCG@10 of the validation sessions, 0 to 1; ``None`` without any.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loss: float
+    valid_ndcg: float | None = None
+
+
+class _Description(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: BackboneKind
+    config: BackboneConfig
+    item_ids: tuple[str, ...] = Field(min_length=1)
+    seed: int
+    curve: tuple[EpochPoint, ...] = ()
+
+    @field_validator("item_ids")
+    @classmethod
+    def _each_once(cls, item_ids: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(item_ids)) != len(item_ids):
+            raise ValueError("an item is named twice")
+        return item_ids
+
+
+class SequentialRecommender(PolicyOnDisk, Ranker, CandidateGenerator):
+    """A frozen backbone and the catalogue it was trained on.
+
+    Items of a history that the catalogue lacks are passed over. Who has no other is scored by how
+    often items occur in the training sessions.
+
+    Args:
+        backbone: The network; it is frozen.
+        backbone_kind: Its name.
+        item_ids: The catalogue, in the order of the item numbers from 1 on.
+        log_counts: ``log(1 + occurrences in training)`` of each item, ``[num_items]``.
+        seed: What it was trained with.
+        curve: How training went.
+    """
+
+    kind: ClassVar[str] = "sequential_recommender"
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        backbone_kind: BackboneKind,
+        item_ids: Sequence[str],
+        log_counts: torch.Tensor,
+        *,
+        seed: int,
+        curve: Sequence[EpochPoint] = (),
+    ) -> None:
+        self.backbone = backbone.requires_grad_(False)
+        self.backbone_kind = backbone_kind
+        self.item_ids = tuple(item_ids)
+        self.log_counts = log_counts
+        self.seed = seed
+        self.curve = tuple(curve)
+        self._numbers = item_numbers(self.item_ids)
+
+    @property
+    def config(self) -> BackboneConfig:
+        """What it was trained with."""
+        return self.backbone.config
+
+    @property
+    def item_vectors(self) -> torch.Tensor:
+        """What items are likened to users by, ``[num_items, dim]``, in catalogue order."""
+        return self.backbone.item_vectors[1:]
+
+    @property
+    def popularity(self) -> torch.Tensor:
+        """What training took for granted of each item, ``[num_items]``.
+
+        ``scores + popularity`` are, up to a constant a session, log-probabilities of what comes
+        next.
+        """
+        return self.config.popularity_offset * self.log_counts
+
+    def user_vectors(self, sessions: Sequence[Session]) -> torch.Tensor:
+        """The vectors of users where their histories end.
+
+        Args:
+            sessions: The sessions; may be none.
+
+        Returns:
+            Float32 ``[batch, dim]``; zeros for a session of which no item is known.
+        """
+        parts = [user_vectors(self.backbone, self._read(some)) for some in self._chunks(sessions)]
+        return torch.cat([torch.zeros(0, self.config.dim), *parts])
+
+    def scores(self, sessions: Sequence[Session]) -> torch.Tensor:
+        """How well every item fits every session, beyond ``popularity``.
+
+        Args:
+            sessions: The sessions; may be none. Targets and candidates are not looked at.
+
+        Returns:
+            Float32 ``[batch, num_items]``, in catalogue order, higher is better, finite; items of
+            the history among them.
+        """
+        parts = [
+            affinities(self.backbone, self._read(some), self.log_counts)
+            for some in self._chunks(sessions)
+        ]
+        return torch.cat([torch.zeros(0, len(self.item_ids)), *parts]).round(decimals=_DECIMALS)
+
+    def rank(self, session: Session) -> tuple[str, ...]:
+        """Rank the candidates by score; see ``Ranker.rank``.
+
+        Candidates that the catalogue lacks come last. Equal ones are in an order drawn by lot,
+        always the same.
+        """
+        known = [each for each in session.candidates if each in self._numbers]
+        (scores,) = self.scores([session])
+        fits = scores[[self._numbers[each] - 1 for each in known]].tolist()
+        worst = min(fits, default=0.0) - 1
+        by_item = dict.fromkeys(session.candidates, worst) | dict(zip(known, fits, strict=True))
+        return order_by_score(session, by_item, seed=0)
+
+    def generate(self, session: Session, count: int) -> list[str]:
+        """Find the likeliest next items of one session; see ``generate_many``."""
+        return list(self.generate_many([session], count)[0])
+
+    def generate_many(self, sessions: Sequence[Session], count: int) -> list[tuple[str, ...]]:
+        """Find the likeliest next items; see ``CandidateGenerator.generate_many``.
+
+        Likely means fit and popularity together. Equals come in catalogue order.
+        """
+        if count < 1:
+            raise ValueError(f"count is at least 1, not {count}")
+        found = []
+        for some in self._chunks(sessions):
+            likelihoods = (self.scores(some) + self.popularity).round(decimals=_DECIMALS)
+            orders = likelihoods.argsort(dim=1, descending=True, stable=True)
+            for session, order in zip(some, orders, strict=True):
+                # So many are enough, whatever of them is in the history.
+                best = order[: count + len(session.items)].tolist()
+                met = set(session.items)
+                fresh = [self.item_ids[at] for at in best if self.item_ids[at] not in met]
+                found.append(tuple(fresh[:count]))
+        return found
+
+    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+        """What it has to remember."""
+        description = _Description(
+            backbone=self.backbone_kind,
+            config=self.config,
+            item_ids=self.item_ids,
+            seed=self.seed,
+            curve=self.curve,
+        )
+        tensors = {name: one.numpy() for name, one in self.backbone.state_dict().items()}
+        return description, {**tensors, "log_counts": self.log_counts.numpy()}
+
+    @classmethod
+    def from_stored(cls, stored: StoredPolicy) -> Self:
+        """Make the recommender that was read.
+
+        Raises:
+            InputError: It is not a whole sequential recommender.
+        """
+        description = stored.described_as(_Description)
+        num_items, config = len(description.item_ids), description.config
+        log_counts = torch.from_numpy(stored.take("log_counts", [num_items]))
+        backbone = BACKBONES[description.backbone](num_items, config, torch.Generator())
+        backbone.load_state_dict(
+            {
+                name: torch.from_numpy(stored.take(name, list(one.shape)))
+                for name, one in backbone.state_dict().items()
+            }
+        )
+        stored.refuse_other_tensors()
+        return cls(
+            backbone,
+            description.backbone,
+            description.item_ids,
+            log_counts,
+            seed=description.seed,
+            curve=description.curve,
+        )
+
+    def _read(self, sessions: Sequence[Session]) -> torch.Tensor:
+        """Histories as item numbers, ``[sessions, length]``."""
+        return history_tensor(sessions, self._numbers, self.config.max_length)
+
+    def _chunks(self, sessions: Sequence[Session]) -> Iterator[Sequence[Session]]:
+        """As many sessions at a time as are to be computed at once."""
+        size = max(1, min(_SESSIONS_AT_ONCE, _SCORES_AT_ONCE // len(self.item_ids)))
+        for start in range(0, len(sessions), size):
+            yield sessions[start : start + size]

@@ -1,0 +1,168 @@
+"""Trains backbones on what came next in sessions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+from torch.nn.utils import clip_grad_norm_
+
+from agentrec.catalog import Catalog
+from agentrec.policies.sequential.backbone import PADDING
+from agentrec.policies.sequential.backbone_kinds import BACKBONES
+from agentrec.policies.sequential.config import BackboneConfig, BackboneKind
+from agentrec.policies.sequential.recommender import EpochPoint, SequentialRecommender
+from agentrec.policies.sequential.sequences import (
+    TrainingSequences,
+    item_numbers,
+    training_sequences,
+)
+from agentrec.policies.sequential.training_state import TrainingState, fingerprint
+from agentrec.policies.sequential.validation import ValidationTask
+from agentrec.sessions import Session
+
+
+class BackboneTrainer:
+    """Next-item training at every place of every session, over the whole catalogue.
+
+    After each epoch the validation sessions are ranked; the best epoch is kept, and training ends
+    where none has been better for long. It computes, for seconds to minutes, and never touches
+    the global random state or the number of threads.
+
+    Source: SASRec (arXiv 1808.09781), section III-E; GRU4Rec (arXiv 1511.06939), section 3.
+    Differs: cross-entropy over the whole catalogue, with the items' popularity taken for granted:
+    ``popularity_offset * log(1 + occurrences)`` is added to the logits in training and left out
+    of the scores (logit adjustment, arXiv 2007.07314, section 4, equation 10).
+
+    Args:
+        kind: The backbone.
+        config: The hyper-parameters; ``None`` for the defaults.
+        checkpoint: Folder in which a training that is stopped is found again; ``None`` for none.
+            What lies there of another training is replaced.
+        checkpoint_every: Epochs between two states written there, at least 1.
+
+    Raises:
+        ValueError: If ``checkpoint_every`` is below 1.
+    """
+
+    def __init__(
+        self,
+        kind: BackboneKind,
+        config: BackboneConfig | None = None,
+        checkpoint: Path | None = None,
+        checkpoint_every: int = 5,
+    ) -> None:
+        if checkpoint_every < 1:
+            raise ValueError(f"checkpoint_every is at least 1, not {checkpoint_every}")
+        self.kind = kind
+        self.config = config or BackboneConfig()
+        self._checkpoint = checkpoint
+        self._checkpoint_every = checkpoint_every
+
+    def fit(
+        self,
+        train: Sequence[Session],
+        valid: Sequence[Session],
+        catalog: Catalog,
+        *,
+        seed: int = 0,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> SequentialRecommender:
+        """Train a recommender.
+
+        Args:
+            train: Training sessions. Their candidates are not looked at.
+            valid: Validation sessions with targets: they choose the epoch and teach nothing. With
+                none, all epochs are trained and the last one stays.
+            catalog: All items; the sessions name no other.
+            seed: Same seed, data, configuration and machine: same parameters, also where the
+                training was stopped and went on from its checkpoint.
+            on_progress: Called after every epoch with epochs done and in all, and with all of
+                them done where training ends early; what it raises ends the training.
+
+        Raises:
+            ValueError: If there is nothing to learn in the training sessions, a session is in
+                both splits, one names an item that the catalogue lacks, a validation session has
+                no target, or the loss is no longer a number.
+        """
+        if shared := {each.session_id for each in train} & {each.session_id for each in valid}:
+            raise ValueError(f"session {min(shared)!r} is in both splits")
+        config = self.config
+        numbers = item_numbers(catalog.item_ids)
+        sequences = training_sequences(train, numbers, config.max_length, config.repeats)
+        if not len(sequences):
+            raise ValueError("no training session has an item and one that came next")
+        task = ValidationTask.of(valid, numbers, config.max_length)
+        log_counts = sequences.item_counts(len(numbers)).log1p()
+        state = self._started(len(numbers), seed)
+        training = ""
+        if self._checkpoint is not None:
+            settings = f"{self.kind} {seed} {config.model_dump_json()}"
+            parts = (sequences.items, sequences.targets, task.histories, task.targets, task.others)
+            training = fingerprint(settings, catalog.item_ids, *parts)
+            state.go_on(self._checkpoint, training)
+        while not self._finished(state):
+            loss = self._epoch(state, sequences, config.popularity_offset * log_counts)
+            ndcg = task.ndcg(state.backbone, log_counts) if valid else None
+            state.record(EpochPoint(loss=loss, valid_ndcg=ndcg))
+            due = state.epoch % self._checkpoint_every == 0 or self._finished(state)
+            if self._checkpoint is not None and due:
+                state.save(self._checkpoint, training)
+            if on_progress is not None:
+                on_progress(state.epoch, config.epochs)
+        if on_progress is not None and state.epoch < config.epochs:
+            on_progress(config.epochs, config.epochs)
+        state.backbone.load_state_dict(state.best)
+        return SequentialRecommender(
+            state.backbone,
+            self.kind,
+            catalog.item_ids,
+            log_counts,
+            seed=seed,
+            curve=state.curve,
+        )
+
+    def _started(self, num_items: int, seed: int) -> TrainingState:
+        generator = torch.Generator().manual_seed(seed)
+        backbone = BACKBONES[self.kind](num_items, self.config, generator)
+        optimiser = torch.optim.AdamW(
+            backbone.parameters(),
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+        )
+        return TrainingState(backbone, optimiser, generator, self.config.selection_window)
+
+    def _finished(self, state: TrainingState) -> bool:
+        waited = state.epoch - state.best_epoch
+        return state.epoch >= self.config.epochs or waited >= self.config.patience
+
+    def _epoch(
+        self, state: TrainingState, sequences: TrainingSequences, offset: torch.Tensor
+    ) -> float:
+        """One pass over all sequences.
+
+        Returns:
+            The mean loss of a step to the next item.
+        """
+        total, steps = 0.0, 0
+        order = torch.randperm(len(sequences), generator=state.generator)
+        for start in range(0, len(order), self.config.batch_size):
+            batch = order[start : start + self.config.batch_size]
+            targets = sequences.targets[batch]
+            told = targets != PADDING
+            users = state.backbone(sequences.items[batch], state.generator)[told]
+            logits = users @ state.backbone.item_vectors[1:].T + offset
+            loss = functional.cross_entropy(logits, targets[told] - 1)
+            state.optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            clip_grad_norm_(state.backbone.parameters(), self.config.gradient_clip)
+            state.optimiser.step()
+            total += float(loss.detach()) * len(users)
+            steps += len(users)
+        mean = total / steps
+        if not math.isfinite(mean):
+            raise ValueError("the loss is no longer a number; a lower learning rate may help")
+        return mean
