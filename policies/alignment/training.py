@@ -85,8 +85,8 @@ def align(
             ``None`` for a hidden folder beside ``out``.
 
     Raises:
-        InputError: If the extra is not installed, the model or the folders cannot be used, or no
-            pair can.
+        InputError: If the extra is not installed, the model or the folders cannot be used, no pair
+            can, or the loss overflows.
     """
     config = config or AlignmentConfig()
     for package in ("trl", "peft", "datasets", "accelerate", "huggingface_hub"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -28,14 +29,15 @@ class AlignmentPoint(BaseModel):
         step: Optimiser steps done, from 1.
         epoch: Passes over the pairs done.
         part: Means over the ``train`` pairs of the step, or over all that were kept out.
-        loss: What is made small, in nats; a training that does nothing for DPO stays at 0.693.
+        loss: What is made small, in nats. That of DPO, without the likelihood of the chosen texts,
+            begins at 0.693.
         margin: Reward of the chosen text minus that of the rejected one, nats times beta.
         accuracy: Share of pairs whose margin is above 0.
         chosen_reward: ``beta`` times the log-probability of the chosen text now, minus before.
         rejected_reward: The same of the rejected text.
         token_accuracy: Share of tokens of the chosen text that were the most probable ones.
         learning_rate: Step size; of training rows only.
-        gradient_norm: Before clipping; of training rows only.
+        gradient_norm: Before clipping; of training rows only, and of none where it overflowed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,9 +70,13 @@ class AlignmentPoint(BaseModel):
             epoch=row["epoch"],
             part=part,
             learning_rate=row.get("learning_rate"),
-            gradient_norm=row.get("grad_norm"),
+            gradient_norm=_finite(row.get("grad_norm")),
             **values,
         )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def points_of(rows: Sequence[Mapping[str, Any]]) -> list[AlignmentPoint]:

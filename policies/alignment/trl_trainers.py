@@ -71,6 +71,7 @@ def make_trainer(
         "data_seed": config.seed,
         "max_length": None,
         "logging_steps": 1,
+        "logging_nan_inf_filter": False,
         "save_strategy": "steps",
         "save_steps": config.check_every,
         "eval_strategy": "steps" if looks else "no",
@@ -134,9 +135,7 @@ def _dpo_trainer(trl: Any) -> Any:
 
 
 def _collator(pad: int, on_batch: Callable[[], None]) -> Callable[[list[dict[str, Any]]], Any]:
-    from trl.trainer.dpo_trainer import DataCollatorForPreference
-
-    inner = DataCollatorForPreference(pad_token_id=pad)
+    inner = needed("trl.trainer.dpo_trainer").DataCollatorForPreference(pad_token_id=pad)
 
     def collate(rows: list[dict[str, Any]]) -> Any:
         if "ref_chosen_logps" not in rows[0]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from transformers import TrainerCallback
 
+from agentrec.errors import InputError
 from agentrec.llm.catalog_lm.folder import CatalogModel
 from agentrec.llm.catalog_lm.symmetry import symmetric_gradients
 from agentrec.policies.alignment.training_folder import TrainingFolder
@@ -63,10 +65,20 @@ class TrainingWatch(TrainerCallback):
             control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Log the row that was added last."""
+        """Log the row that was added last.
+
+        Raises:
+            InputError: If the loss is no number any more. No checkpoint of such a state is written.
+        """
         point = AlignmentPoint.of(state.log_history[-1])
-        if point is not None:
-            append_point(self._folder.log, point)
+        if point is None:
+            return
+        if not math.isfinite(point.loss):
+            raise InputError(
+                f"step {point.step} came to a loss of {point.loss}; a smaller one may help",
+                field="learning_rate",
+            )
+        append_point(self._folder.log, point)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """A checkpoint is written whole."""

@@ -151,6 +151,13 @@ def test_what_cannot_be_is_told(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_loss_that_is_no_number_ends_it(taught: Path, tmp_path: Path) -> None:
+    config = AlignmentConfig(learning_rate=1e30, batch_size=8, eval_share=0)
+    with pytest.raises(InputError, match=r"field 'learning_rate': step \d came to a loss"):
+        align(PAIRS, taught, tmp_path / "mine", config)
+    assert not (tmp_path / "mine").exists()
+
+
 def test_what_is_there_is_left_alone(taught: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="not empty"):
