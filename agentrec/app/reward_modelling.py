@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from agentrec.app.parts import CatalogKnowledge
 from agentrec.app.prefer_settings import PreferSettings
 from agentrec.app.preference_texts import factors_of, texts_for
 from agentrec.app.progress import run_blocking
@@ -124,7 +125,7 @@ async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> Knowle
                 valid,
                 vectors[1],
                 shown_share=prefer.shown_share,
-                item_vectors=parts.knowledge.text_vectors,
+                item_vectors=known_of_items(parts.knowledge),
                 seed=parts.settings.seed,
                 on_progress=on_progress,
             )
@@ -135,6 +136,21 @@ async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> Knowle
             return made
 
         return KnowledgeRewardModel(await run_blocking(fit), embeddings)
+
+
+def known_of_items(knowledge: CatalogKnowledge) -> Floats:
+    """Category values and soft bins of numbers of every item; text vectors where there are none.
+
+    Returns:
+        Float32 ``[num_items, any]``.
+    """
+    features = knowledge.features
+    blocks = [category.member for category in features.categories]
+    blocks += [number.vectors for number in features.numbers]
+    # Fame alone says nothing of what an item is.
+    if not features.categories and all(number.is_fame for number in features.numbers):
+        blocks.append(knowledge.text_vectors)
+    return np.concatenate(blocks, axis=1).astype(np.float32)
 
 
 async def embed_texts(parts: RunParts, texts: Sequence[str]) -> Floats:

@@ -1,9 +1,9 @@
-"""Knowledge adapters: from what a text says of a user to where that moves the user.
+"""Knowledge adapters: from what a text says of a user to what the user wants of items.
 
 Source: KAR (arXiv 2306.10933), section 4.3.
-Differs: one adapter for preference texts, no second one for facts about items beside a linear map;
-and a text moves the user vector instead of becoming one more feature, so that without a text the
-recommender is the backbone alone.
+Differs: what is known of items is taken as it is, without a second adapter; and a text adds to the
+backbone's scores instead of becoming one more feature, so that without a text the recommender is
+the backbone alone, and a few hundred texts are enough to learn from.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class MLPAdapter(nn.Module):
     """One hidden layer.
 
     Args:
-        inputs: Width of a user and a text together.
+        inputs: Width of a text.
         outputs: Width of what comes out.
         config: The hyper-parameters.
         generator: Source of the initial parameters.
@@ -32,32 +32,29 @@ class MLPAdapter(nn.Module):
         self.dropout = config.dropout
         self.hidden = seeded_linear(inputs, config.hidden, generator)
         self.out = seeded_linear(config.hidden, outputs, generator)
-        # At first a text moves nobody: what training starts from is the backbone.
+        # At first a text wants nothing: what training starts from is the backbone.
         nn.init.zeros_(self.out.weight)
 
-    def forward(
-        self, users: torch.Tensor, texts: torch.Tensor, dropout: torch.Generator | None = None
-    ) -> torch.Tensor:
-        """Where texts move users.
+    def forward(self, texts: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
+        """What texts want of items.
 
         Args:
-            users: ``[batch, dim]``.
             texts: ``[batch, text_dim]``.
             dropout: Where the chance of dropout comes from; ``None`` for none.
 
         Returns:
             ``[batch, outputs]``.
         """
-        inputs = drop(torch.cat([users, texts], dim=-1), self.dropout, dropout)
-        moved: torch.Tensor = self.out(torch.relu(self.hidden(inputs)))
-        return moved
+        inputs = drop(texts, self.dropout, dropout)
+        wanted: torch.Tensor = self.out(torch.relu(self.hidden(inputs)))
+        return wanted
 
 
 class MixtureAdapter(nn.Module):
-    """Several experts, weighed by the user and the text.
+    """Several experts, weighed by the text.
 
     Args:
-        inputs: Width of a user and a text together.
+        inputs: Width of a text.
         outputs: Width of what comes out.
         config: The hyper-parameters.
         generator: Source of the initial parameters.
@@ -74,15 +71,12 @@ class MixtureAdapter(nn.Module):
         )
         self.gate = seeded_linear(inputs, config.experts, generator)
 
-    def forward(
-        self, users: torch.Tensor, texts: torch.Tensor, dropout: torch.Generator | None = None
-    ) -> torch.Tensor:
-        """Where texts move users; see ``MLPAdapter.forward``."""
-        dim = users.shape[-1]
-        inputs = drop(torch.cat([users, texts], dim=-1), self.dropout, dropout)
+    def forward(self, texts: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
+        """What texts want of items; see ``MLPAdapter.forward``."""
+        inputs = drop(texts, self.dropout, dropout)
         weights = torch.softmax(self.gate(inputs), dim=-1)
-        moved = [expert(inputs[..., :dim], inputs[..., dim:]) for expert in self.experts]
-        return (torch.stack(moved, dim=-1) * weights[..., None, :]).sum(dim=-1)
+        wanted = torch.stack([expert(inputs) for expert in self.experts], dim=-1)
+        return (wanted * weights[..., None, :]).sum(dim=-1)
 
 
 def make_adapter(

@@ -31,7 +31,7 @@ class RewardEpoch(BaseModel):
     Attributes:
         loss: Mean cross-entropy of the epoch's steps in nats, dropout on.
         valid_log_probability: Mean log-probability of the target among the candidates of the
-            validation sessions, in nats; ``None`` without any.
+            validation sessions by the texts alone, in nats; ``None`` without any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,23 +40,39 @@ class RewardEpoch(BaseModel):
     valid_log_probability: float | None = None
 
 
+class Fusion(BaseModel):
+    """How a text's scores and the backbone's come together.
+
+    Attributes:
+        strength: What a text's scores are multiplied by, at least 0.
+        temperature: What all scores are divided by to be log-probabilities, above 0; rankings do
+            not depend on it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    strength: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=1.0, gt=0)
+
+
 class _Description(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     config: RewardModelConfig
+    fusion: Fusion
     backbone: dict[str, Any]
     text_dim: int = Field(ge=1)
-    item_dim: int = Field(ge=0)
+    item_dim: int = Field(ge=1)
     text_features: int = Field(ge=1)
     seed: int
     curve: tuple[RewardEpoch, ...] = ()
 
 
 class AugmentedRecommender(PolicyOnDisk):
-    """A frozen backbone, and an adapter that moves users by what texts say of them.
+    """A frozen backbone, and an adapter that adds what a text wants of items.
 
-    A text's score of an item is the backbone's plus that of the move: along the item vectors, and
-    along what is known of the items' own texts. Without a text it is the backbone's.
+    An item's score is the backbone's plus, times the strength, how far the item has what the text
+    wants. Without a text it is the backbone's.
 
     Source: RLRF4Rec, knowledge-augmented recommender.
 
@@ -64,7 +80,8 @@ class AugmentedRecommender(PolicyOnDisk):
         recommender: The backbone.
         adapter: What a text does.
         texts: From a text's vector to features.
-        item_features: Features of the items' own texts, ``[num_items, item_dim]``.
+        item_features: What is known of the items, ``[num_items, item_dim]``.
+        fusion: How both come together.
         config: What it was trained with.
         seed: What it was trained with.
         curve: How training went.
@@ -79,11 +96,13 @@ class AugmentedRecommender(PolicyOnDisk):
         texts: Standardiser,
         item_features: torch.Tensor,
         *,
+        fusion: Fusion,
         config: RewardModelConfig,
         seed: int,
         curve: Sequence[RewardEpoch] = (),
     ) -> None:
         self.recommender = recommender
+        self.fusion = fusion
         self.adapter = adapter.requires_grad_(False)
         self.texts = texts
         self.item_features = item_features
@@ -97,25 +116,23 @@ class AugmentedRecommender(PolicyOnDisk):
         return self.recommender.item_ids
 
     @torch.no_grad()
-    def moves(self, sessions: Sequence[Session], vectors: Floats) -> torch.Tensor:
+    def moves(self, vectors: Floats) -> torch.Tensor:
         """What texts add to the scores of all items.
 
         Args:
-            sessions: The sessions, one a text; may be none.
-            vectors: The texts' vectors, ``[batch, text_dim]``.
+            vectors: The texts' vectors, ``[batch, text_dim]``; may be none.
 
         Returns:
             Float32 ``[batch, num_items]``, in catalogue order; 0 for a text whose vector is all
             zeros: nothing was said.
         """
-        users = self.recommender.user_vectors(sessions)
         features = torch.from_numpy(self.texts(vectors))
         said = torch.from_numpy(np.abs(vectors).max(axis=1, initial=0) > 0)
         parts = [torch.zeros(0, len(self.item_ids))]
-        for start in range(0, len(users), _CHUNK):
+        for start in range(0, len(features), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            moved = self.adapter(users[rows], features[rows]) * said[rows, None]
-            parts.append(move_scores(moved, self.recommender.item_vectors, self.item_features))
+            wanted = self.adapter(features[rows]) * said[rows, None]
+            parts.append(self.fusion.strength * (wanted @ self.item_features.T))
         return torch.cat(parts)
 
     def scores(self, sessions: Sequence[Session], vectors: Floats) -> torch.Tensor:
@@ -128,7 +145,7 @@ class AugmentedRecommender(PolicyOnDisk):
         Returns:
             Float32 ``[batch, num_items]``, in catalogue order, higher is better.
         """
-        told = self.recommender.scores(sessions) + self.moves(sessions, vectors)
+        told = self.recommender.scores(sessions) + self.moves(vectors)
         return told.round(decimals=_DECIMALS)
 
     def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
@@ -136,6 +153,7 @@ class AugmentedRecommender(PolicyOnDisk):
         inner, of_backbone = self.recommender.stored_parts()
         description = _Description(
             config=self.config,
+            fusion=self.fusion,
             backbone=inner.model_dump(mode="json"),
             text_dim=self.texts.raw_dim,
             item_dim=self.item_features.shape[1],
@@ -180,7 +198,7 @@ class AugmentedRecommender(PolicyOnDisk):
         item_features = torch.from_numpy(
             stored.take("item_features", [num_items, description.item_dim])
         )
-        adapter = empty_adapter(recommender, features, description.item_dim, config)
+        adapter = make_adapter(features, description.item_dim, config, torch.Generator())
         adapter.load_state_dict(
             {
                 name: torch.from_numpy(stored.take(_ADAPTER + name, list(one.shape)))
@@ -193,36 +211,8 @@ class AugmentedRecommender(PolicyOnDisk):
             adapter,
             texts,
             item_features,
+            fusion=description.fusion,
             config=config,
             seed=description.seed,
             curve=description.curve,
         )
-
-
-def empty_adapter(
-    recommender: SequentialRecommender,
-    text_features: int,
-    item_dim: int,
-    config: RewardModelConfig,
-    generator: torch.Generator | None = None,
-) -> MLPAdapter | MixtureAdapter:
-    """An adapter of the right widths: a move among item vectors, and one among item features."""
-    dim = recommender.config.dim
-    generator = generator or torch.Generator()
-    return make_adapter(dim + text_features, dim + item_dim, config, generator)
-
-
-def move_scores(
-    moved: torch.Tensor, item_vectors: torch.Tensor, item_features: torch.Tensor
-) -> torch.Tensor:
-    """What moves do to the scores of all items.
-
-    Args:
-        moved: ``[batch, dim + item_dim]``.
-        item_vectors: ``[num_items, dim]``.
-        item_features: ``[num_items, item_dim]``.
-
-    Returns:
-        ``[batch, num_items]``.
-    """
-    return moved @ torch.cat([item_vectors, item_features], dim=1).T

@@ -17,14 +17,13 @@ class RewardModelConfig(BaseModel):
 
     Attributes:
         adapter: ``mlp``: one small network for all texts. ``mixture``: several experts, weighed
-            by the user and the text: finer, with more to memorise.
+            by the text: finer, with more to memorise.
         experts: How many experts a mixture has, at least 2.
         hidden: Width of the adapter's hidden layer, at least 1. Wider: finer, more memorised
             noise.
         text_components: Principal components of the training texts' vectors to keep, at least 1;
             ``None`` for the vectors as they are. Fewer: less to memorise, and less to see.
-        item_components: The same of the items' texts; 0 to do without, so that a text moves a
-            user among item vectors alone.
+        item_components: The same of what is known of the items.
         dropout: Share of the adapter's inputs set to 0 in training, 0 to 1 (exclusive).
         learning_rate: AdamW's step size, above 0.
         weight_decay: AdamW's pull of all parameters to 0, at least 0. More: texts matter less
@@ -41,7 +40,7 @@ class RewardModelConfig(BaseModel):
     experts: int = Field(default=4, ge=2)
     hidden: int = Field(default=64, ge=1)
     text_components: int | None = Field(default=32, ge=1)
-    item_components: int = Field(default=32, ge=0)
+    item_components: int | None = Field(default=None, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)

@@ -87,15 +87,15 @@ class KnowledgeRewardModel:
         self, sessions: Sequence[Session], owners: Sequence[int], vectors: Floats
     ) -> list[PreferenceReward]:
         odds = TargetOdds.of(self.recommender.recommender, sessions)
-        cutoff = self.recommender.config.cutoff
+        cutoff, temperature = self.recommender.config.cutoff, self.recommender.fusion.temperature
         rewards: list[PreferenceReward] = []
         for start in range(0, len(owners), _AT_A_TIME):
             rows = list(owners[start : start + _AT_A_TIME])
-            some = [sessions[row] for row in rows]
             own = odds.rows(torch.tensor(rows, dtype=torch.int64))
-            moves = self.recommender.moves(some, vectors[start : start + _AT_A_TIME])
+            moves = self.recommender.moves(vectors[start : start + _AT_A_TIME])
             ranks = own.ranks(moves).tolist()
-            margins = own.log_probabilities(moves) - own.log_probabilities(torch.zeros_like(moves))
+            without = own.log_probabilities(torch.zeros_like(moves), temperature)
+            margins = own.log_probabilities(moves, temperature) - without
             rewards += [
                 PreferenceReward(value=ranking_value(rank, cutoff), margin=margin)
                 for rank, margin in zip(ranks, margins.tolist(), strict=True)

@@ -64,9 +64,19 @@ class TargetOdds:
         told = self.scores + moves.gather(1, self.candidates.clamp(min=0))
         return told.round(decimals=_DECIMALS)
 
-    def log_probabilities(self, moves: torch.Tensor) -> torch.Tensor:
-        """Log-probability of the target among the candidates, in nats, ``[sessions]``."""
-        return torch.log_softmax(self.with_moves(moves), dim=1)[:, 0]
+    def log_probabilities(self, moves: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+        """Log-probability of the target among the candidates, in nats, ``[sessions]``.
+
+        Args:
+            moves: What is added to the scores of all items, ``[sessions, num_items]``.
+            temperature: What scores are divided by, above 0.
+        """
+        return torch.log_softmax(self.with_moves(moves) / temperature, dim=1)[:, 0]
+
+    def alone(self) -> Self:
+        """The same without what the backbone says."""
+        nothing = torch.zeros_like(self.scores)
+        return type(self)(self.candidates, nothing.masked_fill(self.candidates < 0, -torch.inf))
 
     def ranks(self, moves: torch.Tensor) -> torch.Tensor:
         """Place of the target among the candidates, from 1; of equals, it comes last."""

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from agentrec.policies.reward_model.adapters import make_adapter
 from agentrec.policies.reward_model.augmented import (
     AugmentedRecommender,
     Floats,
+    Fusion,
     RewardEpoch,
-    empty_adapter,
-    move_scores,
 )
 from agentrec.policies.reward_model.config import RewardModelConfig
 from agentrec.policies.reward_model.target_odds import TargetOdds
@@ -23,16 +23,22 @@ from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.standardiser import Standardiser
 from agentrec.sessions import Session
 
+_STRENGTHS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+_TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
+
 
 class RewardModelTrainer:
     """Next-item training of the adapter alone; the backbone stays as it is.
 
     Each session has one text, written from the first part of its history. What came after that
-    part, the rest of the history and the target, is what the text is to help with. The best epoch
-    is kept by validation sessions with texts of their own.
+    part, the rest of the history and the target, is what the text is to find, beyond what popular
+    items have in common. The best epoch is kept by validation sessions with texts of their own;
+    they also say how much texts count beside the backbone.
 
     Source: RLRF4Rec, training of the reward model; KAR (arXiv 2306.10933) for the first part.
-    Differs: the backbone is trained before and frozen, so that what is gained is the text's.
+    Differs: what texts want is learnt apart from the backbone. A backbone knows the sessions that
+    it was trained on by heart, so beside it a text would seem to add nothing there; and there are
+    too few sessions to train both on different ones.
 
     Args:
         config: The hyper-parameters; ``None`` for the defaults.
@@ -49,8 +55,8 @@ class RewardModelTrainer:
         valid: Sequence[Session],
         valid_vectors: Floats,
         *,
+        item_vectors: Floats,
         shown_share: float,
-        item_vectors: Floats | None = None,
         seed: int = 0,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> AugmentedRecommender:
@@ -62,9 +68,9 @@ class RewardModelTrainer:
             train_vectors: The vector of each one's text, ``[train, text_dim]``.
             valid: Sessions with targets and candidates; may be none.
             valid_vectors: ``[valid, text_dim]``.
+            item_vectors: What is known of the items, such as their attributes, in the order of
+                the catalogue, ``[num_items, any]``.
             shown_share: Share of a history that texts were written from, above 0 to 1.
-            item_vectors: Text vectors of the items, ``[num_items, text_dim]``; ``None`` to do
-                without.
             seed: Same seed, data and configuration: same parameters. The global random state is
                 not touched.
             on_progress: Called with epochs done and in all; what it raises ends the training.
@@ -79,15 +85,17 @@ class RewardModelTrainer:
         ):
             if len(sessions) != len(vectors):
                 raise ValueError(f"{len(sessions)} {name} sessions, {len(vectors)} texts")
+        if len(item_vectors) != len(recommender.item_ids):
+            raise ValueError(f"{len(item_vectors)} item vectors, {len(recommender.item_ids)} items")
         generator = torch.Generator().manual_seed(seed)
         texts = Standardiser.fit(train_vectors, config.text_components)
-        item_features = _item_features(recommender, item_vectors, config)
-        steps = _steps(recommender, train, texts(train_vectors), shown_share)
-        if not len(steps[2]):
+        items = Standardiser.fit(item_vectors, config.item_components)(item_vectors)
+        # As long as one number would be, whatever their width: one step size suits all.
+        item_features = torch.from_numpy(items / np.float32(items.shape[1] ** 0.5))
+        told, targets = _steps(recommender, train, texts(train_vectors), shown_share)
+        if not len(targets):
             raise ValueError("no training session has anything after its first part")
-        adapter = empty_adapter(
-            recommender, texts.num_features, item_features.shape[1], config, generator
-        )
+        adapter = make_adapter(texts.num_features, item_features.shape[1], config, generator)
         optimiser = torch.optim.AdamW(
             adapter.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -95,19 +103,41 @@ class RewardModelTrainer:
         best, best_value, best_epoch = deepcopy(adapter.state_dict()), -math.inf, -1
         curve: list[RewardEpoch] = []
 
-        def now() -> AugmentedRecommender:
+        def now(fusion: Fusion) -> AugmentedRecommender:
             return AugmentedRecommender(
-                recommender, adapter, texts, item_features, config=config, seed=seed, curve=curve
+                recommender,
+                adapter,
+                texts,
+                item_features,
+                fusion=fusion,
+                config=config,
+                seed=seed,
+                curve=curve,
             )
 
         while len(curve) < config.epochs and len(curve) - 1 - best_epoch < config.patience:
             adapter.requires_grad_(True)
-            loss = _epoch(adapter, optimiser, recommender, item_features, steps, config, generator)
-            value = -loss
+            order = torch.randperm(len(targets), generator=generator)
+            batches = torch.split(order, config.batch_size)
+            total = 0.0
+            for batch in batches:
+                wanted = adapter(told[batch], generator)
+                logits = recommender.popularity + wanted @ item_features.T
+                loss = functional.cross_entropy(logits, targets[batch])
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                total += float(loss.detach()) * len(batch)
+            mean = total / len(targets)
+            if not math.isfinite(mean):
+                raise ValueError("the loss is no longer a number; a lower learning rate may help")
+            value = -mean
             if odds is not None:
-                value = float(odds.log_probabilities(now().moves(valid, valid_vectors)).mean())
+                value = float(
+                    odds.alone().log_probabilities(now(Fusion()).moves(valid_vectors)).mean()
+                )
             curve.append(
-                RewardEpoch(loss=loss, valid_log_probability=None if odds is None else value)
+                RewardEpoch(loss=mean, valid_log_probability=None if odds is None else value)
             )
             if value > best_value:
                 best, best_value = deepcopy(adapter.state_dict()), value
@@ -117,75 +147,40 @@ class RewardModelTrainer:
         if on_progress is not None and len(curve) < config.epochs:
             on_progress(config.epochs, config.epochs)
         adapter.load_state_dict(best)
-        return now()
+        if odds is None:
+            return now(Fusion())
+        return now(_fused(odds, now(Fusion()).moves(valid_vectors)))
 
 
-def _item_features(
-    recommender: SequentialRecommender, vectors: Floats | None, config: RewardModelConfig
-) -> torch.Tensor:
-    """Principal components of the items' texts, ``[num_items, item_dim]``."""
-    num_items = len(recommender.item_ids)
-    if vectors is None or config.item_components == 0:
-        return torch.zeros(num_items, 0)
-    if len(vectors) != num_items:
-        raise ValueError(f"{len(vectors)} item vectors for {num_items} items")
-    components = Standardiser.fit(vectors, config.item_components)(vectors)
-    # As long as item vectors are, so that one step size suits both.
-    scale = float(recommender.item_vectors.norm(dim=1).mean()) / max(
-        1e-9, float(np.linalg.norm(components, axis=1).mean())
-    )
-    return torch.from_numpy(np.asarray(components * scale, dtype=np.float32))
+def _fused(odds: TargetOdds, moves: torch.Tensor) -> Fusion:
+    """The strength and temperature under which validation targets are likeliest."""
+    found = [
+        (
+            float(odds.log_probabilities(strength * moves, temperature).mean()),
+            Fusion(strength=strength, temperature=temperature),
+        )
+        for strength in _STRENGTHS
+        for temperature in _TEMPERATURES
+    ]
+    return max(found, key=lambda each: each[0])[1]
 
 
 def _steps(
     recommender: SequentialRecommender, sessions: Sequence[Session], texts: Floats, share: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Users, texts and next items at every place behind the first part of each history.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Texts, and each item behind the first part of the history that a text was written from.
 
     Returns:
-        ``[steps, dim]``, ``[steps, text_features]`` and item places ``[steps]``.
+        ``[steps, text_features]`` and item places ``[steps]``.
     """
     place = {item_id: at for at, item_id in enumerate(recommender.item_ids)}
-    prefixes: list[Session] = []
     rows: list[int] = []
     targets: list[int] = []
     for row, session in enumerate(sessions):
         whole = (*session.items, *(() if session.target is None else (session.target,)))
         shown = max(1, math.floor(len(session.items) * share + 1e-9))
-        for at in range(shown, len(whole)):
-            if whole[at] in place:
-                prefixes.append(Session(session_id=session.session_id, items=whole[:at]))
-                rows.append(row)
-                targets.append(place[whole[at]])
-    users = recommender.user_vectors(prefixes)
-    chosen = torch.from_numpy(texts)[torch.tensor(rows, dtype=torch.int64)]
-    return users, chosen, torch.tensor(targets, dtype=torch.int64)
-
-
-def _epoch(
-    adapter: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    recommender: SequentialRecommender,
-    item_features: torch.Tensor,
-    steps: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    config: RewardModelConfig,
-    generator: torch.Generator,
-) -> float:
-    """One pass over all steps; the mean loss in nats."""
-    users, texts, targets = steps
-    order = torch.randperm(len(targets), generator=generator)
-    total = 0.0
-    for start in range(0, len(order), config.batch_size):
-        batch = order[start : start + config.batch_size]
-        known = users[batch] @ recommender.item_vectors.T + recommender.popularity
-        moved = adapter(users[batch], texts[batch], generator)
-        logits = known + move_scores(moved, recommender.item_vectors, item_features)
-        loss = functional.cross_entropy(logits, targets[batch])
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        total += float(loss.detach()) * len(batch)
-    mean = total / len(targets)
-    if not math.isfinite(mean):
-        raise ValueError("the loss is no longer a number; a lower learning rate may help")
-    return mean
+        found = [place[one] for one in whole[shown:] if one in place]
+        rows += [row] * len(found)
+        targets += found
+    told = torch.from_numpy(texts)[torch.tensor(rows, dtype=torch.int64)]
+    return told, torch.tensor(targets, dtype=torch.int64)

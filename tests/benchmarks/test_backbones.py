@@ -34,7 +34,9 @@ SPLIT = os.environ.get("AGENTREC_BENCH_SPLIT", "test")
 RECTOOLS = os.environ.get("AGENTREC_BENCH_RECTOOLS")
 KINDS: tuple[BackboneKind, ...] = ("sasrec", "gru4rec")
 
-# Chosen on validation sessions, as ours are; the rest is RecTools' own.
+# Chosen on validation sessions, as ours are; the rest is RecTools' own. It learns nothing but
+# popularity for some epochs, and needs patience.
+RECTOOLS_PATIENCE = 30
 RECTOOLS_SASREC = {
     "n_blocks": 2,
     "n_heads": 1,
@@ -106,7 +108,7 @@ def rectools(data: Dataset, sessions: Sequence[Session], seed: int, folder: Path
         "model": RECTOOLS_SASREC,
         "seed": seed,
         "epochs": ours.epochs,
-        "patience": ours.patience,
+        "patience": RECTOOLS_PATIENCE,
         "selection_window": ours.selection_window,
     }
     (folder / "task.json").write_text(json.dumps(task))
