@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentrec.app.curve_picture import FORMATS, HEIGHT, WIDTH, _plain_settings
+from agentrec.app.curve_picture import FORMATS, HEIGHT, WIDTH, plain_settings
 from agentrec.atomic_files import write_atomically
 from agentrec.catalog import clean_text
 from agentrec.errors import InputError
@@ -50,7 +50,7 @@ def draw_alignment(
         raise InputError(f"a picture's name ends with {' or '.join(FORMATS)}", file=file)
     if not points:
         raise ValueError("there is no point to draw")
-    with _plain_settings():
+    with plain_settings():
         figure = _figure(points, kept_step, title)
         content = io.BytesIO()
         # No date, and no version: equal pictures are equal files.

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from agentrec.app.dpo_commands import dpo_app
 from agentrec.app.ending import DebugOption, end_with
+from agentrec.app.given_settings import without_none
 from agentrec.app.kb_commands import kb_app
 from agentrec.app.lm_commands import lm_app
 from agentrec.app.policy_commands import policy_app
@@ -192,22 +192,12 @@ def demo(
             },
             "budget": {"tokens": limit_tokens, "money": limit_cost},
         }
-        settings, file = load_settings(_without_none(given), config)
+        settings, file = load_settings(without_none(given), config)
         if file is not None:
             _stdout.print(f"Settings from {file}", markup=False, highlight=False, soft_wrap=True)
         asyncio.run((estimate_demo if dry_run else run_demo)(settings, _stdout))
     except (Exception, KeyboardInterrupt) as error:
         end_with(error, debug)
-
-
-def _without_none(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What was given: a setting that was not must not hide one from elsewhere."""
-    kept = {}
-    for name, value in given.items():
-        inner = _without_none(value) if isinstance(value, Mapping) else value
-        if inner is not None and inner != {}:
-            kept[name] = inner
-    return kept
 
 
 @data_app.command()

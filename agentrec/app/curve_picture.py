@@ -66,7 +66,7 @@ def draw_learning_curve(
     ]
     if not members:
         raise ValueError("there is no point to draw")
-    with _plain_settings():
+    with plain_settings():
         figure = _figure(members, best_single, title)
         content = io.BytesIO()
         # No date, and no version: equal pictures are equal files.
@@ -76,7 +76,7 @@ def draw_learning_curve(
 
 
 @contextmanager
-def _plain_settings() -> Iterator[None]:
+def plain_settings() -> Iterator[None]:
     """Matplotlib as it comes, whatever a person's own settings, and as it was afterwards."""
     logger = logging.getLogger("matplotlib")
     level = logger.level

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from agentrec.app.ending import DebugOption, end_with
+from agentrec.app.given_settings import given_settings, without_none
 from agentrec.errors import InputError
 
 if TYPE_CHECKING:
@@ -207,11 +208,8 @@ def _settings(
 ) -> DemoSettings:
     from agentrec.app.run_again import settings_of_run
 
-    given: dict[str, Any] = {"run": run, "data": data}
-    given = {name: value for name, value in given.items() if value is not None}
-    if concurrency is not None:
-        given["limits"] = {"max_concurrency": concurrency}
-    return settings_of_run(given, config)[0]
+    given = given_settings(run, data, None, None, concurrency)
+    return settings_of_run(without_none(given), config)[0]
 
 
 def _set(pairs: Sequence[str]) -> Mapping[str, Any] | None:

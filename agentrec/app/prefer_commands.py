@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from agentrec.app.ending import DebugOption, end_with
+from agentrec.app.given_settings import given_settings, without_none
 from agentrec.app.policy_commands import (
     ConcurrencyOption,
     ConfigOption,
@@ -127,30 +128,3 @@ def export(
         )
     except (Exception, KeyboardInterrupt) as error:
         end_with(error, debug)
-
-
-def given_settings(
-    run: Path | None,
-    data: Path | None,
-    llm: str | None,
-    seed: int | None,
-    concurrency: int | None,
-) -> dict[str, Any]:
-    """What was given on the command line, nested like the settings."""
-    return {
-        "run": run,
-        "data": data,
-        "llm": {"name": llm},
-        "seed": seed,
-        "limits": {"max_concurrency": concurrency},
-    }
-
-
-def without_none(given: dict[str, Any]) -> dict[str, Any]:
-    """What was given: a setting that was not must not hide one from elsewhere."""
-    kept = {}
-    for name, value in given.items():
-        inner = without_none(value) if isinstance(value, dict) else value
-        if inner is not None and inner != {}:
-            kept[name] = inner
-    return kept

@@ -9,13 +9,9 @@ import typer
 from rich.console import Console
 
 from agentrec.app.ending import DebugOption, end_with
+from agentrec.app.given_settings import given_settings, without_none
 from agentrec.app.policy_commands import ConcurrencyOption, ConfigOption, DataOption
-from agentrec.app.prefer_commands import (
-    LlmOption,
-    PreferRunOption,
-    given_settings,
-    without_none,
-)
+from agentrec.app.prefer_commands import LlmOption, PreferRunOption
 
 rewardmodel_app = typer.Typer(
     help="What says how much a preference text helps a recommender.", no_args_is_help=True
