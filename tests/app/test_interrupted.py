@@ -147,9 +147,9 @@ def test_test_sessions_are_first_shown_when_all_is_learned(
 
 
 def test_the_same_seed_gives_the_same_parameters(finished, whole: Whole) -> None:
-    for name in ("policy", "noise-control"):
+    for name in ("scoring_ppo", "noise_control"):
         one, other = (
-            [p.read_bytes() for p in sorted((folder / name).glob("*.safetensors"))]
+            [p.read_bytes() for p in sorted((folder / "policies" / name).glob("*.safetensors"))]
             for folder in (finished.folder, whole.folder)
         )
         assert one

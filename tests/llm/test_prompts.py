@@ -17,6 +17,7 @@ VALUES: dict[PromptName, dict[str, str | int]] = {
     "critique": {"history": "1. Alien", "predictions": "1. Heat"},
     "diagnose": {"history": "h", "predictions": "p", "target": "t", "critique": "c"},
     "hints": {"history": "h", "predictions": "p", "target": "t", "diagnosis": "d", "count": 3},
+    "factors": {"items": "1. Alien", "count": 8},
     "preference": {"history": "1. Alien", "factors": "period"},
     "question": {"history": "1. Alien", "candidates": "C01 | Heat"},
 }
