@@ -1,1 +1,1 @@
-"""Hint stores: in memory and in Qdrant."""
+"""Hint stores, in memory and in Qdrant; where preference pairs go."""
