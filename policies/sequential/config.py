@@ -14,8 +14,10 @@ Repeats = Literal["each", "once"]
 class BackboneConfig(BaseModel):
     """Hyper-parameters of a backbone and of its training.
 
-    The defaults were chosen on validation sessions of MovieLens-100K, where they are the best of
-    those tried for both backbones.
+    The defaults were chosen on validation sessions of MovieLens-100K (popularity negatives, mean
+    NDCG@10 of 4 draws of candidates and 2 seeds; one with 0.02 of luck in it). SASRec and GRU4Rec
+    had 0.363 and 0.358; with dropout 0.2, 0.346 and 0.330; with plain cross-entropy
+    (``popularity_offset`` 0) beside that, 0.328 and 0.316; with one layer, 0.352 and 0.350.
 
     Source: SASRec (arXiv 1808.09781), section IV; GRU4Rec (arXiv 1511.06939), section 4.
 
@@ -52,7 +54,8 @@ class BackboneConfig(BaseModel):
         repeats: Whether steps that overlapping sessions share are learnt ``once`` or ``each``
             time. ``once``: a user with many growing sessions counts no more than others, and
             training is quicker; ``each``: what many users did in the same order counts as often
-            as it was done.
+            as it was done. Sessions made by ``agentrec.data`` do not overlap. Where those of
+            MovieLens-100K were made to, ``each`` cost 0.01 to 0.02 of NDCG@10 on validation.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
