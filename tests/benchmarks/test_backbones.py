@@ -146,9 +146,9 @@ def print_tables(
     print(f"\nndcg@10 minus that of {reference}, paired; training time in its seconds")
     for name, columns in means.items():
         (gain,) = bootstrap_intervals((columns - means[reference])[:, :1], seed=0)
-        taken = f"{np.sum(seconds[name]) / np.sum(seconds.get(reference, [np.nan])):.2f}" * (
-            name in seconds
-        )
+        taken = ""
+        if name in seconds and reference in seconds:
+            taken = f"{np.sum(seconds[name]) / np.sum(seconds[reference]):.2f}"
         share = columns[:, 0].mean() / means[reference][:, 0].mean()
         print(
             f"{name:<18}{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]   {share:.0%}  {taken}"
