@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentrec.app.curve_picture import FORMATS, HEIGHT, WIDTH, plain_settings
-from agentrec.atomic_files import write_atomically
-from agentrec.catalog import clean_text
-from agentrec.errors import InputError
+from agentrec.app.pictures import DPI, HEIGHT, WIDTH, check_format, set_title, write_picture
 from agentrec.policies.alignment.training_log import AlignmentPoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DPI = 100
-_LONGEST_TITLE = 90
 _COLOURS = {"train": "#c8641e", "held_out": "#0b5fa5"}
 _LABELS = {"train": "pairs of the step", "held_out": "pairs kept out"}
 
@@ -45,18 +39,10 @@ def draw_alignment(
         ValueError: There is nothing to draw.
         OSError: The file cannot be written.
     """
-    suffix = file.suffix.lower()
-    if suffix not in FORMATS:
-        raise InputError(f"a picture's name ends with {' or '.join(FORMATS)}", file=file)
+    check_format(file)
     if not points:
         raise ValueError("there is no point to draw")
-    with plain_settings():
-        figure = _figure(points, kept_step, title)
-        content = io.BytesIO()
-        # No date, and no version: equal pictures are equal files.
-        nameless = {"Date": None, "Creator": None} if suffix == ".svg" else {"Software": None}
-        figure.savefig(content, format=suffix[1:], dpi=_DPI, metadata=nameless)
-    write_atomically(file, content.getvalue())
+    write_picture(file, lambda: _figure(points, kept_step, title))
 
 
 def _figure(points: Sequence[AlignmentPoint], kept_step: int | None, title: str) -> Figure:
@@ -70,7 +56,7 @@ def _figure(points: Sequence[AlignmentPoint], kept_step: int | None, title: str)
         panels.append(("share of pairs\nin order", lambda p: p.accuracy, 0.5))
     else:
         panels.append(("share of tokens\nright", lambda p: p.token_accuracy, None))
-    figure = Figure(figsize=(WIDTH / _DPI, HEIGHT / _DPI), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI, layout="constrained")
     rows = figure.subplots(len(panels), 1, sharex=True)
     for axes, (name, value, reference) in zip(rows, panels, strict=True):
         for part, colour in _COLOURS.items():
@@ -88,10 +74,7 @@ def _figure(points: Sequence[AlignmentPoint], kept_step: int | None, title: str)
     rows[-1].set_xlabel("optimiser steps done")
     rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.align_ylabels()
-    if title:
-        # A dollar sign would start a formula.
-        shown = clean_text(title, _LONGEST_TITLE)
-        rows[0].set_title(shown, fontsize=11, loc="left", parse_math=False)
+    set_title(rows[0], title)
     figure.legend(
         *rows[0].get_legend_handles_labels(),
         loc="outside lower center",

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agentrec.app.tables import new_table
+from agentrec.app.tables import narrow_table
 from agentrec.catalog import clean_text
 from agentrec.evaluation.attribution import Attribution, HintAttribution, SliceAttribution
 from agentrec.evaluation.intervals import Interval
@@ -69,7 +69,7 @@ def print_attribution(
 def _print_chosen(
     chosen: list[HintAttribution], texts: Mapping[str, str], console: Console
 ) -> None:
-    table = _narrow_table("Where each hint was chosen")
+    table = narrow_table("Where each hint was chosen")
     for name in ("times", "lift (interval)", "w/t/l", "harm", "adds"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("hint", overflow="fold")
@@ -99,7 +99,7 @@ def _print_for_everyone(
     rows = [one for one in attribution.hints if one.for_everyone is not None]
     if rows:
         console.print()
-        table = _narrow_table("Had every session been given it")
+        table = narrow_table("Had every session been given it")
         table.add_column("gain (interval)", justify="right", no_wrap=True)
         table.add_column("times", justify="right", no_wrap=True)
         table.add_column("regret", justify="right", no_wrap=True)
@@ -124,7 +124,7 @@ def _print_slices(
     attribution: Attribution, texts: Mapping[str, str], console: Console, most: int
 ) -> None:
     console.print()
-    table = _narrow_table("For which sessions")
+    table = narrow_table("For which sessions")
     table.add_column("times", justify="right", no_wrap=True)
     table.add_column("gain (interval)", justify="right", no_wrap=True)
     table.add_column("p", justify="right", no_wrap=True)
@@ -179,13 +179,6 @@ def _told(interval: Interval | None) -> str:
 def _signed(value: float) -> str:
     """Three digits with a sign, never ``-0.000``."""
     return f"{0.0 if abs(value) < _RESIDUE else value:+.3f}"
-
-
-def _narrow_table(title: str) -> Table:
-    table = new_table(title)
-    table.padding = (0, 1, 0, 0)
-    table.show_edge = False
-    return table
 
 
 def _say(line: str, console: Console) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from agentrec.app.tables import new_table
+from agentrec.app.tables import narrow_table
 from agentrec.catalog import MAX_TITLE_LENGTH, clean_text
 from agentrec.evaluation.metrics import CUTOFF
 from agentrec.hints import MAX_HINT_LENGTH
@@ -265,9 +265,7 @@ def _print_table(
     title: str, columns: Mapping[str, Sequence[str]], console: Console, *, of: int = 0
 ) -> None:
     """Print clean cells by heading, text last, ``of`` so many; without columns that are empty."""
-    table = new_table(title)
-    table.padding = (0, 1, 0, 0)
-    table.show_edge = False
+    table = narrow_table(title)
     # The title is as wide as the table: a narrow one would break it.
     table.expand = True
     *numbers, last = columns

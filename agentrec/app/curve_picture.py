@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
-from warnings import catch_warnings, filterwarnings
 
-from agentrec.atomic_files import write_atomically
-from agentrec.catalog import clean_text
-from agentrec.errors import InputError
+from agentrec.app.pictures import DPI, HEIGHT, WIDTH, check_format, set_title, write_picture
 from agentrec.policies.ppo.training_curve import CurvePoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = (".png", ".svg")
-WIDTH, HEIGHT = 800, 500
-_DPI = 100
-_LONGEST_TITLE = 90
 _VALID, _TRAIN, _ENTROPY = "#0b5fa5", "#c8641e", "#4a4a4a"
 _REFERENCE = "#2e7d32"
-
-# Settings of matplotlib are the process's: two pictures at once would undo each other's.
-_SETTINGS = Lock()
 
 _Line = list[tuple[int, float]]
 
@@ -56,9 +42,7 @@ def draw_learning_curve(
         ValueError: There is nothing to draw.
         OSError: The file cannot be written.
     """
-    suffix = file.suffix.lower()
-    if suffix not in FORMATS:
-        raise InputError(f"a picture's name ends with {' or '.join(FORMATS)}", file=file)
+    check_format(file)
     members = [
         sorted((one for one in curve if one.member == member), key=lambda one: one.iteration)
         for curve in curves
@@ -66,41 +50,14 @@ def draw_learning_curve(
     ]
     if not members:
         raise ValueError("there is no point to draw")
-    with plain_settings():
-        figure = _figure(members, best_single, title)
-        content = io.BytesIO()
-        # No date, and no version: equal pictures are equal files.
-        nameless = {"Date": None, "Creator": None} if suffix == ".svg" else {"Software": None}
-        figure.savefig(content, format=suffix[1:], dpi=_DPI, metadata=nameless)
-    write_atomically(file, content.getvalue())
-
-
-@contextmanager
-def plain_settings() -> Iterator[None]:
-    """Matplotlib as it comes, whatever a person's own settings, and as it was afterwards."""
-    logger = logging.getLogger("matplotlib")
-    level = logger.level
-    with _SETTINGS:
-        try:
-            # At the first import ever it says that it is listing the fonts.
-            logger.setLevel(logging.ERROR)
-            from matplotlib import rc_context, rcdefaults, rcParams
-
-            with rc_context(), catch_warnings():
-                # A title in a script that its font lacks is drawn as boxes, and told about.
-                filterwarnings("ignore", message="Glyph .* missing from font")
-                rcdefaults()
-                rcParams["svg.hashsalt"] = "agentrec"
-                yield
-        finally:
-            logger.setLevel(level)
+    write_picture(file, lambda: _figure(members, best_single, title))
 
 
 def _figure(members: list[list[CurvePoint]], best_single: float | None, title: str) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(WIDTH / _DPI, HEIGHT / _DPI), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI, layout="constrained")
     gains, entropies = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     _draw(gains, _lines(members, lambda one: one.train_gain), "training sessions", _TRAIN)
     valid = _lines(members, lambda one: one.valid_gain)
@@ -126,11 +83,7 @@ def _figure(members: list[list[CurvePoint]], best_single: float | None, title: s
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     figure.align_ylabels()
-    if title:
-        # A dollar sign would start a formula.
-        gains.set_title(
-            clean_text(title, _LONGEST_TITLE), fontsize=11, loc="left", parse_math=False
-        )
+    set_title(gains, title)
     # Beside the panels, so that it covers no line.
     figure.legend(
         *gains.get_legend_handles_labels(),

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agentrec.app.tables import new_table
+from agentrec.app.tables import narrow_table
 from agentrec.catalog import clean_text
 from agentrec.hints import Hint, HintEvidence, Revision, ScoredHint
 from agentrec.stores.differences import Differences, HintChange
@@ -66,7 +66,7 @@ def print_hint(
 
 def print_revisions(revisions: Sequence[Revision], console: Console) -> None:
     """Print changes, the first one first."""
-    table = _narrow_table("Revisions")
+    table = narrow_table("Revisions")
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("when (UTC)", no_wrap=True)
     table.add_column("hints", justify="right", no_wrap=True)
@@ -88,7 +88,7 @@ def print_differences(found: Differences, console: Console) -> None:
     now = [*found.added, *found.missing]
     now += [change.after for change in (*found.retired, *found.changed)]
     shown_ids = short_ids(now)
-    table = _narrow_table(
+    table = narrow_table(
         f"{len(found.added)} added, {len(found.retired)} retired, {len(found.changed)} changed"
         + (f", {len(found.missing)} missing" if found.missing else "")
     )
@@ -113,7 +113,7 @@ def _hint_table(
     shown_ids: Mapping[str, str],
     alike: Sequence[str] | None = None,
 ) -> Table:
-    table = _narrow_table(title)
+    table = narrow_table(title)
     if alike is not None:
         table.add_column("alike", justify="right", no_wrap=True)
     table.add_column("id", no_wrap=True)
@@ -130,13 +130,6 @@ def _hint_table(
         cells += _measured(hint.evidence) if tried else ()
         # Text, not markup: a hint is foreign text.
         table.add_row(*cells, Text(hint.text))
-    return table
-
-
-def _narrow_table(title: str) -> Table:
-    table = new_table(title)
-    table.padding = (0, 1, 0, 0)
-    table.show_edge = False
     return table
 
 
