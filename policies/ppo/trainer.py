@@ -21,7 +21,7 @@ from agentrec.policies.ppo.rollout import collect_rollout
 from agentrec.policies.ppo.scoring_policy import ScoringPPOPolicy
 from agentrec.policies.ppo.situations import Situations
 from agentrec.policies.ppo.training_curve import CurvePoint
-from agentrec.policies.ppo.training_state import TrainingState, fingerprint
+from agentrec.policies.ppo.training_state import TrainingState, training_of
 from agentrec.policies.ppo.updates import Learner
 from agentrec.policies.standardiser import Standardiser
 from agentrec.policies.training_data import check_training
@@ -124,7 +124,7 @@ class PPOTrainer:
         training = ""
         if self._checkpoint is not None:
             settings = f"{self.actor} {list(seeds)} {config.model_dump_json()}"
-            training = fingerprint(settings, train, valid)
+            training = training_of(settings, train, valid)
             state.go_on(self._checkpoint, training)
         while state.iteration < config.iterations:
             self._iterate(state, assert_train, tasks[1])

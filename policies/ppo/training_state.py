@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 
-from agentrec.errors import InputError
 from agentrec.hint_offers import RewardedOffer
-from agentrec.policies.policy_files import read_policy, write_policy
 from agentrec.policies.ppo.actor_critic import ActorCritics
 from agentrec.policies.ppo.iterate_selection import BestIterates
 from agentrec.policies.ppo.training_curve import CurvePoint
 from agentrec.policies.ppo.updates import Learner
+from agentrec.policies.training_checkpoint import (
+    Checkpoint,
+    below,
+    fingerprint,
+    read_checkpoint,
+    restore_optimiser,
+    write_checkpoint,
+)
 
 _KIND = "ppo-training"
 
 
-class _Description(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    training: str
+class _State(Checkpoint):
     iteration: int
     steps: int
     curve: tuple[CurvePoint, ...]
@@ -56,74 +56,58 @@ class TrainingState:
 
         Args:
             folder: Where.
-            training: What ``fingerprint`` says of the training.
+            training: What ``training_of`` says.
         """
         tensors = {f"networks.{name}": one for name, one in self.networks.state_dict().items()}
         tensors |= {f"best.{name}": one for name, one in self.best.tensors().items()}
         tensors |= {f"generators.{at}": one.get_state() for at, one in enumerate(self.generators)}
-        for at, kept in self.learner.optimiser.state_dict()["state"].items():
-            tensors |= {
-                f"optimiser.{at}.{name}": torch.as_tensor(one) for name, one in kept.items()
-            }
-        description = _Description(
+        state = _State(
             training=training,
             iteration=self.iteration,
             steps=self.learner.taken,
             curve=tuple(self.curve),
         )
-        write_policy(
-            folder, _KIND, description, {name: one.numpy() for name, one in tensors.items()}
-        )
+        write_checkpoint(folder, _KIND, state, tensors, self.learner.optimiser)
 
     def go_on(self, folder: Path, training: str) -> bool:
         """Take up what ``save`` wrote.
 
         Args:
             folder: Where.
-            training: What ``fingerprint`` says of the training.
+            training: What ``training_of`` says.
 
         Returns:
             Whether there was a state of this very training; what is left of another one, or of
             none that can be read, is passed over.
         """
-        try:
-            stored = read_policy(folder, _KIND)
-            description = stored.described_as(_Description)
-        except InputError:
+        found = read_checkpoint(folder, _KIND, _State, training)
+        if found is None:
             return False
-        if description.training != training:
-            return False
-        tensors = {name: torch.from_numpy(one) for name, one in stored.tensors.items()}
-        self.networks.load_state_dict(_below("networks.", tensors))
-        self.best.remember(_below("best.", tensors))
+        state, tensors = found
+        self.networks.load_state_dict(below("networks.", tensors))
+        self.best.remember(below("best.", tensors))
         for at, generator in enumerate(self.generators):
             generator.set_state(tensors[f"generators.{at}"])
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, one in _below("optimiser.", tensors).items():
-            place, _, moment = name.partition(".")
-            moments.setdefault(int(place), {})[moment] = one.clone()
-        known = self.learner.optimiser.state_dict()
-        self.learner.optimiser.load_state_dict({**known, "state": moments})
-        self.learner.taken = description.steps
-        self.curve = list(description.curve)
-        self.iteration = description.iteration
+        restore_optimiser(self.learner.optimiser, tensors)
+        self.learner.taken = state.steps
+        self.curve = list(state.curve)
+        self.iteration = state.iteration
         return True
 
 
-def fingerprint(settings: str, train: RewardedOffer, valid: RewardedOffer | None) -> str:
-    """What a training is made of, as a hash: equal only for equal settings and equal data."""
-    digest = hashlib.sha256(settings.encode())
-    for part in (train,) if valid is None else (train, valid):
-        offer = part.offer
-        digest.update("\n".join(offer.hint_ids).encode())
-        arrays = (offer.states, offer.vectors, offer.candidates, offer.similarities, part.rewards)
-        for array in arrays:
-            digest.update(f"{array.dtype}{list(array.shape)}".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {
-        name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)
-    }
+def training_of(settings: str, train: RewardedOffer, valid: RewardedOffer | None) -> str:
+    """What a training is made of, as a hash; see ``fingerprint``."""
+    parts = [train] if valid is None else [train, valid]
+    names = [hint_id for part in parts for hint_id in part.offer.hint_ids]
+    arrays = [
+        array
+        for part in parts
+        for array in (
+            part.offer.states,
+            part.offer.vectors,
+            part.offer.candidates,
+            part.offer.similarities,
+            part.rewards,
+        )
+    ]
+    return fingerprint(settings, names, arrays)

@@ -20,8 +20,9 @@ from agentrec.policies.sequential.sequences import (
     item_numbers,
     training_sequences,
 )
-from agentrec.policies.sequential.training_state import TrainingState, fingerprint
+from agentrec.policies.sequential.training_state import TrainingState
 from agentrec.policies.sequential.validation import ValidationTask
+from agentrec.policies.training_checkpoint import fingerprint
 from agentrec.sessions import Session
 
 
@@ -102,7 +103,7 @@ class BackboneTrainer:
         if self._checkpoint is not None:
             settings = f"{self.kind} {seed} {config.model_dump_json()}"
             parts = (sequences.items, sequences.targets, task.histories, task.targets, task.others)
-            training = fingerprint(settings, catalog.item_ids, *parts)
+            training = fingerprint(settings, catalog.item_ids, [part.numpy() for part in parts])
             state.go_on(self._checkpoint, training)
         while not self._finished(state):
             loss = self._epoch(state, sequences, config.popularity_offset * log_counts)

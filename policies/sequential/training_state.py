@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 
-from agentrec.errors import InputError
-from agentrec.policies.policy_files import read_policy, write_policy
 from agentrec.policies.sequential.backbone import Backbone
 from agentrec.policies.sequential.recommender import EpochPoint
+from agentrec.policies.training_checkpoint import (
+    Checkpoint,
+    below,
+    read_checkpoint,
+    restore_optimiser,
+    write_checkpoint,
+)
 
 _KIND = "sequential-training"
 
 
-class _Description(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    training: str
+class _State(Checkpoint):
     curve: tuple[EpochPoint, ...]
     best_epoch: int
     best_score: float | None
@@ -81,19 +80,13 @@ class TrainingState:
         tensors = {f"backbone.{name}": one for name, one in self.backbone.state_dict().items()}
         tensors |= {f"best.{name}": one for name, one in self.best.items()}
         tensors["generator"] = self.generator.get_state()
-        for at, kept in self.optimiser.state_dict()["state"].items():
-            tensors |= {
-                f"optimiser.{at}.{name}": torch.as_tensor(one) for name, one in kept.items()
-            }
-        description = _Description(
+        state = _State(
             training=training,
             curve=tuple(self.curve),
             best_epoch=self.best_epoch,
             best_score=self.best_score,
         )
-        write_policy(
-            folder, _KIND, description, {name: one.numpy() for name, one in tensors.items()}
-        )
+        write_checkpoint(folder, _KIND, state, tensors, self.optimiser)
 
     def go_on(self, folder: Path, training: str) -> bool:
         """Take up what ``save`` wrote.
@@ -106,42 +99,15 @@ class TrainingState:
             Whether there was a state of this very training; what is left of another one, or of
             none that can be read, is passed over.
         """
-        try:
-            stored = read_policy(folder, _KIND)
-            description = stored.described_as(_Description)
-        except InputError:
+        found = read_checkpoint(folder, _KIND, _State, training)
+        if found is None:
             return False
-        if description.training != training:
-            return False
-        tensors = {name: torch.from_numpy(one) for name, one in stored.tensors.items()}
-        self.backbone.load_state_dict(_below("backbone.", tensors))
-        self.best = {name: one.clone() for name, one in _below("best.", tensors).items()}
+        state, tensors = found
+        self.backbone.load_state_dict(below("backbone.", tensors))
+        self.best = {name: one.clone() for name, one in below("best.", tensors).items()}
         self.generator.set_state(tensors["generator"])
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, one in _below("optimiser.", tensors).items():
-            place, _, moment = name.partition(".")
-            moments.setdefault(int(place), {})[moment] = one.clone()
-        known = self.optimiser.state_dict()
-        self.optimiser.load_state_dict({**known, "state": moments})
-        self.curve = list(description.curve)
-        self.best_epoch = description.best_epoch
-        self.best_score = description.best_score
+        restore_optimiser(self.optimiser, tensors)
+        self.curve = list(state.curve)
+        self.best_epoch = state.best_epoch
+        self.best_score = state.best_score
         return True
-
-
-def fingerprint(settings: str, item_ids: Iterable[str], *tensors: torch.Tensor) -> str:
-    """What a training is made of, as a hash: equal only for equal settings and equal data."""
-    digest = hashlib.sha256(settings.encode())
-    for item_id in item_ids:
-        encoded = item_id.encode("utf-8", "surrogatepass")
-        digest.update(f"{len(encoded)}:".encode() + encoded)
-    for tensor in tensors:
-        digest.update(f"{tensor.dtype}{list(tensor.shape)}".encode())
-        digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
-    return digest.hexdigest()
-
-
-def _below(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {
-        name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)
-    }
