@@ -14,6 +14,8 @@ class Session(BaseModel):
         target: The item that came next; ``None`` where it is not known (live use).
         candidates: Item ids to rank, without repetition; empty where none were given.
             When both are given, the target is one of the candidates.
+        user_id: Whose session it is; ``None`` where it is not known. No model is shown it: it
+            counts the sessions of one user, and keeps them on one side of a split.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -22,6 +24,7 @@ class Session(BaseModel):
     items: tuple[str, ...] = Field(min_length=1)
     target: str | None = None
     candidates: tuple[str, ...] = ()
+    user_id: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> Session:

@@ -124,7 +124,6 @@ def pair_of(
     factors: Sequence[str],
     catalog: Catalog,
     provenance: PairProvenance,
-    user_id: str = "",
     shown: Sequence[str] | None = None,
 ) -> PreferencePair | Refusal:
     """Pair the best and the worst of a session's whole texts.
@@ -143,7 +142,6 @@ def pair_of(
         factors: The factors that were asked for, at least one.
         catalog: The items, those of the session among them.
         provenance: Where the texts come from.
-        user_id: Whose session it is; empty if not known.
         shown: Ids of the items whose titles the model was shown: to cite them is no leak. By
             default the last 10 of the history.
 
@@ -180,7 +178,7 @@ def pair_of(
         return Refusal(reason, session.session_id)
     return PreferencePair(
         session_id=session.session_id,
-        user_id=user_id,
+        user_id=session.user_id or "",
         prompt=tuple(prompt),
         chosen=best.text,
         rejected=worst.text,

@@ -12,15 +12,14 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
-from agentrec.errors import ModelCallError
 from agentrec.graphs.pairing import PairRefusal, pair_of
 from agentrec.graphs.preference_context import PreferenceParts, parts_of
 from agentrec.graphs.preferring import (
+    attempt_preference,
     find_factors,
     first_part,
     preference_prompt,
     turns_of,
-    write_preference,
 )
 from agentrec.llm.draws import Draw, seed_of
 from agentrec.llm.session_view import HISTORY_LENGTH
@@ -35,11 +34,9 @@ class PreferenceInput(TypedDict, total=False):
 
     Attributes:
         session: A session with target and candidates.
-        user_id: Whose it is; may be left out.
     """
 
     session: Session
-    user_id: str
 
 
 class PreferenceState(PreferenceInput, total=False):
@@ -80,24 +77,20 @@ async def name_factors(
 
 async def write(task: WritingTask, runtime: Runtime[PreferenceParts]) -> dict[str, object]:
     """Have one text written; a failure is one text fewer."""
-    parts, session = parts_of(runtime), task["session"]
-    seed = seed_of(parts.seed, session.session_id, task["sample"])
-    try:
-        text = await write_preference(
-            session,
-            task["factors"],
-            parts.components,
-            share=parts.shown_share,
-            draw=Draw(parts.temperature, seed),
-        )
-    except ModelCallError as error:
-        # A spent budget is the end of the run, not of this text.
-        if error.kind == "budget_spent":
-            raise
-        return {"failures": [str(error)]}
-    if not text:
-        return {"failures": ["nothing was written"]}
-    written = PreferenceText(session_id=session.session_id, sample=task["sample"], text=text)
+    parts, session, sample = parts_of(runtime), task["session"], task["sample"]
+    seed = seed_of(parts.seed, session.session_id, sample)
+    attempt = await attempt_preference(
+        session,
+        task["factors"],
+        parts.components,
+        share=parts.shown_share,
+        draw=Draw(parts.temperature, seed),
+    )
+    if attempt.failure is not None:
+        return {"failures": [attempt.failure]}
+    written = PreferenceText(
+        session_id=session.session_id, sample=task["sample"], text=attempt.text
+    )
     return {"written": [written]}
 
 
@@ -136,7 +129,6 @@ async def pair(state: PreferenceState, runtime: Runtime[PreferenceParts]) -> dic
         factors=factors,
         catalog=components.catalog,
         provenance=provenance,
-        user_id=state.get("user_id", ""),
         shown=first_part(session, parts.shown_share).items[-HISTORY_LENGTH:],
     )
     if not isinstance(found, PreferencePair):

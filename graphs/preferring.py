@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from langchain_core.messages import BaseMessage
 
 from agentrec.catalog import Catalog, clean_text
 from agentrec.components import Components
+from agentrec.errors import ModelCallError
 from agentrec.graphs.recommending import view_of
 from agentrec.llm.answer_schemas import StatedPreferences
 from agentrec.llm.answers import parse_lines
@@ -124,6 +126,41 @@ async def write_preference(
     schema = StatedPreferences if draw is None else None
     answer = await components.model.ask("preference", messages, schema=schema, draw=draw)
     return clean_lines(answer)
+
+
+@dataclass(frozen=True)
+class TextAttempt:
+    """What came of asking for one text.
+
+    Attributes:
+        text: The text; empty where there is none.
+        failure: Why there is none; ``None`` where there is one.
+    """
+
+    text: str
+    failure: str | None = None
+
+
+async def attempt_preference(
+    session: Session,
+    factors: Sequence[str],
+    components: Components,
+    *,
+    share: float = 1.0,
+    draw: Draw | None = None,
+) -> TextAttempt:
+    """As ``write_preference``, but a failure is told, so that it costs no other text.
+
+    Raises:
+        ModelCallError: If the budget is spent: the end of the run, not of this text.
+    """
+    try:
+        text = await write_preference(session, factors, components, share=share, draw=draw)
+    except ModelCallError as error:
+        if error.kind == "budget_spent":
+            raise
+        return TextAttempt("", str(error))
+    return TextAttempt(text, None if text else "nothing was written")
 
 
 def turns_of(messages: Sequence[BaseMessage]) -> tuple[ChatTurn, ...]:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from agentrec.hint_offers import RewardedOffer
 from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy, NoSettings
 from agentrec.policies.training_data import by_hint, check_training, offered_ids
+from agentrec.rewarded_offers import RewardedOffer
 
 
 class BestSingleHintTrainer:

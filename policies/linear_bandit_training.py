@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from agentrec.hint_offers import RewardedOffer
 from agentrec.policies.linear_bandits import LinearBanditConfig, LinUCBPolicy, ThompsonPolicy
 from agentrec.policies.linear_posterior import LinearPosterior
 from agentrec.policies.state_features import StateFeatures
 from agentrec.policies.training_data import by_hint, check_training, offered_ids
+from agentrec.rewarded_offers import RewardedOffer
+
+Made = TypeVar("Made", bound=LinUCBPolicy)
 
 _PROGRESS_EVERY = 100
 
 
-class LinUCBTrainer:
+class _LinearBanditTrainer(ABC, Generic[Made]):
     """Learns what each hint brings from one honest pass over the training sessions.
 
     Sessions come one by one in a seeded order; each reveals the reward of one option only, the
-    one that looks best with an optimistic allowance for what is not known. Only options whose
-    reward was measured are looked at; no hint is known to bring 0 and teaches nothing.
-
-    Source: LinUCB (arXiv 1003.0146), Algorithm 1.
-    Differs: features are the state's standardised principal components and a constant.
+    one that looks best to the kind of bandit. Only options whose reward was measured are looked
+    at; no hint is known to bring 0 and teaches nothing.
 
     Args:
         config: The hyper-parameters; ``None`` for the defaults.
     """
+
+    _made: type[Made]
+    """The policy that comes out."""
 
     def __init__(self, config: LinearBanditConfig | None = None) -> None:
         self.config = config or LinearBanditConfig()
@@ -40,7 +44,7 @@ class LinUCBTrainer:
         *,
         seed: int = 0,
         on_progress: Callable[[int, int], None] | None = None,
-    ) -> LinUCBPolicy:
+    ) -> Made:
         """Train a policy.
 
         Args:
@@ -54,8 +58,9 @@ class LinUCBTrainer:
         """
         check_training(train, valid)
         features, posterior = self._pass(train, seed, on_progress)
-        return LinUCBPolicy(features, posterior, self.config)
+        return self._made(features, posterior, self.config)
 
+    @abstractmethod
     def _looks(
         self,
         means: npt.NDArray[np.floating],
@@ -63,7 +68,6 @@ class LinUCBTrainer:
         generator: np.random.Generator,
     ) -> npt.NDArray[np.floating]:
         """How good some hints look to one session while training."""
-        return means + self.config.exploration * spreads
 
     def _pass(
         self,
@@ -93,8 +97,26 @@ class LinUCBTrainer:
         return features, posterior
 
 
-class ThompsonTrainer(LinUCBTrainer):
-    """As ``LinUCBTrainer``, but a session's option is the best under a belief that was drawn.
+class LinUCBTrainer(_LinearBanditTrainer[LinUCBPolicy]):
+    """Makes a session choose what looks best with an optimistic allowance for what is not known.
+
+    Source: LinUCB (arXiv 1003.0146), Algorithm 1.
+    Differs: features are the state's standardised principal components and a constant.
+    """
+
+    _made = LinUCBPolicy
+
+    def _looks(
+        self,
+        means: npt.NDArray[np.floating],
+        spreads: npt.NDArray[np.floating],
+        generator: np.random.Generator,
+    ) -> npt.NDArray[np.floating]:
+        return means + self.config.exploration * spreads
+
+
+class ThompsonTrainer(_LinearBanditTrainer[ThompsonPolicy]):
+    """Makes a session choose what looks best under a belief that was drawn.
 
     Source: Thompson sampling with linear payoffs (arXiv 1209.3352), Algorithm 1.
     Differs: each hint has weights of its own, so what a session sees of a belief is drawn as one
@@ -102,18 +124,7 @@ class ThompsonTrainer(LinUCBTrainer):
     explores far longer than a few thousand sessions allow.
     """
 
-    def fit(
-        self,
-        train: RewardedOffer,
-        valid: RewardedOffer | None = None,
-        *,
-        seed: int = 0,
-        on_progress: Callable[[int, int], None] | None = None,
-    ) -> ThompsonPolicy:
-        """Train a policy; see ``LinUCBTrainer.fit``."""
-        check_training(train, valid)
-        features, posterior = self._pass(train, seed, on_progress)
-        return ThompsonPolicy(features, posterior, self.config)
+    _made = ThompsonPolicy
 
     def _looks(
         self,

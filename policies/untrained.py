@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agentrec.contracts import HintPolicy
-from agentrec.hint_offers import RewardedOffer
 from agentrec.policies.fixed import (
     FixedHintPolicy,
     FixedHintSettings,
@@ -15,6 +14,7 @@ from agentrec.policies.fixed import (
 )
 from agentrec.policies.nearest import NearestHintPolicy, NearestHintSettings
 from agentrec.policies.training_data import check_training
+from agentrec.rewarded_offers import RewardedOffer
 
 
 class _Untrained:

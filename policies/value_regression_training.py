@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from agentrec.hint_offers import RewardedOffer
 from agentrec.policies.state_features import StateFeatures
 from agentrec.policies.training_data import by_hint, check_training, offered_ids
 from agentrec.policies.value_regression import (
@@ -16,6 +15,7 @@ from agentrec.policies.value_regression import (
     ValueRegressionConfig,
     ValueRegressionPolicy,
 )
+from agentrec.rewarded_offers import RewardedOffer
 
 _LEAST_SCALE = 1e-6
 

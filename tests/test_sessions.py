@@ -8,6 +8,7 @@ def test_the_least_a_session_needs() -> None:
     session = Session(session_id="s", items=("a",))
     assert session.target is None
     assert session.candidates == ()
+    assert session.user_id is None
 
 
 def test_an_item_may_be_used_twice_and_offered_again() -> None:
@@ -23,6 +24,7 @@ def test_a_target_needs_no_candidates() -> None:
     ("wrong", "said"),
     [
         ({"session_id": ""}, "at least 1"),
+        ({"user_id": ""}, "at least 1"),
         ({"items": ()}, "at least 1"),
         ({"candidates": ("a", "b", "a")}, "candidates name an item twice"),
         ({"target": "z", "candidates": ("a", "b")}, "target is not among the candidates"),
@@ -35,6 +37,7 @@ def test_inconsistent_sessions_are_refused(wrong: dict[str, object], said: str) 
 
 def test_a_session_does_not_change_and_survives_json() -> None:
     session = Session(session_id="s", items=("a", "b"), target="c", candidates=("c", "d"))
+    session = session.model_copy(update={"user_id": "u"})
     with pytest.raises(ValidationError):
         session.target = None  # type: ignore[misc]
     assert Session.model_validate_json(session.model_dump_json()) == session

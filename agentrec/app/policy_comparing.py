@@ -21,7 +21,7 @@ from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.evaluation.policy_comparison import PolicyComparison, compare_policies
-from agentrec.hint_offers import RewardedOffer
+from agentrec.rewarded_offers import RewardedOffer
 
 NO_HINT = "no_hint"
 COMPARED = (

@@ -18,13 +18,13 @@ from agentrec.app.run_rewards import TrainingData
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
-from agentrec.hint_offers import RewardedOffer
 from agentrec.policies.abstaining import AbstainingHintPolicy, StorablePolicy
 from agentrec.policies.best_single import BestSingleHintTrainer
 from agentrec.policies.fixed import NoHintPolicy
 from agentrec.policies.no_regret_gate import NO_HINT, Gate, GateVerdict
 from agentrec.policies.policy_files import write_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
+from agentrec.rewarded_offers import RewardedOffer
 from agentrec.runs.run_folder import RunFolder, write_json
 
 BEST_SINGLE = "best_single"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeVar, cast
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,7 +16,9 @@ from agentrec.app.preference_texts import factors_of
 from agentrec.app.reward_modelling import TimeParts, obtain_reward_model
 from agentrec.app.run_files import writing
 from agentrec.app.run_parts import RunParts
-from agentrec.graphs.pairing import UserCap
+from agentrec.data import Dataset
+from agentrec.errors import InputError
+from agentrec.graphs.pairing import PairingRules, UserCap
 from agentrec.graphs.preference_collection import (
     PreferenceInput,
     PreferenceState,
@@ -23,12 +27,12 @@ from agentrec.graphs.preference_collection import (
 from agentrec.graphs.preference_context import PreferenceParts
 from agentrec.policies.reward_model.batching import BatchedRewardModel
 from agentrec.preferences import PreferencePair
+from agentrec.runs.in_order import in_order
 from agentrec.runs.run_folder import write_json
 from agentrec.sessions import Session
-from agentrec.stores.preference_sinks.jsonl_file import JsonlPreferenceSink
+from agentrec.stores.preference_sinks.jsonl_file import JsonlPreferenceSink, pairs_in
 
-Piece = TypeVar("Piece")
-Made = TypeVar("Made")
+PAIRS_FILE = "pairs.jsonl"
 
 
 class Collection(BaseModel):
@@ -61,7 +65,8 @@ async def collect_pairs(parts: RunParts, prefer: PreferSettings) -> Collection:
     """Collect pairs from the later training sessions of a run.
 
     Interrupted and begun again, it ends with the same file, byte for byte: pairs are appended in
-    the order of the sessions, each once, and texts come from the journal.
+    the order of the sessions, each once, and texts come from the journal. Sessions of a user count
+    in that order too, those whose pairs are in the file already before all others.
 
     Args:
         parts: The run.
@@ -87,25 +92,49 @@ async def collect_pairs(parts: RunParts, prefer: PreferSettings) -> Collection:
     sessions = TimeParts.of(parts.dataset.train, prefer).collecting
     usable = [one for one in sessions if one.target is not None and one.candidates]
     tally = _Tally()
-    file = parts.folder.preferences / "pairs.jsonl"
+    file = parts.folder.preferences / PAIRS_FILE
     async with await JsonlPreferenceSink.open(file) as sink:
-        cap = UserCap(prefer.rules.max_per_user)
+        cap = await asyncio.to_thread(_cap, prefer.rules.max_per_user, file)
         with parts.display.counting("Collecting preferences", len(usable)) as advance:
 
             async def collected(session: Session) -> PreferenceState:
                 made = await graph.ainvoke(PreferenceInput(session=session), context=context)
                 return cast("PreferenceState", made)
 
-            async for state in in_order(usable, collected, parts.concurrency):
-                pairs = _admitted(state, cap, tally)
-                await sink.append(pairs)
-                tally.add(state, pairs)
-                advance()
+            async with aclosing(in_order(usable, collected, parts.concurrency)) as states:
+                async for state in states:
+                    pairs = _admitted(state, cap, tally)
+                    await sink.append(pairs)
+                    tally.add(state, pairs)
+                    advance()
     told = tally.collection(len(usable))
     with writing(parts.folder.preferences):
         record = {**told.model_dump(mode="json"), "prefer": prefer.model_dump(mode="json")}
         await asyncio.to_thread(write_json, parts.folder.preferences / "collection.json", record)
     return told
+
+
+def check_users(dataset: Dataset, rules: PairingRules) -> None:
+    """See that pairs can be counted by user where they are to be.
+
+    Raises:
+        InputError: If they are, and no training session says whose it is.
+    """
+    if rules.max_per_user is not None and all(one.user_id is None for one in dataset.train):
+        raise InputError(
+            f"no training session of {dataset.name} has a user_id to count by; leave the setting"
+            " out, or say whose the sessions are",
+            field="prefer.rules.max_per_user",
+        )
+
+
+def _cap(limit: int | None, file: Path) -> UserCap:
+    """A cap that counts what is in the file; blocks.
+
+    A session whose texts failed the last time may have a pair now. It comes too late: in its place
+    later ones of its user are in the file.
+    """
+    return UserCap(limit, () if limit is None else pairs_in(file))
 
 
 def _admitted(state: PreferenceState, cap: UserCap, tally: _Tally) -> Sequence[PreferencePair]:
@@ -150,38 +179,3 @@ class _Tally:
             mean_best=sum(self.best) / max(1, len(self.best)),
             mean_worst=sum(self.worst) / max(1, len(self.worst)),
         )
-
-
-async def in_order(
-    pieces: Sequence[Piece], do: Callable[[Piece], Awaitable[Made]], concurrency: int
-) -> AsyncIterator[Made]:
-    """Results in the order of the pieces, a bounded number of which is being worked on.
-
-    Args:
-        pieces: The pieces.
-        do: What to do with one.
-        concurrency: Most pieces at a time, at least 1.
-
-    Raises:
-        Exception: The first failure in the order of the pieces; the others are cancelled and
-            awaited first.
-    """
-    places = asyncio.Semaphore(max(1, concurrency))
-    # So far ahead of the one that is waited for, that a slow one holds nobody up, and no further.
-    window = 4 * max(1, concurrency)
-
-    async def work(piece: Piece) -> Made:
-        async with places:
-            return await do(piece)
-
-    tasks: list[asyncio.Task[Made]] = []
-    try:
-        for place in range(len(pieces)):
-            while len(tasks) < min(len(pieces), place + window):
-                coroutine = work(pieces[len(tasks)])
-                tasks.append(asyncio.create_task(coroutine))
-            yield await tasks[place]
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

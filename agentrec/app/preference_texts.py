@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentrec.app.prefer_settings import PreferSettings
 from agentrec.app.run_parts import RunParts
-from agentrec.errors import ModelCallError
-from agentrec.graphs.preferring import find_factors, write_preference
+from agentrec.components import Components
+from agentrec.graphs.preferring import TextAttempt, attempt_preference, find_factors
 from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
 from agentrec.llm.draws import Draw, seed_of
 from agentrec.runs.concurrency import map_concurrently
@@ -31,39 +30,46 @@ async def texts_for(
     sessions: Sequence[Session],
     factors: Sequence[str],
     parts: RunParts,
-    prefer: PreferSettings,
     *,
-    sample: int = 0,
-) -> list[str]:
+    share: float,
+    temperature: float | None = None,
+    components: Components | None = None,
+) -> list[str | None]:
     """Have one text written for each session; what was written before is not paid for again.
+
+    How many could not be written is told to whoever watches the run.
 
     Args:
         title: What is being done, for people.
         sessions: The sessions.
         factors: What the texts are about.
         parts: The run.
-        prefer: How texts are drawn.
-        sample: Which of a session's texts, from 0.
+        share: Share of a history that texts are written from, above 0 to 1: its first part.
+        temperature: At which texts are drawn, above 0; ``None`` for as the model's parameters say.
+        components: Who writes; ``None`` for those of the run.
 
     Returns:
-        A text a session; empty where the model failed for good, so that one failure costs no
-        other text.
+        A text a session; ``None`` where there is none, so that one failure costs no other text.
 
     Raises:
         ModelCallError: If the budget is spent.
     """
     seed = parts.settings.seed
 
-    async def written(session: Session) -> str:
-        draw = Draw(prefer.temperature, seed_of(seed, session.session_id, sample))
-        try:
-            return await write_preference(
-                session, factors, parts.components, share=prefer.shown_share, draw=draw
-            )
-        except ModelCallError as error:
-            if error.kind == "budget_spent":
-                raise
-            return ""
+    async def attempted(session: Session) -> TextAttempt:
+        draw = None
+        if temperature is not None:
+            draw = Draw(temperature, seed_of(seed, session.session_id, 0))
+        return await attempt_preference(
+            session, factors, components or parts.components, share=share, draw=draw
+        )
 
     with parts.display.counting(title, len(sessions)) as advance:
-        return await map_concurrently(sessions, written, parts.concurrency, advance)
+        attempts = await map_concurrently(sessions, attempted, parts.concurrency, advance)
+    failures = [one.failure for one in attempts if one.failure is not None]
+    if failures:
+        parts.display.say(
+            f"{title}: {len(failures)} of {len(sessions)} could not be written, and those sessions"
+            f" are done without. The first: {failures[0]}"
+        )
+    return [one.text if one.failure is None else None for one in attempts]

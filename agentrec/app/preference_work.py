@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -14,7 +15,7 @@ from rich.console import Console
 from agentrec.app.model_settings import LlmSettings
 from agentrec.app.parts import named_model, use_one_thread
 from agentrec.app.prefer_settings import PreferSettings
-from agentrec.app.preference_collecting import Collection, collect_pairs
+from agentrec.app.preference_collecting import PAIRS_FILE, Collection, check_users, collect_pairs
 from agentrec.app.preference_tables import print_collection, print_texts_report
 from agentrec.app.reranking import Rewritten, rewritten, target_ranks
 from agentrec.app.reward_modelling import obtain_reward_model
@@ -23,6 +24,7 @@ from agentrec.app.run_files import writing
 from agentrec.app.run_parts import RunParts, find_run, open_run
 from agentrec.app.settings import DemoSettings
 from agentrec.app.settings_layers import load_settings
+from agentrec.data import Dataset
 from agentrec.errors import InputError
 from agentrec.evaluation.report import MetricsReport, build_report
 from agentrec.graphs.recommending import rank
@@ -37,7 +39,6 @@ from agentrec.stores.preference_records import ExportForm
 from agentrec.stores.preference_statistics import PairStatistics
 
 DEFAULT_RUN = Path("runs/demo")
-PAIRS_FILE = "pairs.jsonl"
 
 
 def run_settings(given: Mapping[str, Any], config: Path | None) -> DemoSettings:
@@ -53,8 +54,15 @@ def run_settings(given: Mapping[str, Any], config: Path | None) -> DemoSettings:
 
 
 @asynccontextmanager
-async def opened(settings: DemoSettings, console: Console) -> AsyncIterator[RunParts]:
+async def opened(
+    settings: DemoSettings, console: Console, check: Callable[[Dataset], None] | None = None
+) -> AsyncIterator[RunParts]:
     """Open a run, or begin one.
+
+    Args:
+        settings: Those of the run.
+        console: Where to say how it goes.
+        check: Raises if something is wrong with the data, before anything is begun.
 
     Raises:
         InputError: If settings or data are not those of the run that is there.
@@ -62,6 +70,8 @@ async def opened(settings: DemoSettings, console: Console) -> AsyncIterator[RunP
     """
     use_one_thread()
     place = await find_run(settings, console)
+    if check is not None:
+        check(place.dataset)
     await asyncio.to_thread(place.folder.begin, place.manifest)
     async with open_run(place, console, tell_usage=False) as parts:
         yield parts
@@ -74,7 +84,8 @@ async def collect_in_run(settings: DemoSettings, console: Console) -> Collection
         InputError: If a setting, a file or the run folder cannot be used.
         ModelCallError: If the budget is spent; the same again goes on.
     """
-    async with opened(settings, console) as parts:
+    check = partial(check_users, rules=settings.prefer.rules)
+    async with opened(settings, console, check) as parts:
         told = await collect_pairs(parts, settings.prefer)
         print_collection(told, console)
         file = parts.folder.preferences / PAIRS_FILE
@@ -127,16 +138,17 @@ async def evaluate_texts(
         if not sessions:
             raise InputError("there is no test session with candidates", field="data")
         reward_model = await obtain_reward_model(parts, settings.prefer)
-        recommender, share = reward_model.recommender, settings.prefer.shown_share
-        nothing = await reward_model.encode([""] * len(sessions))
+        share = settings.prefer.shown_share
+        nothing = await reward_model.text_vectors.of([""] * len(sessions))
         ranks = {
             settings.prefer.backbone: await asyncio.to_thread(
-                target_ranks, recommender, sessions, nothing
+                target_ranks, reward_model.recommender, sessions, nothing
             ),
             "llm": await _unaided(sessions, parts),
         }
         differences: list[tuple[str, str]] = []
-        made = await rewritten(sessions, parts, recommender, share=share, name="the run's model")
+        made = await rewritten(sessions, parts, reward_model, share=share, name="the run's model")
+        failed = {"texts failed": made.failures}
         _add(ranks, differences, "", made, settings.prefer)
         for number, (model, identity) in enumerate(opened_models, start=1):
             gateway = ModelGateway(
@@ -149,15 +161,16 @@ async def evaluate_texts(
             )
             called = f" tuned {number}" if len(opened_models) > 1 else " tuned"
             made = await rewritten(
-                sessions, parts, recommender, model=gateway, share=share, name=identity
+                sessions, parts, reward_model, model=gateway, share=share, name=identity
             )
             await gateway.aclose()
+            failed[f"texts failed{called}"] = made.failures
             _add(ranks, differences, called, made, settings.prefer)
             differences += [
                 (f"told{called}", "told"),
                 (f"reranked{called}", "reranked"),
             ]
-        calls = {"made": len(parts.journal)}
+        calls = {"made": len(parts.journal), **failed}
         report = await asyncio.to_thread(
             build_report, ranks, tuple(differences), calls, settings.seed
         )

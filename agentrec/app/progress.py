@@ -18,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 Result = TypeVar("Result")
 Report = Callable[[int, int], None]
@@ -37,6 +38,11 @@ class ProgressDisplay:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+
+    def say(self, line: str) -> None:
+        """Show a line that stays."""
+        # As Text, and not as a string, lest ":name:" become a picture.
+        self._console.print(Text(line))
 
     @contextmanager
     def phase(self, title: str, total: int | None = None) -> Iterator[Report]:

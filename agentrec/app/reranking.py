@@ -8,16 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from agentrec.app.preference_texts import factors_of
-from agentrec.app.reward_modelling import embed_texts
+from agentrec.app.preference_texts import factors_of, texts_for
 from agentrec.app.run_parts import RunParts
 from agentrec.components import Components
-from agentrec.errors import ModelCallError
-from agentrec.evaluation.baselines.ordering import order_by_score
-from agentrec.graphs.preferring import write_preference
 from agentrec.graphs.recommending import rank
 from agentrec.llm.gateway import ModelGateway
 from agentrec.policies.reward_model.augmented import AugmentedRecommender
+from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
+from agentrec.policies.reward_model.target_odds import TargetOdds
 from agentrec.runs.concurrency import map_concurrently
 from agentrec.sessions import Session
 
@@ -29,22 +27,28 @@ class Rewritten:
     """What one language model makes of sessions.
 
     Attributes:
-        texts: Its text about each session; empty where it failed for good.
+        texts: Its text about each session; ``None`` where there is none, and the session is ranked
+            without one.
         told: Rank of the target where the recommender is told the session's own text.
         foreign: The same with another session's text: what any text does.
         reranked: The same where the model itself ranks, given its own text.
     """
 
-    texts: list[str]
+    texts: list[str | None]
     told: Ranks
     foreign: Ranks
     reranked: Ranks
+
+    @property
+    def failures(self) -> int:
+        """How many texts could not be written."""
+        return self.texts.count(None)
 
 
 async def rewritten(
     sessions: Sequence[Session],
     parts: RunParts,
-    recommender: AugmentedRecommender,
+    reward_model: KnowledgeRewardModel,
     *,
     model: ModelGateway | None = None,
     share: float,
@@ -55,7 +59,7 @@ async def rewritten(
     Args:
         sessions: With targets and candidates.
         parts: The run.
-        recommender: What texts are told to.
+        reward_model: Whose recommender texts are told to.
         model: The model; ``None`` for the run's.
         share: Share of a history that texts are written from, as in training.
         name: What to call the model.
@@ -68,17 +72,11 @@ async def rewritten(
         components = replace(components, model=model)
     factors = await factors_of(parts)
 
-    async def write(session: Session) -> str:
-        try:
-            return await write_preference(session, factors, components, share=share)
-        except ModelCallError as error:
-            if error.kind == "budget_spent":
-                raise
-            return ""
-
-    with parts.display.counting(f"Texts of {name}", len(sessions)) as advance:
-        texts = await map_concurrently(sessions, write, parts.concurrency, advance)
-    vectors = await embed_texts(parts, texts)
+    texts = await texts_for(
+        f"Texts of {name}", sessions, factors, parts, share=share, components=components
+    )
+    recommender = reward_model.recommender
+    vectors = await reward_model.text_vectors.of([text or "" for text in texts])
     order = np.random.default_rng(parts.settings.seed).permutation(len(sessions))
     # Each goes to the next one of a random round: nobody keeps its own.
     foreign = np.empty_like(order)
@@ -94,31 +92,27 @@ def target_ranks(
 ) -> Ranks:
     """Rank of each session's target where the recommender is told a text; blocks.
 
+    As in rewards, the target comes last of equal ones.
+
     Args:
         recommender: The recommender.
         sessions: With targets and candidates.
         vectors: The texts' vectors, ``[sessions, text_dim]``; zeros for none.
     """
-    place = {item_id: at for at, item_id in enumerate(recommender.item_ids)}
-    scores = recommender.scores(sessions, vectors)
-    ranks: Ranks = []
-    for row, session in enumerate(sessions):
-        by_item = {one: float(scores[row, place[one]]) for one in session.candidates}
-        ranked = order_by_score(session, by_item, seed=0)
-        ranks.append(ranked.index(session.target or "") + 1)
-    return ranks
+    odds = TargetOdds.of(recommender.recommender, sessions)
+    return list(odds.ranks(recommender.moves(vectors)).tolist())
 
 
 async def _reranked(
     sessions: Sequence[Session],
-    texts: Sequence[str],
+    texts: Sequence[str | None],
     components: Components,
     parts: RunParts,
     name: str,
 ) -> Ranks:
-    async def ranked(pair: tuple[Session, str]) -> int | None:
+    async def ranked(pair: tuple[Session, str | None]) -> int | None:
         session, text = pair
-        made = await rank(session, None, components, text or None)
+        made = await rank(session, None, components, text)
         return made.rank_of(session.target or "")
 
     with parts.display.counting(f"Rankings of {name}", len(sessions)) as advance:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentrec.app.parts import CatalogKnowledge
 from agentrec.app.prefer_settings import PreferSettings
@@ -16,9 +18,10 @@ from agentrec.app.progress import run_blocking
 from agentrec.app.run_files import writing
 from agentrec.app.run_parts import RunParts
 from agentrec.atomic_files import write_atomically
-from agentrec.errors import InputError
+from agentrec.errors import InputError, ModelCallError
 from agentrec.policies.reward_model.augmented import AugmentedRecommender, Floats
 from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
+from agentrec.policies.reward_model.text_vectors import TextVectors
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.sequential.training import BackboneTrainer
@@ -65,6 +68,8 @@ class RewardRecord(BaseModel):
         sessions: How many sessions there were: ``train`` and ``valid``.
         factors: What the texts are about.
         model: The language model that wrote them.
+        failures: Of how many sessions there was no text: ``train`` and ``valid``. The adapter
+            learnt without them. What came of the making, and no part of what it is known by.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,13 +79,27 @@ class RewardRecord(BaseModel):
     sessions: dict[str, int]
     factors: tuple[str, ...]
     model: str
+    failures: dict[str, int] = Field(default_factory=dict)
+
+    @classmethod
+    def read(cls, file: Path) -> Self | None:
+        """The record in a file; ``None`` if there is none, or it is not one. Blocks."""
+        try:
+            return cls.model_validate_json(file.read_bytes()) if file.is_file() else None
+        except ValidationError:
+            return None
+
+    def made_as(self, other: RewardRecord) -> bool:
+        """Whether both were made with the same."""
+        return self.model_copy(update={"failures": other.failures}) == other
 
 
 async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> KnowledgeRewardModel:
     """The run's reward model: the one that is there if it was made so, else a new one.
 
     Texts of the earlier training sessions and of the validation sessions are written first, one
-    each; then a backbone is trained on the earlier training sessions, then the adapter.
+    each; then a backbone is trained on the earlier training sessions, then the adapter on those of
+    them that have a text.
 
     Args:
         parts: The run.
@@ -88,7 +107,7 @@ async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> Knowle
 
     Raises:
         InputError: If there are too few sessions, or the folder cannot be written.
-        ModelCallError: If the budget is spent.
+        ModelCallError: If the budget is spent, or no text to learn from could be written.
     """
     folder = parts.folder.reward_model
     cut = TimeParts.of(parts.dataset.train, prefer)
@@ -103,14 +122,22 @@ async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> Knowle
     )
     embeddings = parts.components.embeddings
     known = folder / RECORD_FILE
-    told = (record.model_dump_json(indent=1) + "\n").encode()
-    if await asyncio.to_thread(lambda: known.is_file() and known.read_bytes() == told):
+    found = await asyncio.to_thread(RewardRecord.read, known)
+    if found is not None and found.made_as(record):
         model = await asyncio.to_thread(AugmentedRecommender.load, folder)
         return KnowledgeRewardModel(model, embeddings)
-    texts = await texts_for("Texts to learn from", cut.rewarding, factors, parts, prefer)
-    others = await texts_for("Texts to validate with", valid, factors, parts, prefer)
+    train = await _told("Texts to learn from", cut.rewarding, factors, parts, prefer)
+    if not train.sessions:
+        raise ModelCallError("no text to learn from could be written: there is no reward model")
+    others = await _told("Texts to validate with", valid, factors, parts, prefer)
+    failures = {
+        "train": len(cut.rewarding) - len(train.sessions),
+        "valid": len(valid) - len(others.sessions),
+    }
+    told = record.model_copy(update={"failures": failures}).model_dump_json(indent=1) + "\n"
     backbone = await _backbone(parts, prefer, cut.rewarding, valid)
-    vectors = await embed_texts(parts, texts), await embed_texts(parts, others)
+    text_vectors = TextVectors(embeddings, parts.knowledge.text_vectors.shape[1])
+    vectors = await text_vectors.of(train.texts), await text_vectors.of(others.texts)
     with parts.display.phase("Training: reward model") as report:
 
         def fit(check: Callable[[], None]) -> AugmentedRecommender:
@@ -120,9 +147,9 @@ async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> Knowle
 
             made = RewardModelTrainer(prefer.reward_model).fit(
                 backbone,
-                cut.rewarding,
+                train.sessions,
                 vectors[0],
-                valid,
+                others.sessions,
                 vectors[1],
                 shown_share=prefer.shown_share,
                 item_vectors=known_of_items(parts.knowledge),
@@ -132,7 +159,7 @@ async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> Knowle
             with writing(folder):
                 made.save(folder)
                 # Last: what is recorded is whole.
-                write_atomically(known, told)
+                write_atomically(known, told.encode())
             return made
 
         return KnowledgeRewardModel(await run_blocking(fit), embeddings)
@@ -153,18 +180,27 @@ def known_of_items(knowledge: CatalogKnowledge) -> Floats:
     return np.concatenate(blocks, axis=1).astype(np.float32)
 
 
-async def embed_texts(parts: RunParts, texts: Sequence[str]) -> Floats:
-    """Vectors of texts, each distinct one encoded once; zeros for an empty text.
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """Sessions that have a text, and the text of each."""
 
-    Returns:
-        Float32 ``[texts, dimension]``.
-    """
-    distinct = [text for text in dict.fromkeys(texts) if text]
-    made = await parts.components.embeddings.aembed_documents(distinct) if distinct else []
-    vectors = dict(zip(distinct, made, strict=True))
-    nothing = [0.0] * parts.knowledge.text_vectors.shape[1]
-    rows = [vectors.get(text, nothing) for text in texts]
-    return np.array(rows, dtype=np.float32).reshape(len(texts), len(nothing))
+    sessions: Sequence[Session]
+    texts: Sequence[str]
+
+
+async def _told(
+    title: str,
+    sessions: Sequence[Session],
+    factors: Sequence[str],
+    parts: RunParts,
+    prefer: PreferSettings,
+) -> _Told:
+    """Have texts written; who has none is left out, lest silence be learnt as what is said."""
+    texts = await texts_for(
+        title, sessions, factors, parts, share=prefer.shown_share, temperature=prefer.temperature
+    )
+    pairs = [(one, text) for one, text in zip(sessions, texts, strict=True) if text is not None]
+    return _Told([one for one, _ in pairs], [text for _, text in pairs])
 
 
 async def _backbone(

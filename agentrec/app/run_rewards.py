@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,11 +15,12 @@ from agentrec.app.run_files import writing
 from agentrec.app.run_parts import RunParts
 from agentrec.errors import InputError
 from agentrec.graphs.offering import offer_to
-from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer, RewardedOffer
+from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer
 from agentrec.hints import Hint
 from agentrec.policies.rewards.halving import Cell, SuccessiveHalving
 from agentrec.policies.rewards.reward_shaping import RewardShape
 from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.rewarded_offers import RewardedOffer
 from agentrec.sessions import Session
 
 Split = Literal["train", "valid", "test"]
@@ -43,8 +45,9 @@ class TrainingData:
 class RunRewards:
     """Rewards of the sessions of a run under the hints of its knowledge base.
 
-    What is in the run folder is not measured again; what is measured is put there. Every answer
-    is in the journal as well, so nothing is paid twice even if a file was lost.
+    What is in the run folder is not measured again; what is measured is put there. Each table is
+    read once and then kept, and written where it is another than the one that is known. Every
+    answer is in the journal as well, so nothing is paid twice even if a file was lost.
 
     Args:
         parts: The run.
@@ -55,6 +58,7 @@ class RunRewards:
         self._parts = parts
         self.hints = tuple(hints)
         self._offers: dict[Split, HintOffer] = {}
+        self._tables: dict[Split, RewardTable] = {}
 
     def sessions(self, split: Split) -> Sequence[Session]:
         """The sessions of a split that hints are measured on, in order of time."""
@@ -81,7 +85,7 @@ class RunRewards:
             ModelCallError: If a call failed for good; ask again to go on.
         """
         sessions = self.sessions(split)
-        known = await asyncio.to_thread(self._load, split)
+        known = await self._known(split)
         if plan is None:
             offer = await self.offer(split)
             return await self._filled(split, _cells_of(offer, self.hints), known)
@@ -123,7 +127,7 @@ class RunRewards:
         for each in choices:
             chosen = columns[each.places].tolist()
             cells.update((row, column) for row, column in enumerate(chosen) if column)
-        known = await asyncio.to_thread(self._load, split)
+        known = await self._known(split)
         return await self._filled(split, cells, known)
 
     async def training_data(
@@ -179,23 +183,35 @@ class RunRewards:
         await self._keep(split, table)
         return table
 
+    async def _known(self, split: Split) -> RewardTable | None:
+        """What was measured before, of any sessions and hints."""
+        if split not in self._tables:
+            found = await asyncio.to_thread(_read, self._parts.folder.rewards(split))
+            if found is None:
+                return None
+            self._tables[split] = found
+        return self._tables[split]
+
     async def _keep(self, split: Split, table: RewardTable) -> None:
-        file = self._parts.folder.rewards(split)
+        file, known = self._parts.folder.rewards(split), self._tables.get(split)
 
         def kept() -> None:
-            with writing(file):
-                table.save(file)
+            if known is None or not known.same_as(table):
+                with writing(file):
+                    table.save(file)
 
         await asyncio.to_thread(kept)
+        # Last: what could not be written is to be written when it is asked for again.
+        self._tables[split] = table
 
-    def _load(self, split: Split) -> RewardTable | None:
-        """What was measured before; blocks."""
-        file = self._parts.folder.rewards(split)
-        try:
-            return RewardTable.load(file) if file.is_file() else None
-        except InputError:
-            # Whatever became of the file: what it held is in the journal, and comes for nothing.
-            return None
+
+def _read(file: Path) -> RewardTable | None:
+    """The table in a file, if there is one that can be read; blocks."""
+    try:
+        return RewardTable.load(file) if file.is_file() else None
+    except InputError:
+        # Whatever became of the file: what it held is in the journal, and comes for nothing.
+        return None
 
 
 def _columns(offer: HintOffer, hints: Sequence[Hint]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -66,7 +66,7 @@ class Dataset:
 
     @cached_property
     def content_hash(self) -> str:
-        """Hex SHA-256 over the catalogue and every session with its split, target and candidates.
+        """Hex SHA-256 over the catalogue and every session: split, target, candidates, user.
 
         The name and the notes do not count: two folders with the same content have one hash.
         """
@@ -74,5 +74,7 @@ class Dataset:
         for split, sessions in self.splits():
             for session in sessions:
                 row = [split, session.session_id, session.items, session.target, session.candidates]
+                # Only where it is known: data without users has the hash it always had.
+                row += [] if session.user_id is None else [session.user_id]
                 digest.update(json.dumps(row, ensure_ascii=True).encode() + b"\n")
         return digest.hexdigest()

@@ -16,7 +16,7 @@ from agentrec.sessions import Session
 
 ITEMS_FILE = "items.jsonl"
 ITEM_FIELDS = frozenset({"item_id", "title"})
-SESSION_FIELDS = frozenset({"session_id", "items", "target", "candidates"})
+SESSION_FIELDS = frozenset({"session_id", "items", "target", "candidates", "user_id"})
 
 
 def load_folder(
@@ -143,8 +143,10 @@ class _SessionReader:
         if not items:
             raise record.fault("is empty; a session needs at least one item", "items")
         target = self._known(record, "target", [record.identity("target")])[0]
+        user = None if record.fields.get("user_id") is None else record.identity("user_id")
+        session = Session(session_id=session_id, items=tuple(items), target=target, user_id=user)
         if record.fields.get("candidates") is None:
-            return Session(session_id=session_id, items=tuple(items), target=target), 0
+            return session, 0
         given = self._known(record, "candidates", record.identities("candidates"))
         candidates = tuple(dict.fromkeys(given))
         if len(candidates) < 2:
@@ -154,10 +156,8 @@ class _SessionReader:
             )
         if target not in candidates:
             raise record.fault(f"lacks the target {target!r}", "candidates")
-        session = Session(
-            session_id=session_id, items=tuple(items), target=target, candidates=candidates
-        )
-        return session, len(given) - len(candidates)
+        complete = session.model_copy(update={"candidates": candidates})
+        return complete, len(given) - len(candidates)
 
     def _known(self, record: PlacedRecord, name: str, item_ids: list[str]) -> list[str]:
         for item_id in item_ids:

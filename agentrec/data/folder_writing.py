@@ -76,4 +76,6 @@ def _session(session: Session) -> Mapping[str, object]:
     }
     if session.candidates:
         record["candidates"] = session.candidates
+    if session.user_id is not None:
+        record["user_id"] = session.user_id
     return record

@@ -89,6 +89,7 @@ def build_sessions(
             session_id=f"u{user_id}-{day.isoformat()}",
             items=tuple(items[-history_length:]),
             target=target,
+            user_id=user_id or None,
         )
         sessions.append(TimedSession(session, start=done[0].timestamp, end=first_met[target]))
     return sorted(sessions, key=_when)

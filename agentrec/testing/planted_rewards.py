@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from agentrec.hint_offers import HintOffer, RewardedOffer, unit_rows
+from agentrec.hint_offers import HintOffer, unit_rows
 from agentrec.hints import Hint
+from agentrec.rewarded_offers import RewardedOffer
 
 _CANDIDATES = 50
 _LIST_LENGTH = 10

@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from agentrec.hint_offers import RewardedOffer
 from agentrec.policies.ppo.actor_critic import ActorCritics, ActorName
 from agentrec.policies.ppo.categorical_policy import CategoricalPPOPolicy
 from agentrec.policies.ppo.config import PPOConfig
@@ -26,6 +25,7 @@ from agentrec.policies.ppo.updates import Learner
 from agentrec.policies.standardiser import Standardiser
 from agentrec.policies.training_data import check_training
 from agentrec.policies.value_regression_training import ValueRegressionTrainer
+from agentrec.rewarded_offers import RewardedOffer
 
 # Keeps the seeds of an ensemble's members apart from those of runs with neighbouring seeds.
 _MEMBER_STRIDE = 1_000_003

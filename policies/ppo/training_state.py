@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from agentrec.hint_offers import RewardedOffer
 from agentrec.policies.ppo.actor_critic import ActorCritics
 from agentrec.policies.ppo.iterate_selection import BestIterates
 from agentrec.policies.ppo.training_curve import CurvePoint
@@ -21,6 +20,7 @@ from agentrec.policies.training_checkpoint import (
     restore_optimiser,
     write_checkpoint,
 )
+from agentrec.rewarded_offers import RewardedOffer
 
 _KIND = "ppo-training"
 

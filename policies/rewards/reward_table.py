@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from agentrec.atomic_files import write_atomically
 from agentrec.errors import InputError
-from agentrec.hint_offers import HintOffer, RewardedOffer
+from agentrec.hint_offers import HintOffer
 from agentrec.policies.rewards.reward_shaping import RewardShape, shaped_rewards
 from agentrec.policies.rewards.reward_table_file import LARGEST_DRAW, read_cells, table_file
+from agentrec.rewarded_offers import RewardedOffer
 
 Place = TypeVar("Place")
 
@@ -103,6 +104,13 @@ class RewardTable:
     def share_measured(self) -> float:
         """Measured share of all rows under all options, no hint included, 0 to 1; 1 if empty."""
         return float(self.measured.mean()) if self.ndcg.size else 1.0
+
+    def same_as(self, other: RewardTable) -> bool:
+        """Whether both hold the same rows and columns in the same order, and the same in them."""
+        return (
+            (self.session_ids, self.hint_ids, self.draws)
+            == (other.session_ids, other.hint_ids, other.draws)
+        ) and np.array_equal(self.ndcg, other.ndcg, equal_nan=True)
 
     def rewarded(self, offer: HintOffer, shape: RewardShape = "ndcg") -> RewardedOffer:
         """What is known of the rewards of an offer to the table's sessions.

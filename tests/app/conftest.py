@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from app.preference_runs import QUICK, quiet
 from rich.console import Console
 
 from agentrec.app.demo import run_demo
+from agentrec.app.preference_work import collect_in_run
 from agentrec.app.settings import DemoSettings
 from agentrec.evaluation.report import MetricsReport
 from agentrec.llm.gateway import PROBE_NODE
@@ -113,3 +116,19 @@ def rows_of() -> Callable[[Path], dict[str, str]]:
             )
 
     return read
+
+
+@pytest.fixture(scope="session")
+def collected(
+    finished: FinishedRun,
+    settings_for: Callable[..., DemoSettings],
+    tmp_path_factory: pytest.TempPathFactory,
+    cache: Path,
+) -> Path:
+    """A run whose pairs were collected, by nobody interrupted."""
+    folder = tmp_path_factory.mktemp("preferences") / "run"
+    shutil.copytree(finished.folder, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGENTREC_CACHE", str(cache))
+        asyncio.run(collect_in_run(settings_for(folder, prefer=QUICK), quiet()))
+    return folder

@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import io
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from app.preference_runs import QUICK, Settings, quiet, sha256
 from typer.testing import CliRunner
 
 from agentrec.app.cli import app
-from agentrec.app.preference_collecting import in_order
 from agentrec.app.preference_work import collect_in_run, evaluate_texts
-from agentrec.app.settings import DemoSettings
 from agentrec.stores.preference_export import read_pairs
-
-QUICK = {
-    "samples": 3,
-    "backbone_settings": {"dim": 16, "layers": 1, "epochs": 3},
-    "reward_model": {"epochs": 4, "hidden": 16},
-}
-Settings = Callable[..., DemoSettings]
-
-
-def quiet() -> Console:
-    return Console(file=io.StringIO(), width=120)
-
-
-def sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-@pytest.fixture(scope="session")
-def collected(
-    finished, settings_for: Settings, tmp_path_factory: pytest.TempPathFactory, cache: Path
-) -> Path:
-    folder = tmp_path_factory.mktemp("preferences") / "run"
-    shutil.copytree(finished.folder, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AGENTREC_CACHE", str(cache))
-        asyncio.run(collect_in_run(settings_for(folder, prefer=QUICK), quiet()))
-    return folder
 
 
 def test_pairs_lie_in_the_run_folder_with_what_came_of_collecting(collected: Path) -> None:
@@ -132,49 +99,3 @@ def test_what_cannot_be_is_one_line(
     assert result.stderr.count("\n") == 1
     assert told in result.stderr
     assert not any(tmp_path.iterdir())
-
-
-async def test_results_come_in_order_and_no_more_are_begun_than_fit() -> None:
-    begun: list[int] = []
-    most = running = 0
-
-    async def work(piece: int) -> int:
-        nonlocal most, running
-        begun.append(piece)
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(0.002 if piece % 3 == 0 else 0)
-        running -= 1
-        return piece
-
-    seen = []
-    async for made in in_order(range(40), work, 3):
-        seen.append(made)
-        assert len(begun) <= made + 12
-    assert seen == list(range(40))
-    assert most == 3
-
-
-async def test_a_failure_ends_the_work_that_is_under_way() -> None:
-    cancelled: list[int] = []
-
-    async def work(piece: int) -> int:
-        if piece == 2:
-            raise ValueError("two")
-        try:
-            await asyncio.sleep(0 if piece < 2 else 60)
-        except asyncio.CancelledError:
-            cancelled.append(piece)
-            raise
-        return piece
-
-    seen = []
-
-    async def gather() -> None:
-        async for made in in_order(range(8), work, 4):
-            seen.append(made)
-
-    with pytest.raises(ValueError, match="two"):
-        await gather()
-    assert seen == [0, 1]
-    assert cancelled

@@ -246,10 +246,49 @@ async def test_too_few_sessions_are_told_before_anything_is_paid(
         assert run.calls == 0
 
 
-async def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_written_is_named_and_written_later(tmp_path: Path) -> None:
     file = RunFolder(tmp_path).rewards("valid")
     (file / "in the way").mkdir(parents=True)
     async with opened(tmp_path) as run:
         with pytest.raises(InputError, match="cannot be written") as caught:
             await run.rewards.table("valid")
+        (file / "in the way").rmdir()
+        file.rmdir()
+        table = await run.rewards.table("valid")
     assert caught.value.file == file
+    assert same(RewardTable.load(file), table)
+
+
+async def test_a_table_is_read_once_and_written_only_with_something_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    save, load = RewardTable.save, RewardTable.load
+
+    def saved(table: RewardTable, path: Path) -> None:
+        done.append("write")
+        save(table, path)
+
+    def loaded(path: Path) -> RewardTable:
+        done.append("read")
+        return load(path)
+
+    monkeypatch.setattr(RewardTable, "save", saved)
+    monkeypatch.setattr(RewardTable, "load", staticmethod(loaded))
+    async with opened(tmp_path, HINTS[:3]) as run:
+        await run.rewards.measured("train", ())
+        assert done == ["write"]
+        choices = NearestHintPolicy().choose(await run.rewards.offer("train"))
+        some = await run.rewards.measured("train", [choices])
+        assert done == ["write"] * 2
+        for _ in range(2):
+            assert same(await run.rewards.measured("train", [choices]), some)
+        assert done == ["write"] * 2
+        again = await run.again()
+        for _ in range(2):
+            assert same(await again.measured("train", [choices]), some)
+        assert done == ["write", "write", "read"]
+        whole = await again.table("train")
+        assert done == ["write", "write", "read", "write"]
+        assert same(load(run.parts.folder.rewards("train")), whole)
+        assert whole.share_measured > some.share_measured

@@ -45,6 +45,10 @@ def test_the_hash_follows_the_content_and_not_the_name(make_dataset: MakeDataset
         replace(dataset, valid=dataset.test, test=dataset.valid),
         replace(dataset, train=dataset.train[::-1]),
         make_dataset(num_items=201),
+        *(
+            replace(dataset, test=tuple(one.model_copy(update=owned) for one in dataset.test))
+            for owned in ({"user_id": "ann"}, {"user_id": "bob"})
+        ),
     ]
     hashes = {d.content_hash for d in (dataset, *others)}
     assert len(hashes) == 1 + len(others)

@@ -59,6 +59,16 @@ def test_whole_numbers_are_ids_too(make_folder: WriteFolder) -> None:
     assert (dataset.train[0].session_id, dataset.train[0].items) == ("0", ("7",))
 
 
+def test_whose_a_session_is_may_be_said(make_folder: WriteFolder) -> None:
+    given = ["ann", 7, None, ...]
+    lines = [session(session_id=n, user_id=user) for n, user in enumerate(given)]
+    drawn = [{**line, "session_id": f"d{n}", "candidates": None} for n, line in enumerate(lines)]
+    dataset = load_folder(make_folder(valid=lines, test=drawn))
+    for split in (dataset.valid, dataset.test):
+        assert [one.user_id for one in split] == ["ann", "7", None, None]
+    assert dataset.notes == ()
+
+
 def test_attributes_that_are_null_are_dropped(make_folder: WriteFolder) -> None:
     dataset = read_folder(make_folder(items=[item(year=None, tags=[]), *OTHERS]))
     assert dict(dataset.catalog["a"].attributes) == {"tags": ()}
@@ -153,6 +163,8 @@ def test_a_fault_in_the_items_is_named(
         ([session(items=["a", None])], 1, "items", "an id must be a text or a whole number"),
         ([session(target=["c"])], 1, "target", "an id must be a text or a whole number"),
         ([session(candidates={})], 1, "candidates", "must be a list of ids, not an object"),
+        ([session(user_id="")], 1, "user_id", "must not be empty"),
+        ([session(user_id=["a"])], 1, "user_id", "an id must be a text or a whole number"),
         ([session(items=[])], 1, "items", "at least one item"),
         ([session(items=["a", "?"])], 1, "items", "'?' is not an item_id in items.jsonl"),
         ([session(target="?")], 1, "target", "'?' is not an item_id in items.jsonl"),

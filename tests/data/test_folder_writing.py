@@ -35,6 +35,9 @@ def test_what_is_written_is_read_again(
     make_dataset: MakeDataset, tmp_path: Path, complete: bool
 ) -> None:
     dataset = with_candidates(make_dataset()) if complete else make_dataset()
+    first, *others = dataset.train
+    owned = first.model_copy(update={"user_id": "ann"})
+    dataset = replace(dataset, train=(owned, *others))
     folder = tmp_path / "deep" / "shop"
     write_folder(dataset, folder)
     again = read_folder(folder)

@@ -35,7 +35,13 @@ def test_a_session_is_a_users_day_in_time_order_with_the_last_item_as_target() -
     assert timed.session.items == ("a", "b", "c")
     assert timed.session.target == "d"
     assert timed.session.candidates == ()
+    assert timed.session.user_id == "196"
     assert (timed.start, timed.end) == (MORNING + 10, MORNING + 40)
+
+
+def test_who_has_no_name_is_not_known() -> None:
+    (timed,) = build_sessions(did("", ("a", 1), ("b", 2), ("c", 3), ("d", 4)))
+    assert timed.session.user_id is None
 
 
 def test_the_day_ends_at_midnight_utc() -> None:
@@ -81,6 +87,7 @@ def test_sessions_are_made_of_what_the_user_did_that_day(log: list[Interaction])
         whole = (*session.items, session.target)
         assert len(set(whole)) == len(whole) >= 4
         user_id = session.session_id[1]
+        assert session.user_id == user_id
         done = {i.item_id for i in log if i.user_id == user_id}
         assert done.issuperset(whole)
         assert timed.start <= timed.end < timed.start + DAY

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
@@ -22,7 +23,10 @@ from agentrec.graphs.hint_learning import build_hint_learning_graph
 from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.hints import Hint
 from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy
+from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
+
+Way = Callable[[Components, Session], Awaitable[None]]
 
 SESSION = make_session(0)
 HINT = Hint(text="Prefer old films.")
@@ -34,20 +38,20 @@ def model_for(count: int = 500) -> ScriptedChatModel:
     return ScriptedChatModel([world(lambda hint, _: 1 if hint else WRONG, targets)] * count)
 
 
-async def explored(components: Components) -> None:
-    await build_hint_learning_graph().ainvoke({"session": SESSION}, context=components)
+async def explored(components: Components, session: Session = SESSION) -> None:
+    await build_hint_learning_graph().ainvoke({"session": session}, context=components)
 
 
-async def rewarded(components: Components) -> None:
-    await fill_reward_table([SESSION], [HINT], components, 4, lambda: None)
+async def rewarded(components: Components, session: Session = SESSION) -> None:
+    await fill_reward_table([session], [HINT], components, 4, lambda: None)
 
 
-async def used(components: Components) -> None:
+async def used(components: Components, session: Session = SESSION) -> None:
     await components.hint_store.add(HINT, components.embeddings.embed_query(HINT.text))
     graph = build_recommendation_graph()
     for policy in (NoHintPolicy(), FixedHintPolicy(HINT.hint_id)):
         parts = replace(components, hint_policy=policy)
-        await graph.ainvoke({"session": SESSION}, context=parts)
+        await graph.ainvoke({"session": session}, context=parts)
 
 
 async def test_exploration_rewards_and_use_ask_byte_for_byte_the_same() -> None:
@@ -60,6 +64,17 @@ async def test_exploration_rewards_and_use_ask_byte_for_byte_the_same() -> None:
     assert sorted(asked[0]) == sorted(asked[1]) == sorted(asked[2])
     without, with_hint = sorted(asked[0], key=len)
     assert with_hint.replace(f"<hint>\n{HINT.text}\n</hint>\n", "", 1).split() == without.split()
+
+
+@pytest.mark.parametrize("way", [explored, rewarded, used])
+async def test_whose_session_it_is_changes_no_prompt(way: Way) -> None:
+    asked = []
+    for user_id in (None, "visitor-4711"):
+        model = model_for()
+        await way(make_components(model), SESSION.model_copy(update={"user_id": user_id}))
+        asked.append([[message.text for message in messages] for messages in model.calls])
+    assert asked[0] == asked[1]
+    assert asked[0]
 
 
 async def test_nothing_is_asked_twice_over_a_whole_loop() -> None:

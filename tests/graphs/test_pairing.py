@@ -21,7 +21,9 @@ CATALOG = Catalog(
     Item(item_id=item_id, title=title)
     for item_id, title in {"toy": "Toy Story", "heat": "Heat", "fargo": "Fargo"}.items()
 )
-SESSION = Session(session_id="s", items=("heat",), target="toy", candidates=("toy", "fargo"))
+SESSION = Session(
+    session_id="s", items=("heat",), target="toy", candidates=("toy", "fargo"), user_id="u"
+)
 PROMPT = (ChatTurn(role="system", content="Describe."), ChatTurn(role="user", content="Task"))
 FACTORS = ("genre", "period")
 WHOLE = ("genre: drama", "genre: comedy", "genre: war films", "period: old ones", "period: 1990s")
@@ -43,7 +45,6 @@ def paired(*texts: PreferenceText, **rules: object) -> PreferencePair | Refusal:
         factors=FACTORS,
         catalog=CATALOG,
         provenance=PairProvenance(model="m", temperature=0.7, samples=4),
-        user_id="u",
     )
 
 

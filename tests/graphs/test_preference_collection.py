@@ -9,11 +9,17 @@ import pytest
 from langchain_core.messages import BaseMessage
 from testing.answering import make_components, make_session
 
-from agentrec.errors import InputError
+from agentrec.errors import InputError, ModelCallError
 from agentrec.graphs.pairing import PairingRules
 from agentrec.graphs.preference_collection import build_preference_graph
 from agentrec.graphs.preference_context import PreferenceParts
-from agentrec.graphs.preferring import find_factors, first_part, known_factors
+from agentrec.graphs.preferring import (
+    TextAttempt,
+    attempt_preference,
+    find_factors,
+    first_part,
+    known_factors,
+)
 from agentrec.llm.gateway import ModelGateway
 from agentrec.preferences import PreferencePair, PreferenceReward
 from agentrec.sessions import Session
@@ -109,6 +115,49 @@ async def test_one_text_that_fails_costs_the_others_nothing() -> None:
     assert "asleep" in state["failures"][0]
     assert len(state["texts"]) == 2
     assert len(state["pairs"]) == 1
+
+
+async def test_a_text_without_a_word_is_a_failure() -> None:
+    made = parts(answers(BETTER, "\x00", WORSE), rules=PairingRules(max_length_ratio=4))
+    state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
+    assert state["failures"] == ["nothing was written"]
+    assert len(state["texts"]) == 2
+
+
+async def test_a_spent_budget_is_no_failure_of_one_text() -> None:
+    def spent(messages: Sequence[BaseMessage]) -> str:
+        raise ModelCallError("nothing is left", kind="budget_spent")
+
+    made = parts(spent, factors=("genre", "period"))
+    with pytest.raises(ModelCallError, match="nothing is left"):
+        await build_preference_graph().ainvoke({"session": SESSION}, context=made)
+    with pytest.raises(ModelCallError, match="nothing is left"):
+        await attempt_preference(SESSION, ("genre",), made.components)
+
+
+async def test_a_failed_attempt_says_why() -> None:
+    def asleep(messages: Sequence[BaseMessage]) -> str:
+        raise ValueError("the model is asleep")
+
+    attempt = await attempt_preference(SESSION, ("genre",), parts(asleep).components)
+    assert attempt.text == ""
+    assert "asleep" in (attempt.failure or "")
+    attempt = await attempt_preference(SESSION, ("genre",), parts(answers(WORSE)).components)
+    assert attempt == TextAttempt(WORSE)
+
+
+async def test_a_pair_knows_its_user_and_the_model_does_not() -> None:
+    rules = PairingRules(max_length_ratio=4, structure_pairs=1)
+    for user_id, kept in (("visitor-4711", "visitor-4711"), (None, "")):
+        session = SESSION.model_copy(update={"user_id": user_id})
+        made = parts(answers(MIDDLE, BETTER, WORSE), rules=rules)
+        state = await build_preference_graph().ainvoke({"session": session}, context=made)
+        assert [pair.user_id for pair in state["pairs"]] == [kept, kept]
+        model = made.components.model.model
+        assert isinstance(model, ScriptedChatModel)
+        asked = [message.text for call in model.calls for message in call]
+        assert len(asked) > 3
+        assert not [text for text in asked if "4711" in text]
 
 
 async def test_equal_texts_are_scored_once_and_make_no_pair() -> None:

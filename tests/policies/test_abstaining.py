@@ -8,7 +8,7 @@ import torch
 
 from agentrec.contracts import HintPolicy, HintPolicyTrainer
 from agentrec.errors import InputError
-from agentrec.hint_offers import HintChoices, HintOffer, RewardedOffer, masked
+from agentrec.hint_offers import HintChoices, HintOffer, masked
 from agentrec.hints import Hint
 from agentrec.policies.abstaining import (
     AbstainingHintPolicy,
@@ -23,6 +23,7 @@ from agentrec.policies.ppo.scoring_policy import ScoringPPOPolicy
 from agentrec.policies.ppo.trainer import ScoringPPOTrainer
 from agentrec.policies.value_regression import ValueRegressionPolicy
 from agentrec.policies.value_regression_training import ValueRegressionTrainer
+from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.hint_policy_conformance import HintPolicyConformance
 from agentrec.testing.hint_policy_trainer_conformance import HintPolicyTrainerConformance
 from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from agentrec.contracts import HintPolicyTrainer
-from agentrec.hint_offers import HintOffer, RewardedOffer
+from agentrec.hint_offers import HintOffer
 from agentrec.hints import Hint
 from agentrec.policies.best_single import BestSingleHintTrainer
 from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy
+from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.hint_policy_trainer_conformance import HintPolicyTrainerConformance
 
 A, B = sorted(

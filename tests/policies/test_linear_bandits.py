@@ -7,17 +7,19 @@ import pytest
 from agentrec.contracts import HintPolicy, HintPolicyTrainer
 from agentrec.errors import InputError
 from agentrec.evaluation.intervals import bootstrap_interval
-from agentrec.hint_offers import HintOffer, RewardedOffer
+from agentrec.hint_offers import HintOffer
 from agentrec.hints import Hint
 from agentrec.policies.best_single import BestSingleHintTrainer
 from agentrec.policies.linear_bandit_training import LinUCBTrainer, ThompsonTrainer
 from agentrec.policies.linear_bandits import LinearBanditConfig, LinUCBPolicy, ThompsonPolicy
 from agentrec.policies.linear_posterior import LinearPosterior
+from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.hint_policy_conformance import HintPolicyConformance
 from agentrec.testing.hint_policy_trainer_conformance import HintPolicyTrainerConformance
 from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards, pure_noise_rewards
 
-TRAINERS = [LinUCBTrainer, ThompsonTrainer]
+Trainer = type[LinUCBTrainer] | type[ThompsonTrainer]
+TRAINERS: list[Trainer] = [LinUCBTrainer, ThompsonTrainer]
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,10 @@ def linucb(world: PlantedRewards) -> LinUCBPolicy:
 @pytest.fixture(scope="module")
 def thompson(world: PlantedRewards) -> ThompsonPolicy:
     return ThompsonTrainer().fit(world.rewarded(), seed=1)
+
+
+def test_each_trainer_makes_its_own_kind(linucb: LinUCBPolicy, thompson: ThompsonPolicy) -> None:
+    assert (type(linucb), type(thompson)) == (LinUCBPolicy, ThompsonPolicy)
 
 
 class _WithHints(HintPolicyConformance):
@@ -92,7 +98,7 @@ def test_the_posterior_is_that_of_ridge_regression() -> None:
 
 
 @pytest.mark.parametrize("made", TRAINERS)
-def test_only_the_reward_of_the_chosen_hint_is_revealed(made: type[LinUCBTrainer]) -> None:
+def test_only_the_reward_of_the_chosen_hint_is_revealed(made: Trainer) -> None:
     """One session, seen once: whatever the others brought, only one hint's weights move."""
     world = planted_rewards(1, 6, 4, signal=1.0, noise=0.0, seed=0)
     for seed in range(5):
@@ -159,7 +165,7 @@ def test_exploring_repeats_with_its_seed(thompson: ThompsonPolicy, world: Plante
 
 
 @pytest.mark.parametrize("made", TRAINERS)
-def test_it_beats_the_best_single_hint_on_planted_signal(made: type[LinUCBTrainer]) -> None:
+def test_it_beats_the_best_single_hint_on_planted_signal(made: Trainer) -> None:
     shares = []
     for seed in range(3):
         world = planted_rewards(2000, 8, 16, signal=1.0, noise=1.0, seed=seed)
@@ -177,7 +183,7 @@ def test_it_beats_the_best_single_hint_on_planted_signal(made: type[LinUCBTraine
 
 
 @pytest.mark.parametrize("made", TRAINERS)
-def test_it_gains_nothing_from_noise(made: type[LinUCBTrainer]) -> None:
+def test_it_gains_nothing_from_noise(made: Trainer) -> None:
     world = pure_noise_rewards(2500, 8, 16, seed=1)
     policy = made().fit(world.between(0, 1000).rewarded())
     test = world.between(1000, 2500).rewarded()
@@ -196,7 +202,7 @@ def test_more_passes_reveal_more(world: PlantedRewards) -> None:
 
 @pytest.mark.parametrize("made", TRAINERS)
 def test_what_was_saved_chooses_the_same(
-    made: type[LinUCBTrainer], world: PlantedRewards, tmp_path: Path
+    made: Trainer, world: PlantedRewards, tmp_path: Path
 ) -> None:
     policy = made().fit(world.rewarded())
     policy.save(tmp_path)

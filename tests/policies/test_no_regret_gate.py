@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from agentrec.contracts import HintPolicy
-from agentrec.hint_offers import HintChoices, HintOffer, RewardedOffer, choose_best
+from agentrec.hint_offers import HintChoices, HintOffer, choose_best
 from agentrec.policies.best_single import BestSingleHintTrainer
 from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy, RandomHintPolicy
 from agentrec.policies.no_regret_gate import Gate, GateVerdict
 from agentrec.policies.value_regression_training import ValueRegressionTrainer
+from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.planted_rewards import planted_rewards, pure_noise_rewards
 
 GATE = Gate(resamples=2_000)

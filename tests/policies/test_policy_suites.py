@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agentrec.hint_offers import HintChoices, HintOffer, RewardedOffer, choose_best, masked
+from agentrec.hint_offers import HintChoices, HintOffer, choose_best, masked
 from agentrec.hints import Hint
 from agentrec.policies.fixed import NoHintPolicy
+from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.hint_policy_conformance import (
     UNKNOWN_HINTS,
     HintPolicyConformance,

@@ -6,10 +6,11 @@ import pytest
 
 from agentrec.contracts import HintPolicy, HintPolicyTrainer
 from agentrec.evaluation.intervals import bootstrap_interval
-from agentrec.hint_offers import HintOffer, RewardedOffer
+from agentrec.hint_offers import HintOffer
 from agentrec.hints import Hint
 from agentrec.policies.value_regression import ValueRegressionConfig, ValueRegressionPolicy
 from agentrec.policies.value_regression_training import ValueRegressionTrainer
+from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.hint_policy_conformance import (
     HintPolicyConformance,
     with_candidates_that_differ,
