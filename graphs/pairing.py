@@ -1,4 +1,4 @@
-"""A preference pair: the best and the worst of the texts of one session, or why there is none.
+"""Preference pairs: the best and the worst of the texts of one session, or why there are none.
 
 Source: RLRF4Rec, best and worst of N samples; the filters are those that preference pairs of
 close, equal or lopsided texts need.
@@ -64,6 +64,9 @@ class PairingRules(BaseModel):
         min_statements: How many of the asked factors a whole text speaks of at least, at least 1.
         require_evidence: Whether each statement of a whole text has its evidence in brackets.
             The embedded model gives none.
+        most_pairs: How many pairs are made of a session at most, at least 1: the best text with the
+            worst, the second best with the second worst, and so on. More: more to learn from the
+            same texts, each pair closer.
         structure_pairs: How many structure pairs accompany a pair at most, 0 to 6; 0 for none.
     """
 
@@ -75,6 +78,7 @@ class PairingRules(BaseModel):
     max_per_user: int | None = Field(default=None, ge=1)
     min_statements: int = Field(default=1, ge=1)
     require_evidence: bool = False
+    most_pairs: int = Field(default=1, ge=1)
     structure_pairs: int = Field(default=0, ge=0, le=len(BREAKS))
 
     def check(self, factors: Sequence[str]) -> StructureCheck:
@@ -115,7 +119,7 @@ class _Rewarded:
     reward: PreferenceReward
 
 
-def pair_of(
+def pairs_of(
     session: Session,
     prompt: Sequence[ChatTurn],
     texts: Sequence[PreferenceText],
@@ -125,8 +129,8 @@ def pair_of(
     catalog: Catalog,
     provenance: PairProvenance,
     shown: Sequence[str] | None = None,
-) -> PreferencePair | Refusal:
-    """Pair the best and the worst of a session's whole texts.
+) -> tuple[PreferencePair, ...] | Refusal:
+    """Pair the best of a session's whole texts with the worst.
 
     The best has the highest value, of equal ones the highest margin, of equal ones the lowest
     number; the worst is the other end of that order. The order of ``texts`` does not matter.
@@ -146,7 +150,8 @@ def pair_of(
             default the last 10 of the history.
 
     Returns:
-        The pair, or the first reason in the order of ``PairRefusal`` why there is none.
+        The pairs, best first, or the first reason in the order of ``PairRefusal`` why there is
+        none. Of the pairs behind the first, those that a rule forbids are left out.
 
     Raises:
         ValueError: If a text is of another session, no factors are given, or the last turn of
@@ -167,25 +172,31 @@ def pair_of(
         return Refusal("nothing rewarded", session.session_id)
     # Also where all rewards are equal, first and last are two texts.
     rewarded.sort(key=lambda each: (-each.reward.value, -each.reward.margin, each.sample))
-    best, worst = rewarded[0], rewarded[-1]
-    reason = _too_close(best, worst, rules)
-    # Last, for it takes longest.
-    if reason is None and any(
-        leaks_target(each.text, session, catalog, shown) for each in (best, worst)
-    ):
-        reason = "target title leaked"
-    if reason is not None:
-        return Refusal(reason, session.session_id)
-    return PreferencePair(
-        session_id=session.session_id,
-        user_id=session.user_id or "",
-        prompt=tuple(prompt),
-        chosen=best.text,
-        rejected=worst.text,
-        chosen_reward=best.reward,
-        rejected_reward=worst.reward,
-        provenance=provenance,
-    )
+    made: dict[str, PreferencePair] = {}
+    for place in range(min(rules.most_pairs, len(rewarded) // 2)):
+        best, worst = rewarded[place], rewarded[-1 - place]
+        reason = _too_close(best, worst, rules)
+        # Last, for it takes longest.
+        if reason is None and any(
+            leaks_target(each.text, session, catalog, shown) for each in (best, worst)
+        ):
+            reason = "target title leaked"
+        if reason is not None:
+            if not place:
+                return Refusal(reason, session.session_id)
+            continue
+        pair = PreferencePair(
+            session_id=session.session_id,
+            user_id=session.user_id or "",
+            prompt=tuple(prompt),
+            chosen=best.text,
+            rejected=worst.text,
+            chosen_reward=best.reward,
+            rejected_reward=worst.reward,
+            provenance=provenance,
+        )
+        made.setdefault(pair.pair_id, pair)
+    return tuple(made.values())
 
 
 def _too_close(best: _Rewarded, worst: _Rewarded, rules: PairingRules) -> PairRefusal | None:

@@ -12,12 +12,12 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
-from agentrec.graphs.pairing import PairRefusal, pair_of
+from agentrec.continuations import first_part
+from agentrec.graphs.pairing import PairRefusal, Refusal, pairs_of
 from agentrec.graphs.preference_context import PreferenceParts, parts_of
 from agentrec.graphs.preferring import (
     attempt_preference,
     find_factors,
-    first_part,
     preference_prompt,
     turns_of,
 )
@@ -102,11 +102,15 @@ async def reward(state: PreferenceState, runtime: Runtime[PreferenceParts]) -> d
         return {"texts": []}
     [rewards] = await parts_of(runtime).reward_model.score([state["session"]], [distinct])
     worth = dict(zip(distinct, rewards, strict=True))
-    return {"texts": [each.model_copy(update={"reward": worth[each.text]}) for each in texts]}
+    unknown = sum(each is None for each in rewards)
+    return {
+        "texts": [each.model_copy(update={"reward": worth[each.text]}) for each in texts],
+        "failures": ["what a text is worth could not be found out"] * unknown,
+    }
 
 
 async def pair(state: PreferenceState, runtime: Runtime[PreferenceParts]) -> dict[str, object]:
-    """Pair the best and the worst, or say why not."""
+    """Pair the best with the worst, or say why not."""
     parts, session = parts_of(runtime), state["session"]
     components, factors = parts.components, state["factors"]
     prompt = preference_prompt(session, factors, parts.shown_share, components)
@@ -121,7 +125,7 @@ async def pair(state: PreferenceState, runtime: Runtime[PreferenceParts]) -> dic
     )
     # Looking for titles in long texts takes a while.
     found = await asyncio.to_thread(
-        pair_of,
+        pairs_of,
         session,
         turns_of(prompt),
         state["texts"],
@@ -131,10 +135,10 @@ async def pair(state: PreferenceState, runtime: Runtime[PreferenceParts]) -> dic
         provenance=provenance,
         shown=first_part(session, parts.shown_share).items[-HISTORY_LENGTH:],
     )
-    if not isinstance(found, PreferencePair):
+    if isinstance(found, Refusal):
         return {"pairs": (), "refused": found.reason}
-    broken = parts.rules.alignment(factors, parts.seed).pairs(found)
-    return {"pairs": (found, *broken), "refused": None}
+    broken = parts.rules.alignment(factors, parts.seed).pairs(found[0])
+    return {"pairs": (*found, *broken), "refused": None}
 
 
 async def keep(state: PreferenceState, runtime: Runtime[PreferenceParts]) -> dict[str, object]:

@@ -6,7 +6,6 @@ Source: RLRF4Rec, preference generation; the first part of a history alone is sh
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from langchain_core.messages import BaseMessage
 
 from agentrec.catalog import Catalog, clean_text
 from agentrec.components import Components
+from agentrec.continuations import first_part
 from agentrec.errors import ModelCallError
 from agentrec.graphs.recommending import view_of
 from agentrec.llm.answer_schemas import StatedPreferences
@@ -69,17 +69,6 @@ def known_factors(catalog: Catalog, count: int = MOST_FACTORS) -> tuple[str, ...
     often.sort(key=lambda name: -times[name])
     cleaned = (clean_text(name.replace("_", " "), MAX_FACTOR_LENGTH) for name in often[:count])
     return tuple(dict.fromkeys(name for name in cleaned if name)) or ("taste",)
-
-
-def first_part(session: Session, share: float) -> Session:
-    """A session with the first part of its history alone, at least one item.
-
-    Args:
-        session: The session.
-        share: Share of the items to keep, above 0 to 1.
-    """
-    kept = max(1, math.floor(len(session.items) * share + 1e-9))
-    return session.model_copy(update={"items": session.items[:kept]})
 
 
 def preference_prompt(

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agentrec.continuations import Relevant
 from agentrec.graphs.pairing import PairingRules
 from agentrec.policies.reward_model.config import RewardModelConfig
 from agentrec.policies.sequential.config import BackboneConfig, BackboneKind
+
+RewardKind = Literal["recommender", "model", "both"]
+
+_OF_REWARD_MODEL = (
+    "temperature",
+    "shown_share",
+    "reward_share",
+    "reward_texts",
+    "backbone",
+    "backbone_settings",
+    "reward_model",
+)
 
 
 class PreferSettings(BaseModel):
@@ -21,6 +34,12 @@ class PreferSettings(BaseModel):
         shown_share: Share of a history that texts are written from, above 0 to 1: its first part.
         reward_share: Share of the training sessions, the earliest ones, that the reward model
             learns from, 0 to 1 (both exclusive); pairs are collected from the later ones.
+        reward_texts: Texts a session that the reward model learns from, at least 1. More: it knows
+            better what texts mean, for as many calls.
+        reward: What says what a text is worth: the told ``recommender``, the language ``model``
+            itself, which ranks once a text, or the mean of ``both``.
+        relevant: What a text is to find: the ``target``, or all that came after the part of the
+            history that it is written from, the ``rest``, which tells good texts from lucky ones.
         max_sessions: From how many sessions pairs are collected at most, at least 1; the latest.
         backbone: The recommender that texts are told to: ``sasrec`` or ``gru4rec``.
         backbone_settings: What that can be set to; see ``BackboneConfig``.
@@ -34,6 +53,9 @@ class PreferSettings(BaseModel):
     temperature: float = Field(default=0.8, gt=0, allow_inf_nan=False)
     shown_share: float = Field(default=0.7, gt=0, le=1)
     reward_share: float = Field(default=0.4, gt=0, lt=1)
+    reward_texts: int = Field(default=4, ge=1)
+    reward: RewardKind = "both"
+    relevant: Relevant = "rest"
     max_sessions: int = Field(default=1000, ge=1)
     backbone: BackboneKind = "sasrec"
     backbone_settings: dict[str, Any] = Field(default_factory=dict)
@@ -47,3 +69,8 @@ class PreferSettings(BaseModel):
             ValidationError: If a setting is none of its.
         """
         return BackboneConfig.model_validate(self.backbone_settings)
+
+    def of_reward_model(self) -> PreferSettings:
+        """The same with everything that the reward model does not depend on as it is by default."""
+        kept = {name: getattr(self, name) for name in _OF_REWARD_MODEL}
+        return PreferSettings().model_copy(update=kept)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from agentrec.app.prefer_settings import PreferSettings
 from agentrec.app.preference_texts import factors_of
-from agentrec.app.reward_modelling import TimeParts, obtain_reward_model
+from agentrec.app.reward_modelling import TimeParts, obtain_reward_model, reward_of
 from agentrec.app.run_files import writing
 from agentrec.app.run_parts import RunParts
 from agentrec.data import Dataset
@@ -25,7 +25,6 @@ from agentrec.graphs.preference_collection import (
     build_preference_graph,
 )
 from agentrec.graphs.preference_context import PreferenceParts
-from agentrec.policies.reward_model.batching import BatchedRewardModel
 from agentrec.preferences import PreferencePair
 from agentrec.runs.in_order import in_order
 from agentrec.runs.run_folder import write_json
@@ -80,7 +79,7 @@ async def collect_pairs(parts: RunParts, prefer: PreferSettings) -> Collection:
     reward_model = await obtain_reward_model(parts, prefer)
     context = PreferenceParts(
         components=parts.components,
-        reward_model=BatchedRewardModel(reward_model),
+        reward_model=reward_of(reward_model, parts, prefer),
         factors=await factors_of(parts),
         samples=prefer.samples,
         temperature=prefer.temperature,

@@ -33,9 +33,10 @@ async def texts_for(
     *,
     share: float,
     temperature: float | None = None,
+    samples: int = 1,
     components: Components | None = None,
 ) -> list[str | None]:
-    """Have one text written for each session; what was written before is not paid for again.
+    """Have texts written for sessions; what was written before is not paid for again.
 
     How many could not be written is told to whoever watches the run.
 
@@ -46,30 +47,35 @@ async def texts_for(
         parts: The run.
         share: Share of a history that texts are written from, above 0 to 1: its first part.
         temperature: At which texts are drawn, above 0; ``None`` for as the model's parameters say.
+        samples: Texts a session, at least 1; without a temperature all would be the same.
         components: Who writes; ``None`` for those of the run.
 
     Returns:
-        A text a session; ``None`` where there is none, so that one failure costs no other text.
+        The first text of every session, then the second of every one, and so on,
+        ``[samples * sessions]``; ``None`` where there is none, so that one failure costs no other
+        text.
 
     Raises:
         ModelCallError: If the budget is spent.
     """
     seed = parts.settings.seed
 
-    async def attempted(session: Session) -> TextAttempt:
+    async def attempted(wanted: tuple[int, Session]) -> TextAttempt:
+        sample, session = wanted
         draw = None
         if temperature is not None:
-            draw = Draw(temperature, seed_of(seed, session.session_id, 0))
+            draw = Draw(temperature, seed_of(seed, session.session_id, sample))
         return await attempt_preference(
             session, factors, components or parts.components, share=share, draw=draw
         )
 
-    with parts.display.counting(title, len(sessions)) as advance:
-        attempts = await map_concurrently(sessions, attempted, parts.concurrency, advance)
+    wanted = [(sample, session) for sample in range(samples) for session in sessions]
+    with parts.display.counting(title, len(wanted)) as advance:
+        attempts = await map_concurrently(wanted, attempted, parts.concurrency, advance)
     failures = [one.failure for one in attempts if one.failure is not None]
     if failures:
         parts.display.say(
-            f"{title}: {len(failures)} of {len(sessions)} could not be written, and those sessions"
-            f" are done without. The first: {failures[0]}"
+            f"{title}: {len(failures)} of {len(wanted)} could not be written, and what they are for"
+            f" is done without. The first: {failures[0]}"
         )
     return [one.text if one.failure is None else None for one in attempts]

@@ -18,8 +18,12 @@ from agentrec.app.progress import run_blocking
 from agentrec.app.run_files import writing
 from agentrec.app.run_parts import RunParts
 from agentrec.atomic_files import write_atomically
+from agentrec.contracts import RewardModel
 from agentrec.errors import InputError, ModelCallError
+from agentrec.graphs.ranking_reward import RankingRewardModel
 from agentrec.policies.reward_model.augmented import AugmentedRecommender, Floats
+from agentrec.policies.reward_model.batching import BatchedRewardModel
+from agentrec.policies.reward_model.mixed import MixedRewardModel
 from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
 from agentrec.policies.reward_model.text_vectors import TextVectors
 from agentrec.policies.reward_model.training import RewardModelTrainer
@@ -68,7 +72,7 @@ class RewardRecord(BaseModel):
         sessions: How many sessions there were: ``train`` and ``valid``.
         factors: What the texts are about.
         model: The language model that wrote them.
-        failures: Of how many sessions there was no text: ``train`` and ``valid``. The adapter
+        failures: How many texts could not be written: of ``train`` and ``valid``. The adapter
             learnt without them. What came of the making, and no part of what it is known by.
     """
 
@@ -114,7 +118,7 @@ async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> Knowle
     valid = [one for one in parts.dataset.valid if one.target is not None and one.candidates]
     factors = await factors_of(parts)
     record = RewardRecord(
-        prefer=prefer,
+        prefer=prefer.of_reward_model(),
         seed=parts.settings.seed,
         sessions={"train": len(cut.rewarding), "valid": len(valid)},
         factors=factors,
@@ -125,14 +129,14 @@ async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> Knowle
     found = await asyncio.to_thread(RewardRecord.read, known)
     if found is not None and found.made_as(record):
         model = await asyncio.to_thread(AugmentedRecommender.load, folder)
-        return KnowledgeRewardModel(model, embeddings)
+        return _frozen(model, parts, prefer)
     train = await _told("Texts to learn from", cut.rewarding, factors, parts, prefer)
     if not train.sessions:
         raise ModelCallError("no text to learn from could be written: there is no reward model")
     others = await _told("Texts to validate with", valid, factors, parts, prefer)
     failures = {
-        "train": len(cut.rewarding) - len(train.sessions),
-        "valid": len(valid) - len(others.sessions),
+        "train": len(cut.rewarding) * prefer.reward_texts - len(train.sessions),
+        "valid": len(valid) * prefer.reward_texts - len(others.sessions),
     }
     told = record.model_copy(update={"failures": failures}).model_dump_json(indent=1) + "\n"
     backbone = await _backbone(parts, prefer, cut.rewarding, valid)
@@ -157,12 +161,46 @@ async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> Knowle
                 on_progress=on_progress,
             )
             with writing(folder):
+                # A record never stands beside a model that it does not speak of.
+                known.unlink(missing_ok=True)
                 made.save(folder)
                 # Last: what is recorded is whole.
                 write_atomically(known, told.encode())
             return made
 
-        return KnowledgeRewardModel(await run_blocking(fit), embeddings)
+        return _frozen(await run_blocking(fit), parts, prefer)
+
+
+def reward_of(model: KnowledgeRewardModel, parts: RunParts, prefer: PreferSettings) -> RewardModel:
+    """What says what the texts of a run are worth.
+
+    Args:
+        model: The run's reward model.
+        parts: The run.
+        prefer: Who is asked.
+    """
+    if prefer.reward == "recommender":
+        return BatchedRewardModel(model)
+    ranking = RankingRewardModel(
+        parts.components,
+        relevant=prefer.relevant,
+        shown_share=prefer.shown_share,
+        cutoff=prefer.reward_model.cutoff,
+    )
+    if prefer.reward == "model":
+        return ranking
+    return MixedRewardModel([(BatchedRewardModel(model), 1.0), (ranking, 1.0)])
+
+
+def _frozen(
+    recommender: AugmentedRecommender, parts: RunParts, prefer: PreferSettings
+) -> KnowledgeRewardModel:
+    return KnowledgeRewardModel(
+        recommender,
+        parts.components.embeddings,
+        relevant=prefer.relevant,
+        shown_share=prefer.shown_share,
+    )
 
 
 def known_of_items(knowledge: CatalogKnowledge) -> Floats:
@@ -195,11 +233,18 @@ async def _told(
     parts: RunParts,
     prefer: PreferSettings,
 ) -> _Told:
-    """Have texts written; who has none is left out, lest silence be learnt as what is said."""
+    """Have texts written; what could not be is left out, lest silence be learnt as what is said."""
     texts = await texts_for(
-        title, sessions, factors, parts, share=prefer.shown_share, temperature=prefer.temperature
+        title,
+        sessions,
+        factors,
+        parts,
+        share=prefer.shown_share,
+        temperature=prefer.temperature,
+        samples=prefer.reward_texts,
     )
-    pairs = [(one, text) for one, text in zip(sessions, texts, strict=True) if text is not None]
+    owners = list(sessions) * prefer.reward_texts
+    pairs = [(one, text) for one, text in zip(owners, texts, strict=True) if text is not None]
     return _Told([one for one, _ in pairs], [text for _, text in pairs])
 
 

@@ -22,7 +22,7 @@ class RewardModel(Protocol):
 
     async def score(
         self, sessions: Sequence[Session], texts: Sequence[Sequence[str]]
-    ) -> list[list[PreferenceReward]]:
+    ) -> Sequence[Sequence[PreferenceReward | None]]:
         """Say what texts are worth.
 
         Args:
@@ -30,7 +30,8 @@ class RewardModel(Protocol):
             texts: For each of them its texts, in any number, none included.
 
         Returns:
-            The same shape: a reward a text. What a text is worth does not depend on the others.
+            The same shape: a reward a text, ``None`` where what it is worth could not be found out.
+            What a text is worth does not depend on the others.
 
         Raises:
             ValueError: If there are not as many lists as sessions, or a session has no target or

@@ -31,7 +31,7 @@ class RewardEpoch(BaseModel):
     Attributes:
         loss: Mean cross-entropy of the epoch's steps in nats, dropout on.
         valid_log_probability: Mean log-probability of the target among the candidates of the
-            validation sessions by the texts alone, in nats; ``None`` without any.
+            validation sessions, texts counting as much as is best, in nats; ``None`` without any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -12,7 +12,7 @@ from agentrec.sessions import Session
 
 MOST_TEXTS = 4_096
 
-_Rewards = list[list[PreferenceReward]]
+_Rewards = Sequence[Sequence[PreferenceReward | None]]
 
 
 @dataclass(frozen=True, eq=False)

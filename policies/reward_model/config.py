@@ -24,6 +24,9 @@ class RewardModelConfig(BaseModel):
         text_components: Principal components of the training texts' vectors to keep, at least 1;
             ``None`` for the vectors as they are. Fewer: less to memorise, and less to see.
         item_components: The same of what is known of the items.
+        shown_weight: How much an item of the part that a text is about counts in training beside
+            one that came after it, at least 0. More: surer what words mean of items; 0: only what
+            came after counts, which is little.
         dropout: Share of the adapter's inputs set to 0 in training, 0 to 1 (exclusive).
         learning_rate: AdamW's step size, above 0.
         weight_decay: AdamW's pull of all parameters to 0, at least 0. More: texts matter less
@@ -39,10 +42,11 @@ class RewardModelConfig(BaseModel):
     adapter: AdapterKind = "mlp"
     experts: int = Field(default=4, ge=2)
     hidden: int = Field(default=64, ge=1)
-    text_components: int | None = Field(default=32, ge=1)
+    text_components: int | None = Field(default=None, ge=1)
     item_components: int | None = Field(default=None, ge=1)
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    shown_weight: float = Field(default=1.0, ge=0)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    learning_rate: float = Field(default=3e-4, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
     batch_size: int = Field(default=256, ge=1)
     epochs: int = Field(default=100, ge=1)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from agentrec.continuations import first_part
 from agentrec.policies.reward_model.adapters import make_adapter
 from agentrec.policies.reward_model.augmented import (
     AugmentedRecommender,
@@ -30,10 +31,11 @@ _TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
 class RewardModelTrainer:
     """Next-item training of the adapter alone; the backbone stays as it is.
 
-    Each session has one text, written from the first part of its history. What came after that
-    part, the rest of the history and the target, is what the text is to find, beyond what popular
-    items have in common. The best epoch is kept by validation sessions with texts of their own;
-    they also say how much texts count beside the backbone.
+    Each session has a text, or several, written from the first part of its history. What came
+    after that part, the rest of the history and the target, is what the text is to find, beyond
+    what popular items have in common; the first part is learnt beside it, for few items came
+    after, and what words mean of items is to be seen in both. Validation sessions with texts of
+    their own say how much texts count beside the backbone, and by that which epoch is best.
 
     Source: RLRF4Rec, training of the reward model; KAR (arXiv 2306.10933) for the first part.
     Differs: what texts want is learnt apart from the backbone. A backbone knows the sessions that
@@ -64,7 +66,8 @@ class RewardModelTrainer:
 
         Args:
             recommender: The backbone, trained on no session of ``valid``.
-            train: Sessions with targets in the catalogue, at least one.
+            train: Sessions with targets in the catalogue, at least one; one with several texts
+                comes as often.
             train_vectors: The vector of each one's text, ``[train, text_dim]``.
             valid: Sessions with targets and candidates; may be none.
             valid_vectors: ``[valid, text_dim]``.
@@ -92,7 +95,9 @@ class RewardModelTrainer:
         items = Standardiser.fit(item_vectors, config.item_components)(item_vectors)
         # As long as one number would be, whatever their width: one step size suits all.
         item_features = torch.from_numpy(items / np.float32(items.shape[1] ** 0.5))
-        told, targets = _steps(recommender, train, texts(train_vectors), shown_share)
+        told, targets, weights = _steps(
+            recommender, train, texts(train_vectors), shown_share, config.shown_weight
+        )
         if not len(targets):
             raise ValueError("no training session has anything after its first part")
         adapter = make_adapter(texts.num_features, item_features.shape[1], config, generator)
@@ -123,7 +128,8 @@ class RewardModelTrainer:
             for batch in batches:
                 wanted = adapter(told[batch], generator)
                 logits = recommender.popularity + wanted @ item_features.T
-                loss = functional.cross_entropy(logits, targets[batch])
+                losses = functional.cross_entropy(logits, targets[batch], reduction="none")
+                loss = (weights[batch] * losses).mean()
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
@@ -133,9 +139,7 @@ class RewardModelTrainer:
                 raise ValueError("the loss is no longer a number; a lower learning rate may help")
             value = -mean
             if odds is not None:
-                value = float(
-                    odds.alone().log_probabilities(now(Fusion()).moves(valid_vectors)).mean()
-                )
+                value, _ = _fused(odds, now(Fusion()).moves(valid_vectors))
             curve.append(
                 RewardEpoch(loss=mean, valid_log_probability=None if odds is None else value)
             )
@@ -149,38 +153,49 @@ class RewardModelTrainer:
         adapter.load_state_dict(best)
         if odds is None:
             return now(Fusion())
-        return now(_fused(odds, now(Fusion()).moves(valid_vectors)))
+        _, fusion = _fused(odds, now(Fusion()).moves(valid_vectors))
+        return now(fusion)
 
 
-def _fused(odds: TargetOdds, moves: torch.Tensor) -> Fusion:
-    """The strength and temperature under which validation targets are likeliest."""
+def _fused(odds: TargetOdds, moves: torch.Tensor) -> tuple[float, Fusion]:
+    """The strength and temperature under which validation targets are likeliest, and how likely."""
+    of_candidates = odds.of_candidates(moves)
     found = [
         (
-            float(odds.log_probabilities(strength * moves, temperature).mean()),
+            float(odds.moved_log_probabilities(strength * of_candidates, temperature).mean()),
             Fusion(strength=strength, temperature=temperature),
         )
         for strength in _STRENGTHS
         for temperature in _TEMPERATURES
     ]
-    return max(found, key=lambda each: each[0])[1]
+    return max(found, key=lambda each: each[0])
 
 
 def _steps(
-    recommender: SequentialRecommender, sessions: Sequence[Session], texts: Floats, share: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Texts, and each item behind the first part of the history that a text was written from.
+    recommender: SequentialRecommender,
+    sessions: Sequence[Session],
+    texts: Floats,
+    share: float,
+    shown_weight: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Texts, each item of the session that a text is about, and how much it counts.
 
     Returns:
-        ``[steps, text_features]`` and item places ``[steps]``.
+        ``[steps, text_features]``, item places and weights, ``[steps]``; mean weight 1.
     """
     place = {item_id: at for at, item_id in enumerate(recommender.item_ids)}
     rows: list[int] = []
     targets: list[int] = []
+    weights: list[float] = []
     for row, session in enumerate(sessions):
         whole = (*session.items, *(() if session.target is None else (session.target,)))
-        shown = max(1, math.floor(len(session.items) * share + 1e-9))
-        found = [place[one] for one in whole[shown:] if one in place]
-        rows += [row] * len(found)
-        targets += found
+        shown = len(first_part(session, share).items)
+        for at, item in enumerate(whole):
+            weight = shown_weight if at < shown else 1.0
+            if item in place and weight > 0:
+                rows.append(row)
+                targets.append(place[item])
+                weights.append(weight)
     told = torch.from_numpy(texts)[torch.tensor(rows, dtype=torch.int64)]
-    return told, torch.tensor(targets, dtype=torch.int64)
+    counted = torch.tensor(weights, dtype=torch.float32)
+    return told, torch.tensor(targets, dtype=torch.int64), counted / counted.mean()

@@ -56,7 +56,7 @@ class Form:
         line = written[start:]
         if not line:
             left = self._factors() - set(written)
-            return left or self._words(END)
+            return (left | self._words(END)) if left and written else (left or self._words(END))
         if len(line) == 1:
             return frozenset({colon})
         if line[-1] == colon or line[-1] == self.vocabulary.ids["and"]:

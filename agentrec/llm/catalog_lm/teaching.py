@@ -21,7 +21,7 @@ from agentrec.llm.catalog_lm.teacher import RuleWeights, Teacher
 from agentrec.llm.catalog_lm.training import OnStep, TrainingPlan, train_network
 from agentrec.llm.catalog_lm.vocabulary import Vocabulary
 
-RECIPE_VERSION = 6
+RECIPE_VERSION = 7
 """Raised whenever the same inputs would be taught something else."""
 
 

@@ -26,6 +26,8 @@ PREDICTIONS = 10
 NOT_LOOKED_AT = -100
 _WRITTEN = ("critique", "diagnose", "hints", "hints", "preference", "question")
 _MOST_FACTORS = 4
+# Standard deviations over all items: a history of items drawn at random seldom tells as much.
+_CLEAR = 0.8
 _ASKED_CANDIDATES = 12
 
 
@@ -97,12 +99,17 @@ def _preferences(corpus: Corpus, liked: torch.Tensor) -> tuple[list[str], list[i
         by_factor.setdefault(aspect.factor, []).append(place)
     most = min(_MOST_FACTORS, len(by_factor))
     factors = corpus.rng.sample(sorted(by_factor), corpus.rng.randint(min(1, most), most))
-    preferred = []
+    preferred, clear = [], []
     for factor in factors:
         places = by_factor[factor]
-        top = _top(corpus, liked[places], 2)
-        preferred.append((factor, [corpus.teacher.aspects[places[n]] for n in top]))
-    return preference_words(preferred), corpus.word_ids([factor_token(f) for f in factors])
+        values = liked[places] + 0.25 * corpus.gumbel(liked[places].shape)
+        best = values.topk(min(2, len(places)))
+        preferred.append((factor, [corpus.teacher.aspects[places[n]] for n in best.indices]))
+        clear.append(float(best.values[0]))
+    # A factor on which the history tells nothing is left out, but for the clearest of all.
+    needed = min(_CLEAR, max(clear))
+    said = [one for one, value in zip(preferred, clear, strict=True) if value >= needed]
+    return preference_words(said), corpus.word_ids([factor_token(f) for f in factors])
 
 
 def _question(corpus: Corpus, told: torch.Tensor) -> list[str]:

@@ -12,9 +12,10 @@ import torch
 
 from agentrec.catalog import Catalog, Item
 from agentrec.contracts import RewardModel
+from agentrec.evaluation.relevant_items import ranking_value
 from agentrec.policies.reward_model.augmented import AugmentedRecommender
 from agentrec.policies.reward_model.config import AdapterKind, RewardModelConfig
-from agentrec.policies.reward_model.scoring import KnowledgeRewardModel, ranking_value
+from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.config import BackboneConfig
 from agentrec.policies.sequential.recommender import SequentialRecommender
@@ -25,7 +26,15 @@ from agentrec.testing.embeddings import HashedWordEmbeddings
 TASTES = ("war", "love", "music", "crime")
 NUM_ITEMS = 40
 EMBEDDINGS = HashedWordEmbeddings(32)
-QUICK = RewardModelConfig(epochs=30, patience=8, learning_rate=0.01, batch_size=64, dropout=0.1)
+QUICK = RewardModelConfig(
+    # Of histories that show no taste there is nothing to learn.
+    shown_weight=0.0,
+    epochs=30,
+    patience=8,
+    learning_rate=0.01,
+    batch_size=64,
+    dropout=0.1,
+)
 
 
 def text_of(taste: int) -> str:
@@ -224,5 +233,5 @@ async def test_what_cannot_be_scored_is_refused(
 
 
 def test_values_are_the_mean_of_ndcg_and_map() -> None:
-    assert ranking_value(2, 10) == pytest.approx((1 / np.log2(3) + 0.5) / 2)
-    assert ranking_value(10, 10) > 0 == ranking_value(11, 10)
+    assert ranking_value([2], 10) == pytest.approx((1 / np.log2(3) + 0.5) / 2)
+    assert ranking_value([10], 10) > 0 == ranking_value([11], 10)
