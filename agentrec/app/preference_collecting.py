@@ -25,6 +25,7 @@ from agentrec.graphs.preference_collection import (
     build_preference_graph,
 )
 from agentrec.graphs.preference_context import PreferenceParts
+from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
 from agentrec.preferences import PreferencePair
 from agentrec.runs.in_order import in_order
 from agentrec.runs.run_folder import write_json
@@ -108,9 +109,20 @@ async def collect_pairs(parts: RunParts, prefer: PreferSettings) -> Collection:
                     advance()
     told = tally.collection(len(usable))
     with writing(parts.folder.preferences):
-        record = {**told.model_dump(mode="json"), "prefer": prefer.model_dump(mode="json")}
+        folder = embedded_folder(parts)
+        record = {
+            **told.model_dump(mode="json"),
+            "prefer": prefer.model_dump(mode="json"),
+            "model_folder": None if folder is None else str(folder),
+        }
         await asyncio.to_thread(write_json, parts.folder.preferences / "collection.json", record)
     return told
+
+
+def embedded_folder(parts: RunParts) -> Path | None:
+    """Where the run's embedded model lies; ``None`` where another model writes."""
+    model = parts.components.model.model
+    return model.catalog_model.folder if isinstance(model, CatalogChatModel) else None
 
 
 def check_users(dataset: Dataset, rules: PairingRules) -> None:

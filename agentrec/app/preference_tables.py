@@ -9,10 +9,9 @@ from rich.text import Text
 
 from agentrec.app.preference_collecting import Collection
 from agentrec.app.tables import new_table
+from agentrec.app.text_evaluation import NEXT, REST, TextsReport
 from agentrec.catalog import clean_text
 from agentrec.evaluation.intervals import Interval
-from agentrec.evaluation.metrics import METRICS
-from agentrec.evaluation.report import MetricsReport
 from agentrec.stores.preference_statistics import Distribution, PairStatistics
 
 _LONGEST_NAME = 60
@@ -62,23 +61,32 @@ def print_statistics(told: PairStatistics, console: Console) -> None:
             _say(f"{origin.replace('_', ' ')}: {clean_text(name, _LONGEST_NAME)}, {count}", console)
 
 
-def print_texts_report(report: MetricsReport, data: str, console: Console) -> None:
-    """Print what texts do to rankings of test sessions."""
-    for title, heading, rows, sign in (
-        (f"{data}, {report.sessions} test sessions", "method", report.methods, ""),
-        ("Paired differences", "difference", report.differences, "+"),
-    ):
-        table = new_table(f"{title}: mean [95 % interval over sessions]")
-        table.add_column(heading, overflow="fold")
-        for metric in METRICS:
-            table.add_column(metric, justify="right", no_wrap=True)
-        for name, row in rows.items():
-            cells = [_cell(row[metric], sign, whole=metric == METRICS[0]) for metric in METRICS]
-            table.add_row(Text(name), *cells)
-        console.print(table)
+def print_texts_report(report: TextsReport, data: str, console: Console) -> None:
+    """Print what texts do to rankings of sessions."""
+    for scope, metrics in (("the next item", NEXT), ("all that came after", REST)):
+        for heading, rows, sign in (
+            ("method", report.methods, ""),
+            ("paired difference", report.differences, "+"),
+        ):
+            table = new_table(f"{data}, {len(report.sessions)} sessions, {scope}")
+            table.add_column(heading, overflow="fold", max_width=34)
+            for metric in metrics:
+                table.add_column(metric.removeprefix("rest ").upper(), no_wrap=True)
+            for name, row in rows.items():
+                table.add_row(Text(name), *(_cell(row[metric], sign) for metric in metrics))
+            console.print(table)
+    for name, share in report.own_preferred.items():
+        _say(
+            f"Texts of {name}: the reward model prefers a session's own text to another's in"
+            f" {share.mean:.0%} [{share.low:.0%}, {share.high:.0%}] of sessions.",
+            console,
+        )
     _say(
-        "told: the recommender is told the session's own text; told foreign: another session's;"
-        " reranked: the language model ranks, given its own text; llm: without one.",
+        "told: the recommender is told the session's own text; reranked: the run's model ranks,"
+        " given it; foreign: another session's text; llm: no text; tuned: texts of the other"
+        " model, which ranks too where it says self-ranked. All that came after: the part of the"
+        " history that texts are not written from, and the next item. In brackets: 95 % intervals"
+        " over sessions.",
         console,
     )
 
@@ -98,9 +106,8 @@ def _numbers(one: Distribution, digits: int) -> list[str]:
     return [f"{value:.{digits}f}" for value in values]
 
 
-def _cell(value: Interval, sign: str, *, whole: bool) -> str:
-    cell = f"{value.mean:{sign}.3f}"
-    return f"{cell} [{value.low:{sign}.3f}, {value.high:{sign}.3f}]" if whole else cell
+def _cell(value: Interval, sign: str) -> str:
+    return f"{value.mean:{sign}.3f} [{value.low:{sign}.3f}, {value.high:{sign}.3f}]"
 
 
 def _say(line: str, console: Console) -> None:

@@ -1,120 +1,102 @@
-"""Re-ranking sessions with preference texts, by the recommender and by the language model."""
+"""Re-ranking sessions with preference texts, by the recommender and by a language model."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from agentrec.app.preference_texts import factors_of, texts_for
 from agentrec.app.run_parts import RunParts
+from agentrec.app.text_evaluation import RankedPlaces
 from agentrec.components import Components
+from agentrec.continuations import Continuation, Relevant, continuation_of
 from agentrec.graphs.recommending import rank
-from agentrec.llm.gateway import ModelGateway
 from agentrec.policies.reward_model.augmented import AugmentedRecommender
 from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
 from agentrec.policies.reward_model.target_odds import TargetOdds
 from agentrec.runs.concurrency import map_concurrently
 from agentrec.sessions import Session
 
-Ranks = list[int | None]
+Texts = Sequence[str | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Rewritten:
-    """What one language model makes of sessions.
+class Reranker:
+    """Sessions to be ranked again under texts, each as a whole and after its first part.
 
     Attributes:
-        texts: Its text about each session; ``None`` where there is none, and the session is ranked
-            without one.
-        told: Rank of the target where the recommender is told the session's own text.
-        foreign: The same with another session's text: what any text does.
-        reranked: The same where the model itself ranks, given its own text.
-    """
-
-    texts: list[str | None]
-    told: Ranks
-    foreign: Ranks
-    reranked: Ranks
-
-    @property
-    def failures(self) -> int:
-        """How many texts could not be written."""
-        return self.texts.count(None)
-
-
-async def rewritten(
-    sessions: Sequence[Session],
-    parts: RunParts,
-    reward_model: KnowledgeRewardModel,
-    *,
-    model: ModelGateway | None = None,
-    share: float,
-    name: str,
-) -> Rewritten:
-    """Let a model write about sessions, and rank them with what it wrote.
-
-    Args:
         sessions: With targets and candidates.
+        share: Share of a history that texts are written from.
         parts: The run.
         reward_model: Whose recommender texts are told to.
-        model: The model; ``None`` for the run's.
-        share: Share of a history that texts are written from, as in training.
-        name: What to call the model.
-
-    Raises:
-        ModelCallError: If the budget is spent, or a ranking failed for good.
     """
-    components = parts.components
-    if model is not None:
-        components = replace(components, model=model)
-    factors = await factors_of(parts)
 
-    texts = await texts_for(
-        f"Texts of {name}", sessions, factors, parts, share=share, components=components
-    )
-    recommender = reward_model.recommender
-    vectors = await reward_model.text_vectors.of([text or "" for text in texts])
-    order = np.random.default_rng(parts.settings.seed).permutation(len(sessions))
-    # Each goes to the next one of a random round: nobody keeps its own.
-    foreign = np.empty_like(order)
-    foreign[order] = np.roll(order, 1)
-    told = await asyncio.to_thread(target_ranks, recommender, sessions, vectors)
-    others = await asyncio.to_thread(target_ranks, recommender, sessions, vectors[foreign])
-    reranked = await _reranked(sessions, texts, components, parts, name)
-    return Rewritten(texts, told, others, reranked)
+    sessions: Sequence[Session]
+    share: float
+    parts: RunParts
+    reward_model: KnowledgeRewardModel
+
+    async def by_recommender(self, texts: Texts) -> RankedPlaces:
+        """Where the recommender that is told a text a session puts what is relevant."""
+        vectors = await self.reward_model.text_vectors.of([text or "" for text in texts])
+        told = self.reward_model.recommender
+        whole = await asyncio.to_thread(places_told, told, self._judged("target"), vectors)
+        rest = await asyncio.to_thread(places_told, told, self._judged("rest"), vectors)
+        return RankedPlaces(
+            target=tuple(places[0] for places in whole), rest=tuple(map(tuple, rest))
+        )
+
+    async def by_model(self, texts: Texts, components: Components, title: str) -> RankedPlaces:
+        """Where a language model that is given a text a session puts what is relevant.
+
+        Args:
+            texts: The texts; ``None`` or empty to let it rank without.
+            components: The parts; their model ranks.
+            title: What is being done, for people.
+
+        Raises:
+            ModelCallError: If a ranking failed for good, or the budget is spent.
+        """
+        judged = [*self._judged("target"), *self._judged("rest")]
+        wanted = list(zip(judged, [*texts, *texts], strict=True))
+
+        async def ranked(each: tuple[Continuation, str | None]) -> tuple[int | None, ...]:
+            one, text = each
+            made = await rank(one.session, None, components, text or None)
+            return tuple(made.rank_of(item) for item in one.relevant)
+
+        with self.parts.display.counting(title, len(wanted)) as advance:
+            places = await map_concurrently(wanted, ranked, self.parts.concurrency, advance)
+        count = len(self.sessions)
+        return RankedPlaces(
+            target=tuple(each[0] for each in places[:count]), rest=tuple(places[count:])
+        )
+
+    def foreign(self, texts: Texts, seed: int) -> list[str | None]:
+        """The same texts, each at another session: what any text does."""
+        order = np.random.default_rng(seed).permutation(len(texts))
+        # Each goes to the next one of a random round: nobody keeps its own.
+        owners = np.empty_like(order)
+        owners[order] = np.roll(order, 1)
+        return [texts[owner] for owner in owners]
+
+    def _judged(self, relevant: Relevant) -> list[Continuation]:
+        return [continuation_of(one, self.share, relevant) for one in self.sessions]
 
 
-def target_ranks(
-    recommender: AugmentedRecommender, sessions: Sequence[Session], vectors: np.ndarray
-) -> Ranks:
-    """Rank of each session's target where the recommender is told a text; blocks.
+def places_told(
+    recommender: AugmentedRecommender, judged: Sequence[Continuation], vectors: np.ndarray
+) -> list[list[int]]:
+    """Places of what is relevant where the recommender is told a text; blocks.
 
-    As in rewards, the target comes last of equal ones.
+    As in rewards, what is relevant comes last of equal ones.
 
     Args:
         recommender: The recommender.
-        sessions: With targets and candidates.
+        judged: The sessions.
         vectors: The texts' vectors, ``[sessions, text_dim]``; zeros for none.
     """
-    odds = TargetOdds.of(recommender.recommender, sessions)
-    return list(odds.ranks(recommender.moves(vectors)).tolist())
-
-
-async def _reranked(
-    sessions: Sequence[Session],
-    texts: Sequence[str | None],
-    components: Components,
-    parts: RunParts,
-    name: str,
-) -> Ranks:
-    async def ranked(pair: tuple[Session, str | None]) -> int | None:
-        session, text = pair
-        made = await rank(session, None, components, text)
-        return made.rank_of(session.target or "")
-
-    with parts.display.counting(f"Rankings of {name}", len(sessions)) as advance:
-        pairs = list(zip(sessions, texts, strict=True))
-        return await map_concurrently(pairs, ranked, parts.concurrency, advance)
+    odds = TargetOdds.of_continuations(recommender.recommender, judged)
+    return odds.places(recommender.moves(vectors))

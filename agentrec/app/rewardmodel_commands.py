@@ -39,7 +39,7 @@ def train(
     concurrency: ConcurrencyOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Train the reward model on the earlier training sessions, with one text each.
+    """Train the reward model on the earlier training sessions, with texts about them.
 
     Ctrl-C stops it; the same command goes on where it was.
     """
@@ -59,6 +59,9 @@ def eval_(
         list[str] | None,
         typer.Option(help="Another model to write texts, as PROVIDER:MODEL; several times."),
     ] = None,
+    split: Annotated[
+        str, typer.Option(help="Whose sessions: test, or valid to choose settings by.")
+    ] = "test",
     backbone: BackboneOption = None,
     adapter: AdapterOption = None,
     run: PreferRunOption = None,
@@ -67,17 +70,19 @@ def eval_(
     concurrency: ConcurrencyOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Rank test sessions by the recommender alone, told texts, and by the model that wrote them.
+    """Rank sessions by the recommender alone, told texts, and by the model that wrote them.
 
     Another session's text is told too, as a control. With --tuned, so are the texts of other
     models, such as one that `agentrec dpo train` made (catalog-lm:FOLDER).
     """
     try:
-        from agentrec.app.preference_work import evaluate_texts, run_settings
+        from agentrec.app.policy_work import split_named
+        from agentrec.app.preference_work import run_settings
+        from agentrec.app.text_judging import evaluate_texts
 
         prefer = {"backbone": backbone, "reward_model": {"adapter": adapter}}
         given = given_settings(run, data, None, None, concurrency) | {"prefer": prefer}
         settings = run_settings(without_none(given), config)
-        asyncio.run(evaluate_texts(settings, tuned or (), Console()))
+        asyncio.run(evaluate_texts(settings, tuned or (), Console(), split_named(split)))
     except (Exception, KeyboardInterrupt) as error:
         end_with(error, debug)

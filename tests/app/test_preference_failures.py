@@ -12,8 +12,9 @@ import pytest
 from app.preference_runs import QUICK, Settings, quiet
 from rich.console import Console
 
-from agentrec.app.preference_work import evaluate_texts, train_reward_model
+from agentrec.app.preference_work import train_reward_model
 from agentrec.app.settings import DemoSettings
+from agentrec.app.text_judging import evaluate_texts
 from agentrec.errors import ModelCallError
 from agentrec.graphs.preferring import TextAttempt, attempt_preference
 from agentrec.policies.reward_model.training import RewardModelTrainer

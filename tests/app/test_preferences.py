@@ -11,7 +11,8 @@ from app.preference_runs import QUICK, Settings, quiet, sha256
 from typer.testing import CliRunner
 
 from agentrec.app.cli import app
-from agentrec.app.preference_work import collect_in_run, evaluate_texts
+from agentrec.app.preference_work import collect_in_run
+from agentrec.app.text_judging import evaluate_texts
 from agentrec.stores.preference_export import read_pairs
 
 

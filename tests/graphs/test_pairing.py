@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agentrec.catalog import Catalog, Item
-from agentrec.graphs.pairing import PairingRules, Refusal, UserCap, pair_of
+from agentrec.graphs.pairing import PairingRules, Refusal, UserCap, pairs_of
 from agentrec.preferences import (
     ChatTurn,
     PairProvenance,
@@ -36,8 +36,8 @@ def text(
     return PreferenceText(session_id="s", sample=sample, text=said, reward=reward)
 
 
-def paired(*texts: PreferenceText, **rules: object) -> PreferencePair | Refusal:
-    return pair_of(
+def all_paired(*texts: PreferenceText, **rules: object) -> tuple[PreferencePair, ...] | Refusal:
+    return pairs_of(
         SESSION,
         PROMPT,
         texts,
@@ -46,6 +46,15 @@ def paired(*texts: PreferenceText, **rules: object) -> PreferencePair | Refusal:
         catalog=CATALOG,
         provenance=PairProvenance(model="m", temperature=0.7, samples=4),
     )
+
+
+def paired(*texts: PreferenceText, **rules: object) -> PreferencePair | Refusal:
+    """The one pair that there is where nothing else is asked for."""
+    found = all_paired(*texts, **rules)
+    if isinstance(found, Refusal):
+        return found
+    [pair] = found
+    return pair
 
 
 def reason(*texts: PreferenceText, **rules: object) -> str:
@@ -157,25 +166,125 @@ def test_what_is_on_the_right_side_of_a_bound_passes(
     ),
     st.floats(0, 1),
     st.none() | st.floats(0, 1),
+    st.integers(1, 4),
 )
 def test_a_pair_keeps_every_rule(
-    written: list[tuple[str, tuple[float, float] | None]], min_gap: float, min_margin: float | None
+    written: list[tuple[str, tuple[float, float] | None]],
+    min_gap: float,
+    min_margin: float | None,
+    most_pairs: int,
 ) -> None:
     texts = [
         text(said, *(reward or (None,)), sample=sample)
         for sample, (said, reward) in enumerate(written)
     ]
-    pair = paired(*texts, min_gap=min_gap, min_margin=min_margin)
-    if isinstance(pair, Refusal):
+    found = all_paired(*texts, min_gap=min_gap, min_margin=min_margin, most_pairs=most_pairs)
+    if isinstance(found, Refusal):
         return
-    assert pair.rejected_reward is not None
-    gap = pair.gap
-    assert gap is not None
-    assert gap >= min_gap or gap == 0
-    if gap == 0:
-        assert min_margin is not None
-        assert pair.chosen_reward.margin - pair.rejected_reward.margin >= min_margin
-    assert not {"prose", "genre: Toy Story"} & {pair.chosen, pair.rejected}
+    assert 1 <= len(found) <= min(most_pairs, len(texts) // 2)
+    assert len({pair.pair_id for pair in found}) == len(found)
+    for pair in found:
+        assert pair.rejected_reward is not None
+        gap = pair.gap
+        assert gap is not None
+        assert gap >= min_gap or gap == 0
+        if gap == 0:
+            assert min_margin is not None
+            assert pair.chosen_reward.margin - pair.rejected_reward.margin >= min_margin
+        assert not {"prose", "genre: Toy Story"} & {pair.chosen, pair.rejected}
+
+
+def many_paired(*texts: PreferenceText, **rules: object) -> list[tuple[str, str]]:
+    found = all_paired(*texts, **rules)
+    assert not isinstance(found, Refusal)
+    return [(pair.chosen, pair.rejected) for pair in found]
+
+
+def ladder(count: int) -> list[PreferenceText]:
+    """Texts of falling worth, in another order."""
+    texts = [text(f"genre: kind {n}", 1 - n / 10, sample=n) for n in range(count)]
+    random.Random(count).shuffle(texts)
+    return texts
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "expected"),
+    [
+        (5, 1, [(0, 4)]),
+        (5, 2, [(0, 4), (1, 3)]),
+        (5, 9, [(0, 4), (1, 3)]),
+        (6, 2, [(0, 5), (1, 4)]),
+        (6, 3, [(0, 5), (1, 4), (2, 3)]),
+        (2, 3, [(0, 1)]),
+    ],
+)
+def test_the_second_best_goes_with_the_second_worst(
+    count: int, most: int, expected: list[tuple[int, int]]
+) -> None:
+    found = many_paired(*ladder(count), most_pairs=most)
+    assert found == [(f"genre: kind {best}", f"genre: kind {worst}") for best, worst in expected]
+
+
+def test_every_pair_is_of_the_session_and_has_its_own_rewards() -> None:
+    found = all_paired(*ladder(6), most_pairs=3)
+    assert not isinstance(found, Refusal)
+    assert len({pair.pair_id for pair in found}) == 3
+    for n, pair in enumerate(found):
+        assert (pair.session_id, pair.user_id, pair.kind, pair.prompt) == (
+            "s",
+            "u",
+            "reward",
+            PROMPT,
+        )
+        assert pair.rejected_reward is not None
+        assert pair.chosen_reward.value == pytest.approx(1 - n / 10)
+        assert pair.rejected_reward.value == pytest.approx(0.5 + n / 10)
+
+
+def test_no_pair_comes_twice() -> None:
+    best, worst = WHOLE[0], WHOLE[1]
+    twice = [text(best, 1, sample=0), text(best, 1, sample=1), text(worst, 0), text(worst, 0)]
+    assert many_paired(*twice, most_pairs=2) == [(best, worst)]
+    # The same text may be chosen twice, each time over another one.
+    other = [*twice[:3], text(WHOLE[2], 0.1, sample=3)]
+    assert many_paired(*other, most_pairs=2) == [(best, worst), (best, WHOLE[2])]
+
+
+@pytest.mark.parametrize(
+    ("inner", "rules"),
+    [
+        ((text(WHOLE[2], 0.6), text(WHOLE[3], 0.5)), {"min_gap": 0.2}),
+        ((text(WHOLE[2], 0.5, 0.04), text(WHOLE[3], 0.5)), {}),
+        ((text(WHOLE[2], 0.7), text(WHOLE[2].upper(), 0.4)), {}),
+        ((text("genre: " + "a" * 60, 0.7), text(WHOLE[3], 0.4)), {}),
+        ((text("genre: as in Toy Story", 0.7), text(WHOLE[3], 0.4)), {}),
+        ((text(WHOLE[2], 0.7), text("genre: as in Toy Story", 0.4)), {}),
+    ],
+)
+def test_what_a_rule_forbids_behind_the_first_pair_is_left_out(
+    inner: tuple[PreferenceText, PreferenceText], rules: dict[str, object]
+) -> None:
+    outer = [text(WHOLE[0], 1), text(WHOLE[1], 0)]
+    assert many_paired(*outer, *inner, most_pairs=2, **rules) == [(WHOLE[0], WHOLE[1])]
+    # The same where more pairs stand in front of it.
+    most = [text("genre: best one", 1), text("genre: worst one", 0)]
+    kept = [text(WHOLE[0], 0.9), text(WHOLE[1], 0.1), *most, *inner]
+    found = many_paired(*kept, most_pairs=3, **rules)
+    assert found == [("genre: best one", "genre: worst one"), (WHOLE[0], WHOLE[1])]
+
+
+def test_a_forbidden_pair_costs_the_one_behind_it_nothing() -> None:
+    texts = [text(f"genre: kind {n}", 1 - n / 10, sample=n) for n in range(6)]
+    texts[1] = text("genre: as in Toy Story", 0.9, sample=1)
+    found = many_paired(*texts, most_pairs=3)
+    assert found == [("genre: kind 0", "genre: kind 5"), ("genre: kind 2", "genre: kind 3")]
+
+
+def test_without_a_best_and_a_worst_there_is_no_pair_at_all() -> None:
+    texts = ladder(6)
+    worst = min(texts, key=lambda one: one.reward.value if one.reward else 0)
+    texts[texts.index(worst)] = worst.model_copy(update={"text": "genre: as in Toy Story"})
+    assert reason(*texts, most_pairs=3) == "target title leaked"
 
 
 def test_structure_pairs_accompany_a_pair_where_they_are_wanted() -> None:
@@ -189,7 +298,7 @@ def test_structure_pairs_accompany_a_pair_where_they_are_wanted() -> None:
 def test_what_the_prompt_showed_may_be_cited() -> None:
     texts = [text("genre: crime (Toy Story)", 1), text("genre: drama (Heat)", 0)]
     for shown, leaked in (((), True), (("heat",), True), (("toy",), False), (None, True)):
-        found = pair_of(
+        found = pairs_of(
             SESSION,
             PROMPT,
             texts,
@@ -218,6 +327,7 @@ def test_texts_of_another_session_are_a_mistake() -> None:
         {"max_length_ratio": 0.9},
         {"max_per_user": 0},
         {"min_statements": 0},
+        {"most_pairs": 0},
         {"structure_pairs": 7},
         {"delta": 1},
     ],

@@ -46,6 +46,23 @@ class LongestIsBest:
         ]
 
 
+class KnowsNot(LongestIsBest):
+    """The same, and knows nothing of some texts."""
+
+    def __init__(self, *unknown: str) -> None:
+        super().__init__()
+        self._unknown = unknown
+
+    async def score(
+        self, sessions: Sequence[Session], texts: Sequence[Sequence[str]]
+    ) -> list[list[PreferenceReward | None]]:
+        rewards = await super().score(sessions, texts)
+        return [
+            [None if text in self._unknown else reward for text, reward in zip(*pair, strict=True)]
+            for pair in zip(texts, rewards, strict=True)
+        ]
+
+
 class Kept:
     """A sink that is a list."""
 
@@ -73,8 +90,8 @@ def answers(*texts: str) -> Callable[[Sequence[BaseMessage]], str]:
 
 def parts(answer: Callable[[Sequence[BaseMessage]], str], **changes: object) -> PreferenceParts:
     components = make_components(ScriptedChatModel([answer] * 20))
-    given: dict[str, object] = {"samples": 3, **changes}
-    return PreferenceParts(components, LongestIsBest(), **given)  # type: ignore[arg-type]
+    given: dict[str, object] = {"samples": 3, "reward_model": LongestIsBest(), **changes}
+    return PreferenceParts(components, **given)  # type: ignore[arg-type]
 
 
 WORSE = "genre: war films"
@@ -168,6 +185,49 @@ async def test_equal_texts_are_scored_once_and_make_no_pair() -> None:
     reward_model = made.reward_model
     assert isinstance(reward_model, LongestIsBest)
     assert reward_model.asked == [[WORSE]]
+
+
+async def test_a_text_whose_worth_is_not_known_is_in_no_pair_and_is_told_of() -> None:
+    rules = PairingRules(max_length_ratio=4)
+    for unknown, kept in ((BETTER, (MIDDLE, WORSE)), (MIDDLE, (BETTER, WORSE))):
+        made = parts(
+            answers(MIDDLE, BETTER, WORSE, unknown),
+            rules=rules,
+            samples=4,
+            reward_model=KnowsNot(unknown),
+        )
+        state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
+        [pair] = state["pairs"]
+        assert (pair.chosen, pair.rejected) == kept
+        assert state["failures"] == ["what a text is worth could not be found out"]
+        rewarded = {text.text for text in state["texts"] if text.reward is not None}
+        assert rewarded == {MIDDLE, BETTER, WORSE} - {unknown}
+
+
+async def test_where_the_worth_of_one_text_alone_is_known_there_is_no_pair() -> None:
+    made = parts(answers(MIDDLE, BETTER, WORSE), reward_model=KnowsNot(MIDDLE, WORSE))
+    state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
+    assert (state["pairs"], state["refused"]) == ((), "nothing rewarded")
+    assert len(state["failures"]) == 2
+
+
+async def test_several_pairs_of_a_session_are_kept_and_structure_pairs_go_with_the_best() -> None:
+    said = [
+        "genre: war",
+        "genre: war films",
+        "genre: war films of old",
+        "genre: war in old films too",
+    ]
+    rules = PairingRules(max_length_ratio=4, most_pairs=2, structure_pairs=1)
+    sink = Kept()
+    made = parts(answers(*said), samples=4, rules=rules, sink=sink)
+    state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
+    first, second, broken = state["pairs"]
+    assert (first.chosen, first.rejected) == (said[3], said[0])
+    assert (second.chosen, second.rejected) == (said[2], said[1])
+    assert (broken.kind, broken.chosen) == ("structure", said[3])
+    assert sink.pairs == [first, second, broken]
+    assert state["refused"] is None
 
 
 async def test_structure_pairs_come_along() -> None:

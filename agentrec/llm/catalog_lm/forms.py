@@ -45,6 +45,9 @@ class Form:
         if len(written) < len(QUESTION_LEAD):
             return self._words(QUESTION_LEAD[len(written)])
         said = len(written) - len(QUESTION_LEAD)
+        if said > 0 and len(self.phrases) == 1:
+            # There is nothing to choose between.
+            return self._words("?")
         form = (self.phrases, self._words("or"), self.phrases, self._words("?"))
         return form[min(said, len(form) - 1)]
 
@@ -59,10 +62,12 @@ class Form:
             return (left | self._words(END)) if left and written else (left or self._words(END))
         if len(line) == 1:
             return frozenset({colon})
+        if sum(token in self.phrases for token in line) == _MOST_PHRASES:
+            return self._words(HINT_END)
+        left = (self._about(line[0]) or self.phrases) - set(line)
         if line[-1] == colon or line[-1] == self.vocabulary.ids["and"]:
-            return (self._about(line[0]) - set(line)) or self.phrases
-        said = sum(token in self.phrases for token in line)
-        return self._words(HINT_END) if said == _MOST_PHRASES else self._words("and", HINT_END)
+            return left
+        return self._words("and", HINT_END) if left else self._words(HINT_END)
 
     def _factors(self) -> frozenset[int]:
         """The factors asked for; where none is known, all that the model knows."""

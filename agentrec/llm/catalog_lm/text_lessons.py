@@ -106,8 +106,9 @@ def _preferences(corpus: Corpus, liked: torch.Tensor) -> tuple[list[str], list[i
         best = values.topk(min(2, len(places)))
         preferred.append((factor, [corpus.teacher.aspects[places[n]] for n in best.indices]))
         clear.append(float(best.values[0]))
-    # A factor on which the history tells nothing is left out, but for the clearest of all.
-    needed = min(_CLEAR, max(clear))
+    # A factor on which the history tells nothing is left out, but for the clearest of all; a
+    # catalogue without aspects has no factors at all.
+    needed = min(_CLEAR, max(clear, default=_CLEAR))
     said = [one for one, value in zip(preferred, clear, strict=True) if value >= needed]
     return preference_words(said), corpus.word_ids([factor_token(f) for f in factors])
 

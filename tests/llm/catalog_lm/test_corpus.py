@@ -125,5 +125,6 @@ def test_tiny_catalogues_without_anything_to_ask_for_still_teach(size: int) -> N
     lesson = list_lesson(corpus, 8)
     assert lesson.scores.shape == (8, size)
     assert torch.isfinite(lesson.scores).all()
-    tokens, labels = text_lesson(corpus, 8)
+    # So many that every kind of text is among them.
+    tokens, labels = text_lesson(corpus, 64)
     assert tokens.shape == labels.shape

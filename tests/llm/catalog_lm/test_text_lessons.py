@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
+from statistics import mean
 
 import pytest
 from llm.catalog_lm.planted import Planted
@@ -8,6 +10,7 @@ from llm.catalog_lm.planted import Planted
 from agentrec.llm.catalog_lm.phrasing import phrased
 from agentrec.llm.catalog_lm.text_lessons import NOT_LOOKED_AT, text_lesson
 from agentrec.llm.catalog_lm.vocabulary import END, NONE, PAD, SAY, SECTIONS, TASKS
+from agentrec.llm.catalog_lm.wording import factor_token
 from agentrec.llm.preferences import parse_preference
 
 Row = tuple[list[int], list[int]]
@@ -108,19 +111,47 @@ def test_critiques_name_what_the_predictions_hold(films: Planted) -> None:
     assert sum(held) / len(held) > 0.5
 
 
-def test_preferences_are_of_the_factors_asked_for_in_their_order(films: Planted) -> None:
-    ids = films.vocabulary.ids
-    numbers = set()
+def test_preferences_are_of_factors_asked_for_in_their_order(films: Planted) -> None:
+    names = [*films.vocabulary.ids]
+    numbers, left_out = set(), set()
     for row in of_task(films, "preference"):
-        asked = [[*ids][token] for token in section(films, row, "<factors>")]
-        said = phrased("preference", 10, words(films, row))
-        stated = parse_preference(said)
-        assert [s.factor for s in stated] == [word.replace("_", " ") for word in asked]
+        asked = [names[token].replace("_", " ") for token in section(films, row, "<factors>")]
+        stated = parse_preference(phrased("preference", 10, words(films, row)))
+        said = [one.factor for one in stated]
+        assert said
+        assert said == [factor for factor in asked if factor in said]
         numbers.add(len(asked))
+        if len(asked) > 1:
+            left_out.add(len(asked) - len(said))
         for one in stated:
             parts = one.preference.split(" and ")
             assert all(part and not part.startswith(f"{one.factor} ") for part in parts)
     assert len(numbers) > 1
+    # Both whole answers and shorter ones are taught.
+    assert {0, 1} <= left_out
+
+
+def test_what_is_left_out_of_a_preference_is_what_the_history_says_less_of(films: Planted) -> None:
+    names = [*films.vocabulary.ids]
+    first = films.vocabulary.first_item
+    said: list[float] = []
+    left_out: list[float] = []
+    for row in of_task(films, "preference"):
+        asked = [names[token] for token in section(films, row, "<factors>")]
+        shown = section(films, row, "<history>")
+        history = [token - first for token in shown if token >= first]
+        spoken = words(films, row)
+        for word in asked:
+            held = [
+                float(aspect.scores[history].mean())
+                for aspect in films.aspects
+                if factor_token(aspect.factor) == word
+            ]
+            # A line begins with its factor and a colon.
+            stated = any(pair == (word, ":") for pair in pairwise(spoken))
+            (said if stated else left_out).append(max(held))
+    assert len(said) > 20 < len(left_out)
+    assert mean(said) > 0.8 > mean(left_out) + 0.2
 
 
 def test_questions_offer_two_things(films: Planted) -> None:

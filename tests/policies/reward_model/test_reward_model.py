@@ -232,6 +232,46 @@ async def test_what_cannot_be_scored_is_refused(
             await model.score([world.test[0].model_copy(update=change)], [["a"]])
 
 
+async def test_all_that_came_after_the_text_may_count(
+    world: World, trained: dict[AdapterKind, AugmentedRecommender]
+) -> None:
+    recommender = trained["mlp"]
+    model = KnowledgeRewardModel(recommender, EMBEDDINGS, relevant="rest", shown_share=0.5)
+    alone = KnowledgeRewardModel(recommender, EMBEDDINGS)
+    differ = 0
+    # One at a time: sums come out a little different in another batch, and near ties either way.
+    for session in world.test[:30]:
+        text = text_of(world.tastes[session.session_id])
+        [[reward, nothing]] = await model.score([session], [[text, ""]])
+        # The history ends with its first half; its second half is to be found as well.
+        shown = session.model_copy(update={"items": session.items[:2]})
+        scores = recommender.scores([shown], world.vectors([session]))[0].tolist()
+        told = dict(zip(recommender.item_ids, scores, strict=True))
+        wanted = [str(session.target), *session.items[2:]]
+        order = sorted({*session.candidates, *wanted}, key=lambda one: (-told[one], one in wanted))
+        assert reward.value == ranking_value([order.index(one) + 1 for one in wanted], 10)
+        assert nothing.margin == 0
+        differ += (await alone.score([session], [[text]]))[0][0].value != reward.value
+    assert differ > 20
+
+
+def test_the_hash_says_what_a_text_is_to_find(
+    trained: dict[AdapterKind, AugmentedRecommender],
+) -> None:
+    def hashed(kind: AdapterKind = "mlp", **given: object) -> str:
+        return KnowledgeRewardModel(trained[kind], EMBEDDINGS, **given).parameter_hash  # type: ignore[arg-type]
+
+    found = [
+        hashed(),
+        hashed("mixture"),
+        hashed(relevant="rest"),
+        hashed(relevant="rest", shown_share=0.7),
+        hashed(relevant="rest", shown_share=0.5),
+    ]
+    assert len(set(found)) == len(found)
+    assert hashed(relevant="target", shown_share=1.0) == found[0]
+
+
 def test_values_are_the_mean_of_ndcg_and_map() -> None:
     assert ranking_value([2], 10) == pytest.approx((1 / np.log2(3) + 0.5) / 2)
     assert ranking_value([10], 10) > 0 == ranking_value([11], 10)

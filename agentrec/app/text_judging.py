@@ -1,0 +1,178 @@
+"""Judging what models write about sessions: `agentrec rewardmodel eval`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rich.console import Console
+
+from agentrec.app.model_settings import LlmSettings
+from agentrec.app.parts import named_model
+from agentrec.app.preference_tables import print_texts_report
+from agentrec.app.preference_texts import factors_of, texts_for
+from agentrec.app.preference_work import opened
+from agentrec.app.reranking import Reranker, Texts
+from agentrec.app.reward_modelling import obtain_reward_model
+from agentrec.app.run_files import writing
+from agentrec.app.run_parts import RunParts
+from agentrec.app.settings import DemoSettings
+from agentrec.app.text_evaluation import RankedPlaces, TextsReport, texts_report
+from agentrec.components import Components
+from agentrec.data.dataset import SplitName
+from agentrec.errors import InputError
+from agentrec.llm.gateway import ModelGateway
+from agentrec.llm.limits import CallLimiter
+from agentrec.runs.run_folder import write_json
+
+
+async def evaluate_texts(
+    settings: DemoSettings,
+    tuned: Sequence[str],
+    console: Console,
+    split: SplitName = "test",
+) -> TextsReport:
+    """Rank sessions without texts, with the run's model's texts, and with other models'.
+
+    The report is put into the run folder as ``texts.json``, or ``texts.SPLIT.json`` for other
+    sessions than those of the test.
+
+    Args:
+        settings: Those of the run.
+        tuned: Other models, as ``provider:model``.
+        console: Where to say what came of it.
+        split: Which sessions. Choose settings by ``valid``, and look at ``test`` at the end.
+
+    Raises:
+        InputError: If a model cannot be opened, or there is no session to judge by.
+        ModelCallError: If a ranking failed for good, or the budget is spent.
+    """
+    others = [model for name in tuned if (model := named_model(LlmSettings(name=name))) is not None]
+    async with opened(settings, console) as parts:
+        sessions = [
+            one
+            for one in dict(parts.dataset.splits())[split]
+            if one.target is not None and one.candidates
+        ]
+        if not sessions:
+            raise InputError(f"there is no {split} session with candidates", field="data")
+        reward_model = await obtain_reward_model(parts, settings.prefer)
+        judge = _Judge(Reranker(sessions, settings.prefer.shown_share, parts, reward_model))
+        await judge.without_texts(settings.prefer.backbone)
+        await judge.add("", parts.components, "the run's model")
+        for number, (writer, identity) in enumerate(others, start=1):
+            gateway = ModelGateway(
+                writer,
+                identity,
+                parts.journal,
+                limiter=CallLimiter(settings.limits.limits()),
+                retries=settings.retries.policy(settings.llm.timeout),
+                structured=settings.llm.structured,
+            )
+            called = f" tuned {number}" if len(others) > 1 else " tuned"
+            await judge.add(called, replace(parts.components, model=gateway), identity)
+            await gateway.aclose()
+        report = await asyncio.to_thread(judge.report)
+        name = "texts.json" if split == "test" else f"texts.{split}.json"
+        with writing(parts.folder.path):
+            told = report.model_dump(mode="json")
+            await asyncio.to_thread(write_json, parts.folder.path / name, told)
+        print_texts_report(report, f"{parts.dataset.name}, {split}", console)
+    return report
+
+
+class _Judge:
+    """Collects what methods make of the same sessions."""
+
+    def __init__(self, reranker: Reranker) -> None:
+        self._reranker = reranker
+        self._places: dict[str, RankedPlaces] = {}
+        self._differences: list[tuple[str, str]] = []
+        self._failed: dict[str, int] = {}
+        self._preferred: dict[str, list[float]] = {}
+        self._backbone = ""
+
+    async def without_texts(self, backbone: str) -> None:
+        """The backbone and the run's model by themselves."""
+        reranker, parts = self._reranker, self._parts
+        nothing = [None] * len(reranker.sessions)
+        self._backbone = backbone
+        self._places[backbone] = await reranker.by_recommender(nothing)
+        self._places["llm"] = await reranker.by_model(
+            nothing, parts.components, "Rankings without texts"
+        )
+
+    async def add(self, called: str, writer: Components, name: str) -> None:
+        """What comes of the texts of one model.
+
+        Args:
+            called: What is put behind the names of its methods; empty for the run's model.
+            writer: The parts, with the model that writes.
+            name: Of the model, for people.
+        """
+        reranker, parts = self._reranker, self._parts
+        texts = await texts_for(
+            f"Texts of {name}",
+            reranker.sessions,
+            await factors_of(parts),
+            parts,
+            share=reranker.share,
+            components=writer,
+        )
+        self._failed[f"texts failed{called}"] = texts.count(None)
+        foreign = reranker.foreign(texts, parts.settings.seed)
+        self._preferred[called.strip() or "the run's model"] = await self._own_preferred(
+            texts, foreign
+        )
+        places, ranks = self._places, f"Rankings, texts of {name}"
+        places[f"told{called}"] = await reranker.by_recommender(texts)
+        places[f"told foreign{called}"] = await reranker.by_recommender(foreign)
+        places[f"reranked{called}"] = await reranker.by_model(texts, parts.components, ranks)
+        places[f"reranked foreign{called}"] = await reranker.by_model(
+            foreign, parts.components, f"Rankings, foreign texts of {name}"
+        )
+        self._differences += [
+            (f"told{called}", self._backbone),
+            (f"told{called}", f"told foreign{called}"),
+            (f"reranked{called}", "llm"),
+            (f"reranked{called}", f"reranked foreign{called}"),
+        ]
+        if called:
+            places[f"self-ranked{called}"] = await reranker.by_model(
+                texts, writer, f"Rankings by {name}"
+            )
+            self._differences += [
+                (f"told{called}", "told"),
+                (f"told foreign{called}", "told foreign"),
+                (f"reranked{called}", "reranked"),
+                (f"reranked foreign{called}", "reranked foreign"),
+                (f"self-ranked{called}", "reranked"),
+            ]
+
+    async def _own_preferred(self, texts: Texts, foreign: Texts) -> list[float]:
+        """For each session with both, 1 if its own text is worth more, 0 if less, else 0.5."""
+        each = zip(self._reranker.sessions, texts, foreign, strict=True)
+        both = [(one, [own, other]) for one, own, other in each if own and other]
+        found = await self._reranker.reward_model.score(
+            [one for one, _ in both], [pair for _, pair in both]
+        )
+        return [
+            0.5 if own.order == other.order else float(own.order > other.order)
+            for own, other in found
+        ]
+
+    def report(self) -> TextsReport:
+        """All of it; blocks."""
+        return texts_report(
+            [one.session_id for one in self._reranker.sessions],
+            {name: places.scores() for name, places in self._places.items()},
+            self._differences,
+            self._preferred,
+            {"calls made": len(self._parts.journal), **self._failed},
+            self._parts.settings.seed,
+        )
+
+    @property
+    def _parts(self) -> RunParts:
+        return self._reranker.parts
