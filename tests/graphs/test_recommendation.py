@@ -117,7 +117,7 @@ async def test_the_policy_sees_the_retrieved_hints_nearest_first() -> None:
 async def test_a_session_with_many_candidates_is_encoded_in_a_thread(
     monkeypatch: pytest.MonkeyPatch, at_most: int, in_the_loop: bool
 ) -> None:
-    monkeypatch.setattr("agentrec.graphs.recommendation.ENCODED_IN_THE_LOOP", at_most)
+    monkeypatch.setattr("agentrec.graphs.hint_choosing.ENCODED_IN_THE_LOOP", at_most)
     assert len(SESSION.candidates) == 24
     threads: list[threading.Thread] = []
 
