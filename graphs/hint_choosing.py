@@ -1,4 +1,4 @@
-"""The hint-choosing graph: encode the session, retrieve hints, let the policy choose one or none."""
+"""The hint-choosing graph: encode the session, retrieve hints, let the policy choose."""
 
 from __future__ import annotations
 

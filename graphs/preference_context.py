@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from langgraph.runtime import Runtime
 
 from agentrec.components import Components
-from agentrec.contracts import PreferenceSink, RewardModel
+from agentrec.contracts import PreferenceRanker, PreferenceSink, RewardModel
 from agentrec.errors import InputError
+from agentrec.graphs.context import GraphParts
 from agentrec.graphs.pairing import PairingRules
+from agentrec.llm.gateway import ModelGateway
 
 
 @dataclass(frozen=True)
-class PreferenceParts:
+class PreferenceParts(GraphParts):
     """What preference texts are written, rewarded and paired with.
 
     Attributes:
@@ -35,7 +37,6 @@ class PreferenceParts:
     Source: RLRF4Rec, preference generation: N texts a session at a temperature.
     """
 
-    components: Components
     reward_model: RewardModel
     factors: tuple[str, ...] = ()
     sink: PreferenceSink | None = None
@@ -50,8 +51,46 @@ class PreferenceParts:
             raise ValueError(f"samples is at least 2, not {self.samples}")
         if not self.temperature > 0:
             raise ValueError(f"temperature is above 0, not {self.temperature}")
-        if not 0 < self.shown_share <= 1:
-            raise ValueError(f"shown_share is above 0 to 1, not {self.shown_share}")
+        _check_share(self.shown_share)
+
+
+@dataclass(frozen=True)
+class RerankingParts(GraphParts):
+    """What a preference text is written and candidates are ranked with.
+
+    Attributes:
+        components: The parts of every graph; its language model ranks.
+        writer: The way to the language model that writes, such as a tuned one; ``None`` for the
+            one that ranks.
+        factors: What the text is about; empty to have the writer name them once a catalogue.
+        shown_share: Share of a history that the text is written from, above 0 to 1: its first
+            part. As in what the writer was tuned on, or what the recommender learnt from.
+        by_model: Whether the language model ranks.
+        recommender: Ranks as well, told the text; ``None`` for none.
+
+    Raises:
+        ValueError: If nobody ranks, or the share is out of range.
+
+    Source: RLRF4Rec, re-ranking with the tuned model.
+    """
+
+    writer: ModelGateway | None = None
+    factors: tuple[str, ...] = ()
+    shown_share: float = 0.7
+    by_model: bool = True
+    recommender: PreferenceRanker | None = None
+
+    def __post_init__(self) -> None:
+        if not self.by_model and self.recommender is None:
+            raise ValueError("nobody ranks: neither the language model nor a recommender")
+        _check_share(self.shown_share)
+
+    @property
+    def writing(self) -> Components:
+        """The components with the model that writes."""
+        if self.writer is None:
+            return self.components
+        return replace(self.components, model=self.writer)
 
 
 def parts_of(runtime: Runtime[PreferenceParts]) -> PreferenceParts:
@@ -64,3 +103,19 @@ def parts_of(runtime: Runtime[PreferenceParts]) -> PreferenceParts:
     if not isinstance(runtime.context, PreferenceParts):
         raise InputError("call the graph with context=PreferenceParts(...)", field="context")
     return runtime.context
+
+
+def reranking_parts_of(runtime: Runtime[RerankingParts]) -> RerankingParts:
+    """The same of a graph that re-ranks.
+
+    Raises:
+        InputError: If it was called without them.
+    """
+    if not isinstance(runtime.context, RerankingParts):
+        raise InputError("call the graph with context=RerankingParts(...)", field="context")
+    return runtime.context
+
+
+def _check_share(share: float) -> None:
+    if not 0 < share <= 1:
+        raise ValueError(f"shown_share is above 0 to 1, not {share}")

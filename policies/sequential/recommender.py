@@ -147,8 +147,16 @@ class SequentialRecommender(PolicyOnDisk, Ranker, CandidateGenerator):
         Candidates that the catalogue lacks come last. Equal ones are in an order drawn by lot,
         always the same.
         """
+        return self.ordered(session, self.scores([session])[0])
+
+    def ordered(self, session: Session, scores: torch.Tensor) -> tuple[str, ...]:
+        """The candidates of a session in the order of any scores, as ``rank`` orders them.
+
+        Args:
+            session: Its candidates are ordered.
+            scores: A score an item, ``[num_items]``, in catalogue order, higher is better.
+        """
         known = [each for each in session.candidates if each in self._numbers]
-        (scores,) = self.scores([session])
         fits = scores[[self._numbers[each] - 1 for each in known]].tolist()
         worst = min(fits, default=0.0) - 1
         by_item = dict.fromkeys(session.candidates, worst) | dict(zip(known, fits, strict=True))
