@@ -16,6 +16,7 @@ from agentrec.sessions import Session
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
+    from agentrec.evaluation.baselines import Ranker
     from agentrec.llm.gateway import ModelGateway
     from agentrec.llm.prompts import Prompts
 
@@ -80,6 +81,9 @@ class Components:
             candidates and fill up behind.
         candidates_ordered: Whether sessions come with their candidates best first, as from a
             search. Then the first ones are shown and fill up; otherwise a seeded draw is.
+        base_ranker: In what order candidates fill up that the model did not name; ``None`` for
+            the order in which they are shown, or in which they come if that is by merit. One
+            that learnt from sessions knows their targets: not for learning hints from them.
         label_length: How many characters of a label a prompt shows at most, at least 2.
         hints_offered: How many of the nearest hints a policy chooses among.
         hint_similarity: Cosine from which on two hints say the same, above 0 to 1.
@@ -111,6 +115,7 @@ class Components:
     shuffles: int = 1
     max_candidates: int = 100
     candidates_ordered: bool = False
+    base_ranker: Ranker | None = None
     label_length: int = 200
     hints_offered: int = 32
     hint_similarity: float = 0.97

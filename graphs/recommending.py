@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,12 +23,14 @@ class RankingAnswer:
     """A model's answer, not yet read.
 
     Attributes:
+        session: The session it is about.
         view: What the model was shown.
         messages: The conversation up to the answer.
         text: The answer.
         hint: The hint it was given, if any.
     """
 
+    session: Session
     view: SessionView
     messages: tuple[BaseMessage, ...]
     text: str
@@ -87,7 +90,7 @@ async def recommend(
         },
     )
     text = await components.model.ask("recommend", messages, schema=RankedCandidates)
-    return RankingAnswer(view, tuple(messages), text, hint)
+    return RankingAnswer(session, view, tuple(messages), text, hint)
 
 
 async def ground(answer: RankingAnswer, components: Components) -> Ranking:
@@ -95,15 +98,15 @@ async def ground(answer: RankingAnswer, components: Components) -> Ranking:
 
     Returns:
         Exactly ``list_length`` candidates (all of them where there are fewer), each once. What
-        the model did not name is filled up in the order in which candidates were shown, which
-        is a random one, or in the caller's where candidates come ordered; those that were not
-        shown stand behind.
+        the model did not name is filled up in the order of the base ranker, if there is one;
+        else in the order in which candidates were shown, which is a random one, or in the
+        caller's where candidates come ordered; those that were not shown stand behind.
 
     Raises:
         ModelCallError: If the second call failed.
     """
     view = answer.view
-    filling = view.fill_ids or view.candidate_ids
+    filling: Sequence[str] = view.fill_ids or view.candidate_ids
     count = min(components.list_length, len(filling))
     asked = min(count, len(view.candidate_ids))
     parsed = parse_ranking(answer.text, view)
@@ -122,6 +125,8 @@ async def ground(answer: RankingAnswer, components: Components) -> Ranking:
         if len(second.item_ids) > len(parsed.item_ids):
             parsed = second
     named = parsed.item_ids[:count]
+    if len(named) < count:
+        filling = await _by_merit(filling, answer.session, components)
     missing = [item_id for item_id in filling if item_id not in named]
     return Ranking(
         session_id=view.session_id,
@@ -133,6 +138,17 @@ async def ground(answer: RankingAnswer, components: Components) -> Ranking:
         structured=parsed.structured,
         notes=view.notes,
     )
+
+
+async def _by_merit(
+    filling: Sequence[str], session: Session, components: Components
+) -> Sequence[str]:
+    """What fills up, in the base ranker's order; what that passes over comes last."""
+    if components.base_ranker is None:
+        return filling
+    ranked = await asyncio.to_thread(components.base_ranker.rank, session)
+    places = {item_id: place for place, item_id in enumerate(ranked)}
+    return sorted(filling, key=lambda item_id: places.get(item_id, len(ranked)))
 
 
 async def recommend_shuffled(
