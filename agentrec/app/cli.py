@@ -125,6 +125,13 @@ def demo(
         int | None,
         typer.Option(min=1, help="Training steps of the embedded model; fewer: quicker, worse."),
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="Recommender by item ids to compare with: sasrec, gru4rec or none."
+            " Default: sasrec."
+        ),
+    ] = None,
     policy: Annotated[
         str | None,
         typer.Option(
@@ -184,6 +191,7 @@ def demo(
             "max_rewarded": max_rewarded,
             "num_probes": num_probes,
             "lm_steps": lm_steps,
+            "backbone": backbone,
             "policy": {"kind": policy, "halving": halving},
             "limits": {
                 "max_concurrency": concurrency,

@@ -10,9 +10,16 @@ from dataclasses import replace
 import numpy as np
 
 from agentrec.app.answer_report import report_answers
-from agentrec.app.evaluating import DIFFERENCES, baseline_ranks, policy_rankings, target_ranks
+from agentrec.app.evaluating import (
+    DIFFERENCES,
+    baseline_ranks,
+    baselines,
+    policy_rankings,
+    target_ranks,
+)
 from agentrec.app.exploring import explore
 from agentrec.app.policy_training import let_live, store_policy, train_policy
+from agentrec.app.run_backbone import obtain_backbone
 from agentrec.app.run_parts import RunParts
 from agentrec.app.run_rewards import RunRewards, TrainingData
 from agentrec.atomic_files import write_atomically
@@ -83,7 +90,7 @@ class ClosedLoop:
             **trained,
         }
         test = self._dataset.test
-        ranks = await asyncio.to_thread(baseline_ranks, self._dataset, self._parts.knowledge, seed)
+        ranks = await self._baseline_ranks(test)
         rankings: dict[str, list[Ranking]] = {}
         with self._display.counting("Test sessions", len(test) * len(methods)) as advance:
             for name, chosen in methods.items():
@@ -95,6 +102,16 @@ class ClosedLoop:
         report = await asyncio.to_thread(build_report, ranks, DIFFERENCES, calls, seed)
         await asyncio.to_thread(answers.save, self._folder.answers)
         await asyncio.to_thread(_save_report, self._folder, report)
+
+    async def _baseline_ranks(self, test: Sequence[Session]) -> dict[str, list[int | None]]:
+        """Ranks of the targets by what needs no language model, a recommender by ids trained."""
+        backbone = await obtain_backbone(self._parts)
+
+        def ranked() -> dict[str, list[int | None]]:
+            seed, knowledge = self._settings.seed, self._parts.knowledge
+            return baseline_ranks(baselines(self._dataset, knowledge, seed, backbone), test)
+
+        return await asyncio.to_thread(ranked)
 
     async def _noise(self, rewards: RunRewards) -> TrainingData:
         """The same sessions, with rewards that have nothing to do with them."""

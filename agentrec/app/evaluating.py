@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from agentrec.app.parts import CatalogKnowledge
 from agentrec.components import Components
@@ -15,6 +15,7 @@ from agentrec.evaluation.baselines import (
     TextSimilarityRanker,
 )
 from agentrec.graphs.recommendation import RecommendationInput, build_recommendation_graph
+from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.rankings import Ranking
 from agentrec.runs.concurrency import map_concurrently
 from agentrec.sessions import Session
@@ -30,10 +31,20 @@ DIFFERENCES = (
 )
 
 
-def baseline_ranks(
-    dataset: Dataset, knowledge: CatalogKnowledge, seed: int
-) -> dict[str, list[int | None]]:
-    """Rank of each test session's target under methods that need no language model."""
+def baselines(
+    dataset: Dataset,
+    knowledge: CatalogKnowledge,
+    seed: int,
+    backbone: SequentialRecommender | None = None,
+) -> dict[str, Ranker]:
+    """What ranks without a language model, by its name.
+
+    Args:
+        dataset: The training sessions are learnt from.
+        knowledge: What is known of the items.
+        seed: Of whatever is drawn by lot.
+        backbone: The run's sequential recommender, if it has one.
+    """
     ids = dataset.catalog.item_ids
     rankers: dict[str, Ranker] = {
         "random": RandomRanker(seed),
@@ -41,8 +52,15 @@ def baseline_ranks(
         "item_knn": ItemKNNRanker(dataset.train, ids, seed=seed),
         "text_similarity": TextSimilarityRanker(ids, knowledge.text_vectors, seed=seed),
     }
+    return rankers if backbone is None else {**rankers, backbone.backbone_kind: backbone}
+
+
+def baseline_ranks(
+    rankers: Mapping[str, Ranker], sessions: Sequence[Session]
+) -> dict[str, list[int | None]]:
+    """Rank of each session's target under each of them."""
     return {
-        name: [_rank_in(ranker.rank(session), session) for session in dataset.test]
+        name: [_rank_in(ranker.rank(session), session) for session in sessions]
         for name, ranker in rankers.items()
     }
 

@@ -44,6 +44,9 @@ def manifest_of(
     """
     told = settings.model_dump(mode="json")
     decisive = {name: told[name] for name in told if name not in _CONDITIONS | _ELSEWHERE | _LATER}
+    if decisive["backbone"] is None:
+        # As in a run that was made before there was one.
+        del decisive["backbone"]
     identity = {
         **decisive,
         **{name: told["llm"][name] for name in _SHOWN},
@@ -74,6 +77,7 @@ def settings_in(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """
     identity, conditions = dict(manifest["identity"]), dict(manifest["conditions"])
     told = {name: identity[name] for name in DemoSettings.model_fields if name in identity}
+    told.setdefault("backbone", None)
     told.pop("llm", None)
     told |= {name: conditions[name] for name in _CONDITIONS}
     sources = manifest["sources"]

@@ -164,16 +164,19 @@ def compare(
     try:
         from agentrec.app.comparison_tables import comparison_json, print_comparison
         from agentrec.app.policy_comparing import compare as compare_in_run
+        from agentrec.app.policy_comparing import note_on
         from agentrec.app.policy_work import split_named, wanted_policies
 
         settings = _settings(run, config, data, concurrency)
         wanted = wanted_policies(settings.policy, policies or ())
+        sessions = split_named(split)
         found = asyncio.run(
-            compare_in_run(settings, wanted, seeds, split_named(split), Console(stderr=json_))
+            compare_in_run(settings, wanted, seeds, sessions, Console(stderr=json_))
         )
+        note = note_on(sessions, settings)
         _tell(
             comparison_json(found) if json_ else None,
-            lambda console: print_comparison(found, console),
+            lambda console: print_comparison(found, console, note=note),
         )
     except (Exception, KeyboardInterrupt) as error:
         end_with(error, debug)

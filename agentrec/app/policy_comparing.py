@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -10,18 +11,23 @@ import numpy.typing as npt
 from rich.console import Console
 
 from agentrec.app.comparison_tables import comparison_json
+from agentrec.app.evaluating import baseline_ranks, baselines
 from agentrec.app.policy_evaluating import chosen_ndcg
 from agentrec.app.policy_settings import PolicySettings
 from agentrec.app.progress import ProgressDisplay, run_blocking
 from agentrec.app.run_again import open_again
+from agentrec.app.run_backbone import obtain_backbone
 from agentrec.app.run_files import writing
+from agentrec.app.run_parts import RunParts
 from agentrec.app.run_rewards import RunRewards, Split, TrainingData
 from agentrec.app.settings import DemoSettings
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
+from agentrec.evaluation.metrics import as_ranks, ndcg_of_ranks
 from agentrec.evaluation.policy_comparison import PolicyComparison, compare_policies
 from agentrec.rewarded_offers import RewardedOffer
+from agentrec.sessions import Session
 
 NO_HINT = "no_hint"
 COMPARED = (
@@ -64,7 +70,9 @@ async def compare(
 ) -> PolicyComparison:
     """Train policies, let each choose for the sessions of a split, and compare what comes of it.
 
-    The report is put into the run folder as ``comparison.SPLIT.json``.
+    Behind them comes what ranks without a language model: the baselines of a run's report, but for
+    the random one, whose name a policy has. The comparison is put into the run folder as
+    ``comparison.SPLIT.json``.
 
     Args:
         settings: Those of the run.
@@ -82,11 +90,42 @@ async def compare(
             raise InputError(f"there is no {split} session", field="data")
         numbers = [settings.seed + place for place in range(seeds)]
         ndcg, given = await compared_ndcg(rewards, policies, numbers, split, parts.display)
+        beside = await _baseline_ndcg(parts, rewards.sessions(split))
+        for name, row in beside.items():
+            if name not in ndcg:
+                ndcg[name], given[name] = row, np.zeros(row.shape, dtype=np.bool_)
         comparison = compare_policies(ndcg, given, seed=settings.seed)
         file = parts.folder.path / f"comparison.{split}.json"
         with writing(file):
             write_atomically(file, (comparison_json(comparison) + "\n").encode())
         return comparison
+
+
+def note_on(split: Split, settings: DemoSettings) -> str:
+    """What there is to say of the rows without a language model."""
+    ids = "" if settings.backbone is None else f", {settings.backbone}"
+    told = f"popularity, item_knn, text_similarity{ids}: without a language model and hints."
+    if split == "valid" and settings.backbone is not None:
+        told += f" These sessions chose when the training of {settings.backbone} ends."
+    return told
+
+
+async def _baseline_ndcg(
+    parts: RunParts, sessions: Sequence[Session]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """NDCG@10 of sessions by what needs no language model, ``[1, sessions]`` each."""
+    backbone = await obtain_backbone(parts)
+
+    def scored() -> dict[str, npt.NDArray[np.float32]]:
+        rankers = baselines(parts.dataset, parts.knowledge, parts.settings.seed, backbone)
+        rankers.pop("random")
+        ranks = baseline_ranks(rankers, sessions)
+        return {
+            name: ndcg_of_ranks(as_ranks(row))[None].astype(np.float32)
+            for name, row in ranks.items()
+        }
+
+    return await asyncio.to_thread(scored)
 
 
 async def compared_ndcg(

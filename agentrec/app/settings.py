@@ -19,6 +19,7 @@ from agentrec.app.policy_settings import PolicySettings
 from agentrec.app.prefer_settings import PreferSettings
 from agentrec.data.negatives import Negatives
 from agentrec.llm.session_blocks import DEFAULT_BLOCKS, BlockName
+from agentrec.policies.sequential.config import BackboneKind
 
 
 class DemoSettings(BaseModel):
@@ -44,6 +45,10 @@ class DemoSettings(BaseModel):
             measured on.
         lm_steps: Training steps of the embedded model; ``None`` for its recipe's.
         state_blocks: What a policy sees of a session, in this order; see ``BlockName``.
+        backbone: The recommender by item ids that is trained as a baseline and kept in the run
+            folder: ``sasrec``, ``gru4rec``, or ``None`` (in words ``none``) for none. It takes
+            half a minute on MovieLens-100K; time and memory grow with catalogue and sessions.
+            Where candidates are drawn evenly (``negatives``), it is trained for such.
         policy: Which hint policy is trained, and on what.
         prefer: How preference texts are collected, and what rewards them.
     """
@@ -68,6 +73,7 @@ class DemoSettings(BaseModel):
     max_rewarded: int = Field(default=1500, ge=1)
     lm_steps: int | None = Field(default=None, ge=1)
     state_blocks: tuple[BlockName, ...] = Field(default=DEFAULT_BLOCKS, min_length=1)
+    backbone: BackboneKind | None = "sasrec"
     policy: PolicySettings = Field(default_factory=PolicySettings)
     prefer: PreferSettings = Field(default_factory=PreferSettings)
 
@@ -75,6 +81,12 @@ class DemoSettings(BaseModel):
     @classmethod
     def _name_alone(cls, llm: Any) -> Any:
         return {"name": llm} if isinstance(llm, str) else llm
+
+    @field_validator("backbone", mode="before")
+    @classmethod
+    def _none_in_words(cls, backbone: Any) -> Any:
+        # Neither TOML nor a command line has a word for it.
+        return None if backbone == "none" else backbone
 
     @field_validator("policy", mode="before")
     @classmethod

@@ -72,6 +72,11 @@ class RunFolder:
         return self.path / "gate.json"
 
     @property
+    def backbone(self) -> Path:
+        """The sequential recommender that is a baseline."""
+        return self.path / "backbone"
+
+    @property
     def reward_model(self) -> Path:
         """What rewards preference texts."""
         return self.path / "reward-model"

@@ -18,6 +18,7 @@ from agentrec.graphs.reflecting import HINTS_PER_ERROR
 from agentrec.hints import Hint
 from agentrec.policies.ppo.scoring_policy import ScoringPPOPolicy
 from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.testing.planted_sessions import PlantedSessions
 
 METHODS = [
@@ -25,6 +26,7 @@ METHODS = [
     "popularity",
     "item_knn",
     "text_similarity",
+    "sasrec",
     "no_hint",
     "random_hint",
     "best_single_hint",
@@ -85,6 +87,8 @@ def test_every_product_of_the_run_is_there(finished) -> None:
         record = json.loads((folder / "training.json").read_text())
         assert record["sessions"] == {"train": 40, "picking": 8, "judging": 8}
         assert not (folder / "checkpoint").exists()
+    backbone = SequentialRecommender.load(finished.folder / "backbone")
+    assert (backbone.backbone_kind, len(backbone.item_ids)) == ("sasrec", 60)
     manifest = json.loads((finished.folder / "manifest.json").read_text())
     assert manifest["identity"]["seed"] == 0
     assert {"data_hash", "prompts_hash", "llm", "policy"} <= set(manifest["identity"])
@@ -94,7 +98,11 @@ def test_every_product_of_the_run_is_there(finished) -> None:
     usage = json.loads((finished.folder / "usage.json").read_text())
     assert usage["total"]["calls"] == finished.report.llm_calls["made"]
     answers = json.loads((finished.folder / "answers.json").read_text())
-    assert list(answers["quality"]) == list(answers["position_bias"]) == METHODS[4:]
+    assert (
+        list(answers["quality"])
+        == list(answers["position_bias"])
+        == METHODS[METHODS.index("no_hint") :]
+    )
 
 
 def test_hints_come_from_training_sessions_the_model_got_wrong(

@@ -175,7 +175,8 @@ def test_validation_sessions_are_judged_on_with_a_warning(taught: tuple[RunCopy,
 def test_policies_are_compared_on_the_same_sessions(run: RunCopy) -> None:
     kinds = ("linucb", "random", "abstaining_best_single", "nearest")
     told = run.told("compare", *kinds, "--seeds=2")
-    assert [one["name"] for one in told["policies"]] == ["no_hint", *kinds]
+    baselines = ["popularity", "item_knn", "text_similarity", "sasrec"]
+    assert [one["name"] for one in told["policies"]] == ["no_hint", *kinds, *baselines]
     assert run.json("comparison.test.json") == told
     before = run.calls
     said = run.done("compare", "no_hint", *kinds, "--seeds=2")

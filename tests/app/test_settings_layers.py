@@ -278,7 +278,7 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded()
     for name, value, told in (
         ("AGENTREC_SEDE", "1", "did you mean AGENTREC_SEED?"),
-        ("AGENTREC_ZZZ", "1", "known are AGENTREC_BUDGET"),
+        ("AGENTREC_ZZZ", "1", "known are AGENTREC_BACKBONE, AGENTREC_BUDGET"),
         ("AGENTREC_LIMITS__RATE", "1", "is no setting"),
         ("AGENTREC_SEED", "x", "must be a valid integer, not 'x'"),
         ("AGENTREC_LIMITS", "x", "is a section"),
