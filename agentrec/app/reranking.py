@@ -12,7 +12,10 @@ from agentrec.app.run_parts import RunParts
 from agentrec.app.text_evaluation import RankedPlaces
 from agentrec.components import Components
 from agentrec.continuations import Continuation, Relevant, continuation_of
+from agentrec.contracts import HintPolicy
+from agentrec.graphs.offering import offer_to
 from agentrec.graphs.recommending import rank
+from agentrec.hints import Hint
 from agentrec.policies.reward_model.augmented import AugmentedRecommender
 from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
 from agentrec.policies.reward_model.target_odds import TargetOdds
@@ -48,23 +51,33 @@ class Reranker:
             target=tuple(places[0] for places in whole), rest=tuple(map(tuple, rest))
         )
 
-    async def by_model(self, texts: Texts, components: Components, title: str) -> RankedPlaces:
+    async def by_model(
+        self,
+        texts: Texts,
+        components: Components,
+        title: str,
+        hints: Sequence[Hint | None] | None = None,
+    ) -> RankedPlaces:
         """Where a language model that is given a text a session puts what is relevant.
 
         Args:
             texts: The texts; ``None`` or empty to let it rank without.
             components: The parts; their model ranks.
             title: What is being done, for people.
+            hints: What else it is given, of ``chosen_hints``; ``None`` for no hints.
 
         Raises:
             ModelCallError: If a ranking failed for good, or the budget is spent.
         """
         judged = [*self._judged("target"), *self._judged("rest")]
-        wanted = list(zip(judged, [*texts, *texts], strict=True))
+        given = [None] * len(judged) if hints is None else hints
+        wanted = list(zip(judged, [*texts, *texts], given, strict=True))
 
-        async def ranked(each: tuple[Continuation, str | None]) -> tuple[int | None, ...]:
-            one, text = each
-            made = await rank(one.session, None, components, text or None)
+        async def ranked(
+            each: tuple[Continuation, str | None, Hint | None],
+        ) -> tuple[int | None, ...]:
+            one, text, hint = each
+            made = await rank(one.session, hint, components, text or None)
             return tuple(made.rank_of(item) for item in one.relevant)
 
         with self.parts.display.counting(title, len(wanted)) as advance:
@@ -73,6 +86,14 @@ class Reranker:
         return RankedPlaces(
             target=tuple(each[0] for each in places[:count]), rest=tuple(places[count:])
         )
+
+    async def chosen_hints(self, policy: HintPolicy) -> list[Hint | None]:
+        """What a policy chooses for each session as a whole, then for each after its first part."""
+        judged = [*self._judged("target"), *self._judged("rest")]
+        offer = await offer_to([one.session for one in judged], self.parts.components)
+        choices = await asyncio.to_thread(policy.choose, offer)
+        hints = {hint.hint_id: hint for hint in offer.hints}
+        return [None if chosen is None else hints[chosen] for chosen in choices.hint_ids]
 
     def foreign(self, texts: Texts, seed: int) -> list[str | None]:
         """The same texts, each at another session: what any text does."""

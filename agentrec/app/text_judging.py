@@ -22,8 +22,10 @@ from agentrec.app.text_evaluation import RankedPlaces, TextsReport, texts_report
 from agentrec.components import Components
 from agentrec.data.dataset import SplitName
 from agentrec.errors import InputError
+from agentrec.hints import Hint
 from agentrec.llm.gateway import ModelGateway
 from agentrec.llm.limits import CallLimiter
+from agentrec.policies.policy_kinds import load_policy
 from agentrec.runs.run_folder import write_json
 
 
@@ -60,6 +62,7 @@ async def evaluate_texts(
         reward_model = await obtain_reward_model(parts, settings.prefer)
         judge = _Judge(Reranker(sessions, settings.prefer.shown_share, parts, reward_model))
         await judge.without_texts(settings.prefer.backbone)
+        await judge.with_hints()
         await judge.add("", parts.components, "the run's model")
         for number, (writer, identity) in enumerate(others, start=1):
             gateway = ModelGateway(
@@ -91,6 +94,7 @@ class _Judge:
         self._differences: list[tuple[str, str]] = []
         self._failed: dict[str, int] = {}
         self._preferred: dict[str, list[float]] = {}
+        self._hints: list[Hint | None] | None = None
         self._backbone = ""
 
     async def without_texts(self, backbone: str) -> None:
@@ -102,6 +106,19 @@ class _Judge:
         self._places["llm"] = await reranker.by_model(
             nothing, parts.components, "Rankings without texts"
         )
+
+    async def with_hints(self) -> None:
+        """What the run's live policy chooses, if there is one, beside texts from here on."""
+        folder = self._parts.folder.live
+        if not await asyncio.to_thread(folder.is_dir):
+            return
+        policy = await asyncio.to_thread(load_policy, folder)
+        self._hints = await self._reranker.chosen_hints(policy)
+        nothing = [None] * len(self._reranker.sessions)
+        self._places["hint"] = await self._reranker.by_model(
+            nothing, self._parts.components, "Rankings with hints", self._hints
+        )
+        self._differences.append(("hint", "llm"))
 
     async def add(self, called: str, writer: Components, name: str) -> None:
         """What comes of the texts of one model.
@@ -138,6 +155,12 @@ class _Judge:
             (f"reranked{called}", "llm"),
             (f"reranked{called}", f"reranked foreign{called}"),
         ]
+        if self._hints is not None:
+            both = f"hint and text{called}"
+            places[both] = await reranker.by_model(
+                texts, parts.components, f"Rankings, hints and texts of {name}", self._hints
+            )
+            self._differences += [(both, "hint"), (both, f"reranked{called}")]
         if called:
             places[f"self-ranked{called}"] = await reranker.by_model(
                 texts, writer, f"Rankings by {name}"

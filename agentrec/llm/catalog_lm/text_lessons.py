@@ -27,7 +27,7 @@ NOT_LOOKED_AT = -100
 _WRITTEN = ("critique", "diagnose", "hints", "hints", "preference", "question")
 _MOST_FACTORS = 4
 # Standard deviations over all items: a history of items drawn at random seldom tells as much.
-_CLEAR = 0.8
+_CLEAR = 1.2
 _ASKED_CANDIDATES = 12
 
 
