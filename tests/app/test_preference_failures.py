@@ -72,19 +72,22 @@ async def test_sessions_without_a_text_teach_the_adapter_nothing(
     finished, settings_for: Settings, tmp_path: Path, fail: Fail, learnt: dict[str, list[str]]
 ) -> None:
     settings = settings_of_copy(finished.folder, tmp_path / "run", settings_for)
+    assert settings.prefer.reward_texts > 1
     fail(lambda session: session.session_id.endswith("3"))
     said = io.StringIO()
     await train_reward_model(settings, Console(file=said, width=300))
     # Of 60 training sessions the first 24 are learnt from; the backbone needs no text of them.
     assert len(learnt["backbone"]) == 24
     left_out = [one for one in learnt["backbone"] if one.endswith("3")]
-    assert learnt["train"] == [one for one in learnt["backbone"] if one not in left_out]
+    texts = settings.prefer.reward_texts
+    assert learnt["train"] == texts * [one for one in learnt["backbone"] if one not in left_out]
     assert left_out
     assert not [one for one in learnt["valid"] if one.endswith("3")]
     record = json.loads((RunFolder(tmp_path / "run").reward_model / "training.json").read_text())
     assert record["sessions"] == {"train": 24, "valid": 16}
-    assert record["failures"] == {"train": len(left_out), "valid": 16 - len(learnt["valid"])}
-    told = f"Texts to learn from: {len(left_out)} of 24 could not be written"
+    failed = texts * len(left_out)
+    assert record["failures"] == {"train": failed, "valid": texts * 16 - len(learnt["valid"])}
+    told = f"Texts to learn from: {failed} of {texts * 24} could not be written"
     assert told in said.getvalue()
     assert "The first: the model is asleep" in said.getvalue()
     # It stays what it is, also when the texts would come now.
@@ -113,12 +116,15 @@ async def test_a_report_says_how_many_texts_it_lacks(
     fail(lambda _: True)
     said = io.StringIO()
     report = await evaluate_texts(settings, [], Console(file=said, width=300))
-    assert report.llm_calls["texts failed"] == 40
+    assert report.counts["texts failed"] == 40
     assert "Texts of the run's model: 40 of 40 could not be written" in said.getvalue()
     # Without texts the recommender is its backbone, and the model ranks unaided.
     assert report.methods["told"] == report.methods["told foreign"] == report.methods["sasrec"]
-    assert report.methods["reranked"] == report.methods["llm"]
+    ranked = [report.methods[name] for name in ("reranked", "reranked foreign", "llm")]
+    assert ranked[0] == ranked[1] == ranked[2]
+    assert report.own_preferred == {}
     fail(lambda _: False)
     whole = await evaluate_texts(settings, [], quiet())
-    assert whole.llm_calls["texts failed"] == 0
+    assert whole.counts["texts failed"] == 0
     assert whole.methods["told"] != whole.methods["sasrec"]
+    assert list(whole.own_preferred) == ["the run's model"]

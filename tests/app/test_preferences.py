@@ -51,20 +51,39 @@ async def test_collecting_again_asks_nothing_and_keeps_the_file(
     assert sha256(file) == before
 
 
-async def test_texts_are_judged_by_rankings_of_test_sessions(
+async def test_texts_are_judged_by_rankings_of_sessions(
     collected: Path, settings_for: Settings, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(collected, folder)
-    report = await evaluate_texts(settings_for(folder, prefer=QUICK), [], quiet())
-    assert list(report.methods) == ["sasrec", "llm", "told", "told foreign", "reranked"]
+    settings = settings_for(folder, prefer=QUICK)
+    report = await evaluate_texts(settings, [], quiet())
+    assert list(report.methods) == [
+        "sasrec",
+        "llm",
+        "told",
+        "told foreign",
+        "reranked",
+        "reranked foreign",
+    ]
     assert set(report.differences) == {
         "told - sasrec",
         "told - told foreign",
         "reranked - llm",
+        "reranked - reranked foreign",
     }
-    assert report.sessions == 40
-    assert json.loads((folder / "texts.json").read_text())["sessions"] == 40
+    for row in (*report.methods.values(), *report.differences.values()):
+        assert list(row) == ["ndcg@10", "map@10", "rest ndcg@10", "rest map@10"]
+    assert len(report.sessions) == 40
+    assert all(len(each) == 40 for row in report.values.values() for each in row.values())
+    assert 0 <= report.own_preferred["the run's model"].mean <= 1
+    assert len(json.loads((folder / "texts.json").read_text())["sessions"]) == 40
+    # Settings are chosen by other sessions, which leave the report of the test alone.
+    test = (folder / "texts.json").read_bytes()
+    valid = await evaluate_texts(settings, [], quiet(), "valid")
+    assert all(one.startswith("valid-") for one in valid.sessions)
+    assert len(json.loads((folder / "texts.valid.json").read_text())["sessions"]) == 16
+    assert (folder / "texts.json").read_bytes() == test
 
 
 def test_statistics_and_exports_come_from_the_run(collected: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ranks of targets under texts, as rewards count them."""
+"""Places of what is relevant under texts, as rewards count them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import cast
 import numpy as np
 import torch
 
-from agentrec.app.reranking import target_ranks
+from agentrec.app.reranking import Reranker, places_told
+from agentrec.app.run_parts import RunParts
+from agentrec.continuations import Continuation, Relevant, continuation_of
 from agentrec.policies.reward_model.augmented import AugmentedRecommender
+from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
 from agentrec.sessions import Session
 
 ITEMS = ("a", "b", "c", "d", "e")
@@ -33,24 +36,54 @@ class Told:
         return torch.from_numpy(vectors)
 
 
-def ranks(targets: str, *moves: Sequence[float]) -> list[int | None]:
-    sessions = [
-        Session(session_id=f"s{n}", items=("a",), target=target, candidates=("e", "d", "b", target))
-        if target not in "edb"
-        else Session(session_id=f"s{n}", items=("a",), target=target, candidates=("e", "d", "b"))
-        for n, target in enumerate(targets)
-    ]
+def places(judged: Sequence[Continuation], *moves: Sequence[float]) -> list[list[int]]:
     recommender = cast("AugmentedRecommender", Told())
-    return target_ranks(recommender, sessions, np.array(moves, dtype=np.float32))
+    return places_told(recommender, judged, np.array(moves, dtype=np.float32))
+
+
+def of_targets(targets: str) -> list[Continuation]:
+    """Sessions of which the target alone is relevant."""
+    return [
+        judged(target, "a", "edb" if target in "edb" else f"edb{target}", 1.0, "target")
+        for target in targets
+    ]
+
+
+def judged(
+    target: str, items: str, candidates: str, share: float, relevant: Relevant
+) -> Continuation:
+    session = Session(
+        session_id="s", items=tuple(items), target=target, candidates=tuple(candidates)
+    )
+    return continuation_of(session, share, relevant)
+
+
+NOTHING = [0.0] * 5
+PRAISE = [0.0, 0.0, 0.0, 5.0, 0.0]
 
 
 def test_targets_are_ranked_among_their_candidates_with_what_texts_add() -> None:
-    nothing, praise = [0.0] * 5, [0.0, 0.0, 0.0, 5.0, 0.0]
-    assert ranks("abd", nothing, nothing, praise) == [1, 1, 1]
-    assert ranks("ab", praise, praise) == [2, 2]
+    assert places(of_targets("abd"), NOTHING, NOTHING, PRAISE) == [[1], [1], [1]]
+    assert places(of_targets("ab"), PRAISE, PRAISE) == [[2], [2]]
 
 
 def test_of_equals_the_target_comes_last() -> None:
-    nothing = [0.0] * 5
-    assert ranks("cde", nothing, nothing, nothing) == [4, 3, 3]
-    assert ranks("c", [0.0, 0.0, 0.00001, 0.0, 0.0]) == [4]
+    assert places(of_targets("cde"), NOTHING, NOTHING, NOTHING) == [[4], [3], [3]]
+    assert places(of_targets("c"), [0.0, 0.0, 0.00001, 0.0, 0.0]) == [[4]]
+
+
+def test_all_that_came_after_a_text_has_its_place() -> None:
+    # Shown is b; c and d came after it, then the target.
+    rest = judged("a", "bcd", "ae", 0.4, "rest")
+    assert places([rest, rest], NOTHING, PRAISE) == [[1, 4, 3], [2, 4, 1]]
+
+
+def test_foreign_texts_are_those_of_others_each_once() -> None:
+    reranker = Reranker([], 0.7, cast("RunParts", None), cast("KnowledgeRewardModel", None))
+    texts = [None, *(f"text {n}" for n in range(20))]
+    for seed in range(5):
+        foreign = reranker.foreign(texts, seed)
+        assert sorted(foreign, key=str) == sorted(texts, key=str)
+        assert not [one for one, other in zip(texts, foreign, strict=True) if one == other]
+        assert reranker.foreign(texts, seed) == foreign
+    assert reranker.foreign(texts, 0) != reranker.foreign(texts, 1)

@@ -41,14 +41,20 @@ def test_shuffled_labels_teach_nothing(taught: Path, tmp_path: Path) -> None:
     config = AlignmentConfig(
         nll_weight=0.0, eval_share=0.0, batch_size=48, epochs=5, learning_rate=1e-3
     )
+    by_lot = planted_pairs(48, shuffled=True)
+    # The same lot turned round: what one half of the pairs happens to say cancels out.
+    turned = [
+        one.model_copy(update={"chosen": one.rejected, "rejected": one.chosen}) for one in by_lot
+    ]
     margins = []
-    for shuffled in (False, True):
-        pairs = planted_pairs(48, shuffled=shuffled)
-        out = tmp_path / f"{shuffled}"
+    for name, pairs in (("taste", planted_pairs(48)), ("lot", by_lot), ("turned", turned)):
+        out = tmp_path / name
         align(pairs, taught, out, config)
         margins.append(judge(HELD_OUT, taught, out).margin)
-    assert margins[0].low > 0.1
-    assert abs(margins[1].mean) < 0.1 * margins[0].mean
+    taste, *lots = margins
+    assert taste.low > 0.1
+    assert abs(sum(one.mean for one in lots)) / 2 < 0.1 * taste.mean
+    assert all(one.mean < 0.5 * taste.mean for one in lots)
 
 
 def test_the_model_still_ranks_as_it_did(taught: Path, tuned: Alignment) -> None:
