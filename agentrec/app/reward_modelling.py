@@ -161,7 +161,7 @@ async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> Knowle
                 on_progress=on_progress,
             )
             with writing(folder):
-                # A record never stands beside a model that it does not speak of.
+                # First: no record stands beside a model that it does not speak of.
                 known.unlink(missing_ok=True)
                 made.save(folder)
                 # Last: what is recorded is whole.

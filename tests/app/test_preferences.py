@@ -11,9 +11,13 @@ from app.preference_runs import QUICK, Settings, quiet, sha256
 from typer.testing import CliRunner
 
 from agentrec.app.cli import app
-from agentrec.app.preference_work import collect_in_run
+from agentrec.app.preference_work import collect_in_run, train_reward_model
 from agentrec.app.text_judging import evaluate_texts
 from agentrec.stores.preference_export import read_pairs
+
+
+class StopHereError(Exception):
+    """Somebody pulls the plug."""
 
 
 def test_pairs_lie_in_the_run_folder_with_what_came_of_collecting(collected: Path) -> None:
@@ -49,6 +53,29 @@ async def test_collecting_again_asks_nothing_and_keeps_the_file(
     file.write_bytes(whole[: len(whole) // 2])
     await collect_in_run(settings_for(folder, prefer=QUICK), quiet())
     assert sha256(file) == before
+
+
+async def test_no_record_outlives_the_model_that_it_speaks_of(
+    collected: Path, settings_for: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(collected, folder)
+    model, record = folder / "reward-model" / "policy.json", folder / "reward-model/training.json"
+    before, recorded = sha256(model), sha256(record)
+
+    def cut_off(*_: object) -> None:
+        raise StopHereError
+
+    other = {**QUICK, "reward_model": {"epochs": 2, "hidden": 16}}
+    with monkeypatch.context() as patch:
+        patch.setattr("agentrec.app.reward_modelling.write_atomically", cut_off)
+        with pytest.raises(StopHereError):
+            await train_reward_model(settings_for(folder, prefer=other), quiet())
+    assert sha256(model) != before
+    assert not record.exists()
+    # Who goes back to what was recorded gets that, and not what was made since.
+    await train_reward_model(settings_for(folder, prefer=QUICK), quiet())
+    assert (sha256(model), sha256(record)) == (before, recorded)
 
 
 async def test_texts_are_judged_by_rankings_of_sessions(
