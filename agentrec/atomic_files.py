@@ -36,6 +36,16 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def holds_nothing(folder: Path) -> bool:
+    """Whether a folder is empty but for what ``write_atomically`` left when it was killed.
+
+    Raises:
+        OSError: It is no folder, or cannot be read.
+    """
+    names = [path.name for path in folder.iterdir()]
+    return all(name.startswith(".") and name.endswith(".tmp") for name in names)
+
+
 def _umask() -> int:
     """The process's mask; reading it needs setting it."""
     mask = os.umask(0)

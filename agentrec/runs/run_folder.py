@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agentrec.atomic_files import write_atomically
+from agentrec.atomic_files import holds_nothing, write_atomically
 from agentrec.errors import InputError
 
 Json = Mapping[str, object]
@@ -146,7 +146,7 @@ class RunFolder:
                     )
             return
         try:
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            if self.path.exists() and not (self.path.is_dir() and holds_nothing(self.path)):
                 raise InputError(
                     "is there already and is no run folder; name another with --run",
                     file=self.path,

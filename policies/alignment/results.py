@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,10 @@ def write_result(
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        scratch = out.with_name(f".{out.name}-result")
+        # Of a writing that was killed.
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
         try:
             made = scratch / "made"
             if model.embedded is not None:

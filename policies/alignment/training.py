@@ -26,6 +26,8 @@ from agentrec.policies.alignment.examples import (
 from agentrec.policies.alignment.extra import needed
 from agentrec.policies.alignment.models import OpenedModel, folder_hash, open_model
 from agentrec.policies.alignment.record import (
+    LOG_FILE,
+    RECORD_FILE,
     AlignmentRecord,
     installed_versions,
     parameter_hash,
@@ -33,7 +35,7 @@ from agentrec.policies.alignment.record import (
 from agentrec.policies.alignment.results import write_result
 from agentrec.policies.alignment.surroundings import undisturbed
 from agentrec.policies.alignment.training_folder import TrainingFolder
-from agentrec.policies.alignment.training_log import AlignmentPoint, points_of
+from agentrec.policies.alignment.training_log import AlignmentPoint, points_of, read_points
 from agentrec.policies.alignment.trl_trainers import computed_in, make_trainer
 from agentrec.policies.alignment.watching import OnProgress, TrainingWatch
 from agentrec.preferences import PreferencePair
@@ -77,7 +79,8 @@ def align(
             and left out.
         model: Folder of a causal language model or of the embedded one, or ``hub:OWNER/NAME``.
         out: Where the result goes, whole or not at all: a folder of the same kind, or of an
-            adapter where ``lora_rank`` is set. Nothing may be there, or an empty folder.
+            adapter where ``lora_rank`` is set. Nothing may be there, or an empty folder, or what
+            this very training came to, which is then returned.
         config: The hyper-parameters; ``None`` for the defaults.
         on_progress: Called with optimiser steps done and in all, with 0 done while reference
             log-probabilities are computed. Raising in it stops the training, which is kept.
@@ -91,8 +94,10 @@ def align(
     config = config or AlignmentConfig()
     for package in ("trl", "peft", "datasets", "accelerate", "huggingface_hub"):
         needed(package)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError("is there already and not empty; name another", file=out)
+    there = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    # Before anything is loaded.
+    if there and not (out / RECORD_FILE).is_file():
+        raise _taken(out)
     opened = open_model(model, "auto" if config.lora_rank else "float32")
     _check(config, opened)
     examples = encode_pairs(pairs, opened.token_ids, min(config.max_length, opened.most_tokens))
@@ -103,11 +108,19 @@ def align(
         told = ", ".join(f"{count} {why}" for why, count in examples.left_out.items())
         raise InputError(f"no pair can be used ({told or 'there is none'})", field="pairs")
     started = _Started(config, opened, folder_hash(opened.folder), tuple(train), tuple(held_out))
+    place = checkpoint or out.with_name(f".{out.name}-training")
+    if there:
+        done = _done_before(started, len(pairs), examples, out)
+        if place.exists():
+            TrainingFolder(place, started.hash).discard()
+        on_progress(started.steps, started.steps)
+        return done
     with undisturbed():
-        kept = TrainingFolder(checkpoint or out.with_name(f".{out.name}-training"), started.hash)
+        kept = TrainingFolder(place, started.hash)
         trainer, points, kept_step = _trained(started, kept, on_progress)
-        record = _record(started, len(pairs), examples, kept_step, trainer.model)
-        write_result(opened, trainer.model, record, kept.log, out)
+        network = trainer.model
+        record = _record(started, len(pairs), examples, kept_step, parameter_hash(network))
+        write_result(opened, network, record, kept.log, out)
     kept.discard()
     return Alignment(out, record, tuple(points))
 
@@ -152,6 +165,26 @@ class _Started:
         return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
 
+def _taken(out: Path) -> InputError:
+    return InputError("is there already and not empty; name another", file=out)
+
+
+def _done_before(started: _Started, given: int, examples: Examples, out: Path) -> Alignment:
+    """What this very training came to, as it lies there: whoever asked may have been killed since.
+
+    Raises:
+        InputError: If something else lies there.
+    """
+    try:
+        found = AlignmentRecord.model_validate_json((out / RECORD_FILE).read_bytes())
+        points = read_points(out / LOG_FILE)
+    except (OSError, ValueError) as error:
+        raise _taken(out) from error
+    if found != _record(started, given, examples, found.kept_step, found.parameter_hash):
+        raise _taken(out)
+    return Alignment(out, found, tuple(points))
+
+
 def _check(config: AlignmentConfig, model: OpenedModel) -> None:
     if model.embedded is None:
         return
@@ -187,7 +220,7 @@ def _trained(
 
 
 def _record(
-    started: _Started, given: int, examples: Examples, kept_step: int, network: Any
+    started: _Started, given: int, examples: Examples, kept_step: int, parameters: str
 ) -> AlignmentRecord:
     config = started.config
     return AlignmentRecord(
@@ -203,7 +236,7 @@ def _record(
         data_hash=started.data_hash,
         steps=started.steps,
         kept_step=kept_step,
-        parameter_hash=parameter_hash(network),
+        parameter_hash=parameters,
         device="cpu" if started.on_cpu else torch.cuda.get_device_name(),
         precision=computed_in(config, cpu=started.on_cpu),
         versions=installed_versions(),

@@ -12,7 +12,7 @@ import json
 import shutil
 from pathlib import Path
 
-from agentrec.atomic_files import write_atomically
+from agentrec.atomic_files import holds_nothing, write_atomically
 from agentrec.errors import InputError
 
 _MARK = "whole.json"
@@ -32,13 +32,13 @@ class TrainingFolder:
 
     def __init__(self, path: Path, training: str) -> None:
         self.path = path
-        described = path / "training.json"
+        self._described = path / "training.json"
         try:
-            if path.exists() and not described.is_file() and any(path.iterdir()):
+            if path.exists() and not self._described.is_file() and not holds_nothing(path):
                 raise InputError("holds something else than a training; name another", file=path)
-            if _read(described) != training:
-                shutil.rmtree(path, ignore_errors=True)
-                write_atomically(described, json.dumps({"training": training}).encode())
+            if _read(self._described) != training:
+                self.discard()
+                write_atomically(self._described, json.dumps({"training": training}).encode())
             self._drop_halves()
         except OSError as error:
             raise InputError(f"cannot be written ({error.strerror})", file=path) from error
@@ -68,6 +68,12 @@ class TrainingFolder:
 
     def discard(self) -> None:
         """Forget it: the training is over."""
+        # What says that it is one goes last, lest a kill leave a folder of something else.
+        for path in self.path.glob("*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path != self._described:
+                path.unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _whole(self) -> dict[int, Path]:

@@ -93,6 +93,17 @@ def write_points(file: Path, points: Sequence[AlignmentPoint]) -> None:
     write_atomically(file, "".join(map(_line, points)).encode())
 
 
+def read_points(file: Path) -> list[AlignmentPoint]:
+    """The points in a file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: A line is no point.
+    """
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [AlignmentPoint.model_validate_json(line) for line in lines]
+
+
 def append_point(file: Path, point: AlignmentPoint) -> None:
     """Add a line to what ``write_points`` wrote.
 

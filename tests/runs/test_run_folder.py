@@ -25,6 +25,12 @@ def test_an_empty_folder_may_be_used(tmp_path: Path) -> None:
     assert (tmp_path / "manifest.json").is_file()
 
 
+def test_a_folder_whose_making_was_killed_may_be_used(tmp_path: Path) -> None:
+    (tmp_path / ".manifest.json.abc.tmp").write_text('{"iden')
+    RunFolder(tmp_path).begin(MANIFEST)
+    assert json.loads((tmp_path / "manifest.json").read_text()) == MANIFEST
+
+
 def test_the_same_run_goes_on_and_keeps_its_manifest(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.begin(MANIFEST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,6 +79,35 @@ def test_the_same_again_is_the_same_and_another_seed_is_not(
     assert again.points == tuned.points
     other = align(PAIRS, taught, tmp_path / "other", small.model_copy(update={"seed": 1}))
     assert other.record.parameter_hash != tuned.record.parameter_hash
+
+
+def test_what_was_done_before_is_done(
+    tuned: Alignment, taught: Path, small: AlignmentConfig, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine"
+    shutil.copytree(tuned.folder, out)
+    # As if it had been killed between the result and the end.
+    place = tmp_path / ".mine-training"
+    place.mkdir()
+    (place / "training.json").write_text("{}")
+    seen: list[tuple[int, int]] = []
+    done = align(PAIRS, taught, out, small, on_progress=lambda *at: seen.append(at))
+    assert (done.record, done.points, seen) == (tuned.record, tuned.points, [(12, 12)])
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    for given, config in ((PAIRS[1:], small), (PAIRS, small.model_copy(update={"seed": 1}))):
+        with pytest.raises(InputError, match="not empty; name another"):
+            align(given, taught, out, config)
+    (out / "metrics.jsonl").write_text("torn")
+    with pytest.raises(InputError, match="not empty; name another"):
+        align(PAIRS, taught, out, small)
+
+
+def test_what_a_killed_writing_left_is_gone_afterwards(
+    tuned: Alignment, taught: Path, tmp_path: Path
+) -> None:
+    (tmp_path / ".mine-result" / "made").mkdir(parents=True)
+    align(PAIRS[:8], taught, tmp_path / "mine", AlignmentConfig(epochs=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize("step", [0, 6])

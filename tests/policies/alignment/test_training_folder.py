@@ -57,6 +57,24 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+def test_what_a_kill_left_of_a_beginning_is_begun_again(tmp_path: Path) -> None:
+    (tmp_path / ".training.json.abc.tmp").write_text("{")
+    assert TrainingFolder(tmp_path, "mine").last() is None
+
+
+def test_what_a_kill_left_of_an_end_is_still_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = TrainingFolder(tmp_path / "it", "mine")
+    checkpoint(folder, 4)
+    folder.log.write_text("{}")
+    removed: list[Path] = []
+    monkeypatch.setattr("shutil.rmtree", lambda path, **_: removed.append(path))
+    folder.discard()
+    assert removed == [folder.path / "checkpoint-4", folder.path]
+    assert {path.name for path in folder.path.iterdir()} == {"checkpoint-4", "training.json"}
+
+
 def test_what_is_over_is_gone(tmp_path: Path) -> None:
     folder = TrainingFolder(tmp_path / "it", "mine")
     folder.discard()
