@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from agentrec.app.cli import app
 from agentrec.app.preference_work import collect_in_run, train_reward_model
 from agentrec.app.text_judging import evaluate_texts
+from agentrec.runs.run_folder import RunFolder
 from agentrec.stores.preference_export import read_pairs
 
 
@@ -85,19 +86,21 @@ async def test_texts_are_judged_by_rankings_of_sessions(
     shutil.copytree(collected, folder)
     settings = settings_for(folder, prefer=QUICK)
     report = await evaluate_texts(settings, [], quiet())
-    assert list(report.methods) == [
-        "sasrec",
-        "llm",
-        "told",
-        "told foreign",
-        "reranked",
-        "reranked foreign",
-    ]
-    assert set(report.differences) == {
+    methods = ["sasrec", "llm", "told", "told foreign", "reranked", "reranked foreign"]
+    differences = {
         "told - sasrec",
         "told - told foreign",
         "reranked - llm",
         "reranked - reranked foreign",
+    }
+    # Every whole run has a live policy, which may well choose no hint.
+    of_hints = ["hint", "hint and text"]
+    assert list(report.methods) == [*methods[:2], of_hints[0], *methods[2:], of_hints[1]]
+    assert set(report.differences) == {
+        *differences,
+        "hint - llm",
+        "hint and text - hint",
+        "hint and text - reranked",
     }
     for row in (*report.methods.values(), *report.differences.values()):
         assert list(row) == ["ndcg@10", "map@10", "rest ndcg@10", "rest map@10"]
@@ -107,8 +110,11 @@ async def test_texts_are_judged_by_rankings_of_sessions(
     assert len(json.loads((folder / "texts.json").read_text())["sessions"]) == 40
     # Settings are chosen by other sessions, which leave the report of the test alone.
     test = (folder / "texts.json").read_bytes()
+    shutil.rmtree(RunFolder(folder).live)
     valid = await evaluate_texts(settings, [], quiet(), "valid")
     assert all(one.startswith("valid-") for one in valid.sessions)
+    assert list(valid.methods) == methods
+    assert set(valid.differences) == differences
     assert len(json.loads((folder / "texts.valid.json").read_text())["sessions"]) == 16
     assert (folder / "texts.json").read_bytes() == test
 
