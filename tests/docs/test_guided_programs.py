@@ -83,7 +83,9 @@ def chains() -> Dataset:
         for copy in range(4)
         for start in range(len(ids))
     ]
-    return Dataset("chains", catalog, tuple(sessions[26:]), tuple(sessions[:26]), ())
+    return Dataset(
+        "chains", catalog, tuple(sessions[26:]), tuple(sessions[:13]), tuple(sessions[13:26])
+    )
 
 
 @pytest.fixture(scope="module")
