@@ -70,10 +70,11 @@ def eval_(
     concurrency: ConcurrencyOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Rank sessions by the recommender alone, told texts, and by the model that wrote them.
+    """Rank sessions without texts and with them, by the recommender and by the run's model.
 
-    Another session's text is told too, as a control. With --tuned, so are the texts of other
-    models, such as one that `agentrec dpo train` made (catalog-lm:FOLDER).
+    Another session's text is told too, as a control, and beside texts the hints of a live policy.
+    With --tuned, texts are also written by other models, such as one that `agentrec dpo train`
+    made (catalog-lm:FOLDER).
     """
     try:
         from agentrec.app.policy_work import split_named
