@@ -83,7 +83,7 @@ async def test_how_pairs_are_made_is_nothing_to_the_reward_model(
     assert other.recommender.parameter_hash == model.recommender.parameter_hash
     assert other.parameter_hash != model.parameter_hash
     assert sha256(record) == before
-    for change in ({"reward_texts": 2}, {"shown_share": 0.5}, {"reward_model": {"epochs": 5}}):
+    for change in ({"reward_texts": 2}, {"reward_model": {"epochs": 5}}):
         with pytest.raises(TrainedAnewError):
             await obtained(**change)
 
