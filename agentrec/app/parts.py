@@ -142,11 +142,27 @@ def named_model(llm: LlmSettings) -> tuple[BaseChatModel, str] | None:
             names = ", ".join(sorted(given))
             raise InputError(f"{names} is set, and no model: name one", field="llm.name")
         return None
-    model = open_chat_model(llm.name, given, patience=llm.timeout)
+    return opened_model(llm.name, given, llm.timeout)
+
+
+def opened_model(
+    name: str, given: Mapping[str, object], patience: float
+) -> tuple[BaseChatModel, str]:
+    """A chat model, and the name under which its answers are kept.
+
+    Args:
+        name: As ``PROVIDER:MODEL``.
+        given: Its parameters.
+        patience: For how many seconds an answer is waited for, above 0.
+
+    Raises:
+        InputError: If the model cannot be opened.
+    """
+    model = open_chat_model(name, given, patience=patience)
     if isinstance(model, CatalogChatModel):
         # Its folder says nothing of what is in it: it may be tuned, or taught again.
         return model, f"catalog-lm:{model.catalog_model.weights_hash[:16]}"
-    return model, model_identity(llm.name, model, given)
+    return model, model_identity(name, model, given)
 
 
 def use_one_thread() -> None:

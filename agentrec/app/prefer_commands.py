@@ -45,6 +45,10 @@ def collect(
     backbone: Annotated[
         str | None, typer.Option(help="Recommender told the texts: sasrec or gru4rec.")
     ] = None,
+    writer: Annotated[
+        str | None,
+        typer.Option(help="Model that writes, PROVIDER:MODEL, if not the run's; it has its pairs."),
+    ] = None,
     structure_pairs: Annotated[
         int | None,
         typer.Option(min=0, help="Pairs a session that teach structure alone. Default: 0."),
@@ -72,6 +76,7 @@ def collect(
             "temperature": temperature,
             "max_sessions": max_sessions,
             "backbone": backbone,
+            "writer": writer,
             "rules": rules,
         }
         given = given_settings(run, data, llm, seed, concurrency) | {"prefer": prefer}

@@ -32,8 +32,12 @@ class PreferSettings(BaseModel):
             calls.
         temperature: At which they are drawn, above 0.
         shown_share: Share of a history that texts are written from, above 0 to 1: its first part.
+        writer: Chat model that writes, as ``PROVIDER:MODEL``, where it is another than the run's,
+            such as a tuned one of which pairs are collected for a further round; ``None`` for the
+            run's. The run's ranks, and writes what the reward model learns from, in any case.
         reward_share: Share of the training sessions, the earliest ones, that the reward model
-            learns from, 0 to 1 (both exclusive); pairs are collected from the later ones.
+            learns from, 0 to 1 (both exclusive); pairs are collected from the later ones, or from
+            all where the reward is the ``model``'s, which learns from none.
         reward_texts: Texts a session that the reward model learns from, at least 1. More: it knows
             better what texts mean, for as many calls.
         reward: What says what a text is worth: the told ``recommender``, the language ``model``
@@ -52,6 +56,7 @@ class PreferSettings(BaseModel):
     samples: int = Field(default=6, ge=2)
     temperature: float = Field(default=0.8, gt=0, allow_inf_nan=False)
     shown_share: float = Field(default=0.7, gt=0, le=1)
+    writer: str | None = None
     reward_share: float = Field(default=0.4, gt=0, lt=1)
     reward_texts: int = Field(default=4, ge=1)
     reward: RewardKind = "both"

@@ -11,11 +11,13 @@ from typing import cast
 
 from pydantic import BaseModel, ConfigDict
 
+from agentrec.app.collection_origin import CollectionOrigin
 from agentrec.app.prefer_settings import PreferSettings
 from agentrec.app.preference_texts import factors_of
 from agentrec.app.reward_modelling import TimeParts, obtain_reward_model, reward_of
 from agentrec.app.run_files import writing
 from agentrec.app.run_parts import RunParts
+from agentrec.components import Components
 from agentrec.data import Dataset
 from agentrec.errors import InputError
 from agentrec.graphs.pairing import PairingRules, UserCap
@@ -61,8 +63,10 @@ class Collection(BaseModel):
     mean_worst: float
 
 
-async def collect_pairs(parts: RunParts, prefer: PreferSettings) -> Collection:
-    """Collect pairs from the later training sessions of a run.
+async def collect_pairs(
+    parts: RunParts, prefer: PreferSettings, folder: Path, writer: Components | None = None
+) -> Collection:
+    """Collect pairs from training sessions of a run, the later ones where rewards are learnt.
 
     Interrupted and begun again, it ends with the same file, byte for byte: pairs are appended in
     the order of the sessions, each once, and texts come from the journal. Sessions of a user count
@@ -71,15 +75,18 @@ async def collect_pairs(parts: RunParts, prefer: PreferSettings) -> Collection:
     Args:
         parts: The run.
         prefer: How.
+        folder: Where the pairs go.
+        writer: The parts with the model that writes; ``None`` for the run's.
 
     Raises:
-        InputError: If there are too few sessions, or the folder cannot be written.
+        InputError: If there are too few sessions, the folder cannot be written, or holds pairs that
+            were collected with other settings.
         ModelCallError: If the budget is spent.
         StoreError: If the file of pairs is broken or open elsewhere.
     """
     reward_model = await obtain_reward_model(parts, prefer)
     context = PreferenceParts(
-        components=parts.components,
+        components=writer or parts.components,
         reward_model=reward_of(reward_model, parts, prefer),
         factors=await factors_of(parts),
         samples=prefer.samples,
@@ -92,7 +99,14 @@ async def collect_pairs(parts: RunParts, prefer: PreferSettings) -> Collection:
     sessions = TimeParts.of(parts.dataset.train, prefer).collecting
     usable = [one for one in sessions if one.target is not None and one.candidates]
     tally = _Tally()
-    file = parts.folder.preferences / PAIRS_FILE
+    file = folder / PAIRS_FILE
+    origin = CollectionOrigin(
+        prefer=prefer,
+        seed=context.seed,
+        writer=context.components.model.name,
+        reward_model=context.reward_model.parameter_hash,
+    )
+    await asyncio.to_thread(origin.claim, folder, file)
     async with await JsonlPreferenceSink.open(file) as sink:
         cap = await asyncio.to_thread(_cap, prefer.rules.max_per_user, file)
         with parts.display.counting("Collecting preferences", len(usable)) as advance:
@@ -108,20 +122,20 @@ async def collect_pairs(parts: RunParts, prefer: PreferSettings) -> Collection:
                     tally.add(state, pairs)
                     advance()
     told = tally.collection(len(usable))
-    with writing(parts.folder.preferences):
-        folder = embedded_folder(parts)
+    with writing(folder):
+        model = embedded_folder(writer or parts.components)
         record = {
             **told.model_dump(mode="json"),
             "prefer": prefer.model_dump(mode="json"),
-            "model_folder": None if folder is None else str(folder),
+            "model_folder": None if model is None else str(model),
         }
-        await asyncio.to_thread(write_json, parts.folder.preferences / "collection.json", record)
+        await asyncio.to_thread(write_json, folder / "collection.json", record)
     return told
 
 
-def embedded_folder(parts: RunParts) -> Path | None:
-    """Where the run's embedded model lies; ``None`` where another model writes."""
-    model = parts.components.model.model
+def embedded_folder(components: Components) -> Path | None:
+    """Where the embedded model that writes lies; ``None`` where another model writes."""
+    model = components.model.model
     return model.catalog_model.folder if isinstance(model, CatalogChatModel) else None
 
 

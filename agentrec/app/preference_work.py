@@ -25,6 +25,7 @@ from agentrec.app.reward_modelling import obtain_reward_model
 from agentrec.app.run_again import settings_of_run
 from agentrec.app.run_files import writing
 from agentrec.app.run_parts import RunParts, find_run, open_run
+from agentrec.app.second_model import second_model, with_model
 from agentrec.app.settings import DemoSettings
 from agentrec.app.settings_layers import load_settings
 from agentrec.data import Dataset
@@ -81,12 +82,21 @@ async def collect_in_run(settings: DemoSettings, console: Console) -> Collection
         InputError: If a setting, a file or the run folder cannot be used.
         ModelCallError: If the budget is spent; the same again goes on.
     """
-    check = partial(check_users, rules=settings.prefer.rules)
+    prefer = settings.prefer
+    check = partial(check_users, rules=prefer.rules)
+    # Before anything long: the model may be none.
+    other = None if prefer.writer is None else second_model(prefer.writer, settings.llm)
     async with opened(settings, console, check) as parts:
-        told = await collect_pairs(parts, settings.prefer)
+        if other is None:
+            components, folder = parts.components, parts.folder.preferences
+            told = await collect_pairs(parts, prefer, folder)
+        else:
+            folder = parts.folder.preferences_of(other[1])
+            async with with_model(parts, *other) as components:
+                told = await collect_pairs(parts, prefer, folder, components)
         print_collection(told, console)
-        file = parts.folder.preferences / PAIRS_FILE
-        model = embedded_folder(parts) or "MODEL_FOLDER"
+        file = folder / PAIRS_FILE
+        model = embedded_folder(components) or "MODEL_FOLDER"
     for line in (
         f"The pairs are in {file}",
         f"Tune a model on them: agentrec dpo train {file} {model} tuned",

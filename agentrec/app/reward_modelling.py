@@ -36,11 +36,12 @@ RECORD_FILE = "training.json"
 
 @dataclass(frozen=True, eq=False)
 class TimeParts:
-    """The training sessions of a run in order of time, cut in two.
+    """The training sessions of a run in order of time, and what each is used for.
 
     Attributes:
         rewarding: The earlier ones: the reward model learns from them.
-        collecting: The later ones: pairs are collected from them.
+        collecting: Those that pairs are collected from: the later ones, or all where rewards come
+            from a model that learns from none.
     """
 
     rewarding: Sequence[Session]
@@ -60,7 +61,8 @@ class TimeParts:
                 field="data",
             )
         cut = min(len(train) - 1, max(1, round(len(train) * prefer.reward_share)))
-        return cls(train[:cut], train[cut:][-prefer.max_sessions :])
+        later = train if prefer.reward == "model" else train[cut:]
+        return cls(train[:cut], later[-prefer.max_sessions :])
 
 
 class RewardRecord(BaseModel):
@@ -130,6 +132,8 @@ async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> Knowle
     if found is not None and found.made_as(record):
         model = await asyncio.to_thread(AugmentedRecommender.load, folder)
         return _frozen(model, parts, prefer)
+    if found is not None:
+        parts.display.say("The reward model that is there was made otherwise; it is made anew.")
     train = await _told("Texts to learn from", cut.rewarding, factors, parts, prefer)
     if not train.sessions:
         raise ModelCallError("no text to learn from could be written: there is no reward model")
@@ -168,7 +172,13 @@ async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> Knowle
                 write_atomically(known, told.encode())
             return made
 
-        return _frozen(await run_blocking(fit), parts, prefer)
+        made = await run_blocking(fit)
+    if not made.fusion.strength:
+        parts.display.say(
+            "Texts tell this recommender nothing that helps it with validation sessions: it leaves"
+            " them out, and to it they are all worth the same. See `reward` and `reward_texts`."
+        )
+    return _frozen(made, parts, prefer)
 
 
 def reward_of(model: KnowledgeRewardModel, parts: RunParts, prefer: PreferSettings) -> RewardModel:

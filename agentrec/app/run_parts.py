@@ -25,6 +25,7 @@ from agentrec.app.settings import DemoSettings
 from agentrec.app.tables import print_usage
 from agentrec.components import Components
 from agentrec.data import Dataset
+from agentrec.llm.budget import BudgetAccount
 from agentrec.llm.gateway import ModelGateway
 from agentrec.llm.journal import CallJournal
 from agentrec.llm.limits import CallLimiter
@@ -68,6 +69,7 @@ class RunParts:
         folder: Where it is.
         display: Where progress is shown.
         journal: Every answer.
+        account: What all models of the run spend together; ``None`` where nothing bounds it.
     """
 
     settings: DemoSettings
@@ -77,6 +79,7 @@ class RunParts:
     folder: RunFolder
     display: ProgressDisplay
     journal: CallJournal
+    account: BudgetAccount | None = None
 
     @property
     def concurrency(self) -> int:
@@ -164,7 +167,9 @@ async def open_run(
                 run_name=run_name(place.manifest),
                 **settings.explore.fields(gateway, place.prompts),
             )
-            parts = RunParts(settings, dataset, knowledge, components, folder, display, journal)
+            parts = RunParts(
+                settings, dataset, knowledge, components, folder, display, journal, account
+            )
             try:
                 yield parts
             finally:

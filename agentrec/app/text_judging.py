@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 
 from rich.console import Console
 
-from agentrec.app.model_settings import LlmSettings
-from agentrec.app.parts import named_model
 from agentrec.app.preference_tables import print_texts_report
 from agentrec.app.preference_texts import factors_of, texts_for
 from agentrec.app.preference_work import opened
@@ -17,14 +14,13 @@ from agentrec.app.reranking import Reranker, Texts
 from agentrec.app.reward_modelling import obtain_reward_model
 from agentrec.app.run_files import writing
 from agentrec.app.run_parts import RunParts
+from agentrec.app.second_model import second_model, with_model
 from agentrec.app.settings import DemoSettings
 from agentrec.app.text_evaluation import RankedPlaces, TextsReport, texts_report
 from agentrec.components import Components
 from agentrec.data.dataset import SplitName
 from agentrec.errors import InputError
 from agentrec.hints import Hint
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.limits import CallLimiter
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.runs.run_folder import write_json
 
@@ -50,7 +46,7 @@ async def evaluate_texts(
         InputError: If a model cannot be opened, or there is no session to judge by.
         ModelCallError: If a ranking failed for good, or the budget is spent.
     """
-    others = [model for name in tuned if (model := named_model(LlmSettings(name=name))) is not None]
+    others = [second_model(name, settings.llm) for name in tuned]
     async with opened(settings, console) as parts:
         sessions = [
             one
@@ -65,17 +61,9 @@ async def evaluate_texts(
         await judge.with_hints()
         await judge.add("", parts.components, "the run's model")
         for number, (writer, identity) in enumerate(others, start=1):
-            gateway = ModelGateway(
-                writer,
-                identity,
-                parts.journal,
-                limiter=CallLimiter(settings.limits.limits()),
-                retries=settings.retries.policy(settings.llm.timeout),
-                structured=settings.llm.structured,
-            )
             called = f" tuned {number}" if len(others) > 1 else " tuned"
-            await judge.add(called, replace(parts.components, model=gateway), identity)
-            await gateway.aclose()
+            async with with_model(parts, writer, identity) as components:
+                await judge.add(called, components, identity)
         report = await asyncio.to_thread(judge.report)
         name = "texts.json" if split == "test" else f"texts.{split}.json"
         with writing(parts.folder.path):

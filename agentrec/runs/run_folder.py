@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,16 @@ class RunFolder:
     def preferences(self) -> Path:
         """Preference pairs and what is told of them."""
         return self.path / "preferences"
+
+    def preferences_of(self, writer: str) -> Path:
+        """The same of texts that another model than the run's wrote.
+
+        Args:
+            writer: The name under which the model's answers are kept.
+        """
+        digest = hashlib.sha256(writer.encode()).hexdigest()[:8]
+        readable = re.sub(r"[^A-Za-z0-9._-]+", "-", writer)[:60].strip(".-")
+        return self.preferences / f"{readable}-{digest}"
 
     @property
     def metrics(self) -> Path:
