@@ -29,8 +29,8 @@ from agentrec.graphs.preference_collection import (
 from agentrec.graphs.preference_context import PreferenceParts
 from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
 from agentrec.preferences import PreferencePair
-from agentrec.runs.in_order import in_order
 from agentrec.runs.run_folder import write_json
+from agentrec.runs.streaming import stream
 from agentrec.sessions import Session
 from agentrec.stores.preference_sinks.jsonl_file import JsonlPreferenceSink, pairs_in
 
@@ -115,8 +115,10 @@ async def collect_pairs(
                 made = await graph.ainvoke(PreferenceInput(session=session), context=context)
                 return cast("PreferenceState", made)
 
-            async with aclosing(in_order(usable, collected, parts.concurrency)) as states:
-                async for state in states:
+            made = stream(usable, collected, parts.concurrency, ordered=True)
+            async with aclosing(made) as outcomes:
+                async for outcome in outcomes:
+                    state = outcome.made
                     pairs = _admitted(state, cap, tally)
                     await sink.append(pairs)
                     tally.add(state, pairs)
