@@ -64,7 +64,8 @@ class RerankingParts(GraphParts):
             one that ranks.
         factors: What the text is about; empty to have the writer name them once a catalogue.
         shown_share: Share of a history that the text is written from, above 0 to 1: its first
-            part. As in what the writer was tuned on, or what the recommender learnt from.
+            part. All of it is best where the next item is to be ranked, also for a writer that was
+            tuned on texts about first parts.
         by_model: Whether the language model ranks.
         recommender: Ranks as well, told the text; ``None`` for none.
 
@@ -76,7 +77,7 @@ class RerankingParts(GraphParts):
 
     writer: ModelGateway | None = None
     factors: tuple[str, ...] = ()
-    shown_share: float = 0.7
+    shown_share: float = 1.0
     by_model: bool = True
     recommender: PreferenceRanker | None = None
 

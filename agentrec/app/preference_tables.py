@@ -84,8 +84,9 @@ def print_texts_report(report: TextsReport, data: str, console: Console) -> None
     _say(
         "told: the recommender is told the session's own text; reranked: the run's model ranks,"
         " given it; foreign: another session's text; llm: no text; tuned: texts of the other"
-        " model, which ranks too where it says self-ranked. All that came after: the part of the"
-        " history that texts are not written from, and the next item. In brackets: 95 % intervals"
+        " model, which ranks too where it says self-ranked. The next item: texts are"
+        " written from the whole history. All that came after: they are written from its first"
+        " part, and the rest of it and the next item are to be found. In brackets: 95 % intervals"
         " over sessions.",
         console,
     )

@@ -22,7 +22,33 @@ from agentrec.policies.reward_model.target_odds import TargetOdds
 from agentrec.runs.concurrency import map_concurrently
 from agentrec.sessions import Session
 
-Texts = Sequence[str | None]
+
+@dataclass(frozen=True)
+class SessionTexts:
+    """Texts about sessions, in their order; ``None`` or empty where there is none.
+
+    Attributes:
+        whole: Written from the whole history: for ranking what comes next, as in use.
+        first: Written from its first part: for ranking all that came after that part.
+    """
+
+    whole: Sequence[str | None]
+    first: Sequence[str | None]
+
+    @classmethod
+    def none(cls, count: int) -> SessionTexts:
+        """No texts, for so many sessions."""
+        return cls([None] * count, [None] * count)
+
+    def foreign(self, seed: int) -> SessionTexts:
+        """The same texts, each at another session: what any text does."""
+        order = np.random.default_rng(seed).permutation(len(self.whole))
+        # Each goes to the next one of a random round: nobody keeps its own.
+        owners = np.empty_like(order)
+        owners[order] = np.roll(order, 1)
+        return SessionTexts(
+            [self.whole[owner] for owner in owners], [self.first[owner] for owner in owners]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +57,7 @@ class Reranker:
 
     Attributes:
         sessions: With targets and candidates.
-        share: Share of a history that texts are written from.
+        share: Share of a history that its first part is.
         parts: The run.
         reward_model: Whose recommender texts are told to.
     """
@@ -41,27 +67,25 @@ class Reranker:
     parts: RunParts
     reward_model: KnowledgeRewardModel
 
-    async def by_recommender(self, texts: Texts) -> RankedPlaces:
-        """Where the recommender that is told a text a session puts what is relevant."""
-        vectors = await self.reward_model.text_vectors.of([text or "" for text in texts])
-        told = self.reward_model.recommender
-        whole = await asyncio.to_thread(places_told, told, self._judged("target"), vectors)
-        rest = await asyncio.to_thread(places_told, told, self._judged("rest"), vectors)
+    async def by_recommender(self, texts: SessionTexts) -> RankedPlaces:
+        """Where the recommender that is told texts puts what is relevant."""
+        whole = await self._told("target", texts.whole)
+        rest = await self._told("rest", texts.first)
         return RankedPlaces(
             target=tuple(places[0] for places in whole), rest=tuple(map(tuple, rest))
         )
 
     async def by_model(
         self,
-        texts: Texts,
+        texts: SessionTexts,
         components: Components,
         title: str,
         hints: Sequence[Hint | None] | None = None,
     ) -> RankedPlaces:
-        """Where a language model that is given a text a session puts what is relevant.
+        """Where a language model that is given texts puts what is relevant.
 
         Args:
-            texts: The texts; ``None`` or empty to let it rank without.
+            texts: The texts; it ranks without where there is none.
             components: The parts; their model ranks.
             title: What is being done, for people.
             hints: What else it is given, of ``chosen_hints``; ``None`` for no hints.
@@ -71,7 +95,7 @@ class Reranker:
         """
         judged = [*self._judged("target"), *self._judged("rest")]
         given = [None] * len(judged) if hints is None else hints
-        wanted = list(zip(judged, [*texts, *texts], given, strict=True))
+        wanted = list(zip(judged, [*texts.whole, *texts.first], given, strict=True))
 
         async def ranked(
             each: tuple[Continuation, str | None, Hint | None],
@@ -95,13 +119,10 @@ class Reranker:
         hints = {hint.hint_id: hint for hint in offer.hints}
         return [None if chosen is None else hints[chosen] for chosen in choices.hint_ids]
 
-    def foreign(self, texts: Texts, seed: int) -> list[str | None]:
-        """The same texts, each at another session: what any text does."""
-        order = np.random.default_rng(seed).permutation(len(texts))
-        # Each goes to the next one of a random round: nobody keeps its own.
-        owners = np.empty_like(order)
-        owners[order] = np.roll(order, 1)
-        return [texts[owner] for owner in owners]
+    async def _told(self, relevant: Relevant, texts: Sequence[str | None]) -> list[list[int]]:
+        vectors = await self.reward_model.text_vectors.of([text or "" for text in texts])
+        recommender = self.reward_model.recommender
+        return await asyncio.to_thread(places_told, recommender, self._judged(relevant), vectors)
 
     def _judged(self, relevant: Relevant) -> list[Continuation]:
         return [continuation_of(one, self.share, relevant) for one in self.sessions]

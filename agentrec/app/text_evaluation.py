@@ -48,8 +48,9 @@ class TextsReport(BaseModel):
 
     Attributes:
         methods: By method and metric, the mean with its interval. ``ndcg@10`` and ``map@10`` are
-            of the target alone, the item that came next; those of the ``rest`` of all that came
-            after the part of the history that texts are written from.
+            of the target alone, the item that came next, by texts that were written from the whole
+            history; those of the ``rest`` of all that came after the history's first part, by
+            texts that were written from that part.
         differences: By ``"first - second"`` and metric, the paired mean difference; above 0 means
             that the first is better.
         sessions: The sessions' ids, in the order of the values.

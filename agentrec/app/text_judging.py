@@ -10,7 +10,7 @@ from rich.console import Console
 from agentrec.app.preference_tables import print_texts_report
 from agentrec.app.preference_texts import factors_of, texts_for
 from agentrec.app.preference_work import opened
-from agentrec.app.reranking import Reranker, Texts
+from agentrec.app.reranking import Reranker, SessionTexts
 from agentrec.app.reward_modelling import obtain_reward_model
 from agentrec.app.run_files import writing
 from agentrec.app.run_parts import RunParts
@@ -88,7 +88,7 @@ class _Judge:
     async def without_texts(self, backbone: str) -> None:
         """The backbone and the run's model by themselves."""
         reranker, parts = self._reranker, self._parts
-        nothing = [None] * len(reranker.sessions)
+        nothing = SessionTexts.none(len(reranker.sessions))
         self._backbone = backbone
         self._places[backbone] = await reranker.by_recommender(nothing)
         self._places["llm"] = await reranker.by_model(
@@ -102,7 +102,7 @@ class _Judge:
             return
         policy = await asyncio.to_thread(load_policy, folder)
         self._hints = await self._reranker.chosen_hints(policy)
-        nothing = [None] * len(self._reranker.sessions)
+        nothing = SessionTexts.none(len(self._reranker.sessions))
         self._places["hint"] = await self._reranker.by_model(
             nothing, self._parts.components, "Rankings with hints", self._hints
         )
@@ -117,18 +117,22 @@ class _Judge:
             name: Of the model, for people.
         """
         reranker, parts = self._reranker, self._parts
-        texts = await texts_for(
-            f"Texts of {name}",
-            reranker.sessions,
-            await factors_of(parts),
-            parts,
-            share=reranker.share,
-            components=writer,
+        factors = await factors_of(parts)
+
+        async def written(title: str, share: float) -> list[str | None]:
+            return await texts_for(
+                title, reranker.sessions, factors, parts, share=share, components=writer
+            )
+
+        texts = SessionTexts(
+            await written(f"Texts of {name}", 1.0),
+            await written(f"Texts of {name}, of first parts", reranker.share),
         )
-        self._failed[f"texts failed{called}"] = texts.count(None)
-        foreign = reranker.foreign(texts, parts.settings.seed)
+        failed = [*texts.whole, *texts.first].count(None)
+        self._failed[f"texts failed{called}"] = failed
+        foreign = texts.foreign(parts.settings.seed)
         self._preferred[called.strip() or "the run's model"] = await self._own_preferred(
-            texts, foreign
+            texts.first, foreign.first
         )
         places, ranks = self._places, f"Rankings, texts of {name}"
         places[f"told{called}"] = await reranker.by_recommender(texts)
@@ -161,7 +165,9 @@ class _Judge:
                 (f"self-ranked{called}", "reranked"),
             ]
 
-    async def _own_preferred(self, texts: Texts, foreign: Texts) -> list[float]:
+    async def _own_preferred(
+        self, texts: Sequence[str | None], foreign: Sequence[str | None]
+    ) -> list[float]:
         """For each session with both, 1 if its own text is worth more, 0 if less, else 0.5."""
         each = zip(self._reranker.sessions, texts, foreign, strict=True)
         both = [(one, [own, other]) for one, own, other in each if own and other]

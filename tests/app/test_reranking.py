@@ -8,11 +8,9 @@ from typing import cast
 import numpy as np
 import torch
 
-from agentrec.app.reranking import Reranker, places_told
-from agentrec.app.run_parts import RunParts
+from agentrec.app.reranking import SessionTexts, places_told
 from agentrec.continuations import Continuation, Relevant, continuation_of
 from agentrec.policies.reward_model.augmented import AugmentedRecommender
-from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
 from agentrec.sessions import Session
 
 ITEMS = ("a", "b", "c", "d", "e")
@@ -79,11 +77,12 @@ def test_all_that_came_after_a_text_has_its_place() -> None:
 
 
 def test_foreign_texts_are_those_of_others_each_once() -> None:
-    reranker = Reranker([], 0.7, cast("RunParts", None), cast("KnowledgeRewardModel", None))
-    texts = [None, *(f"text {n}" for n in range(20))]
+    whole = [None, *(f"text {n}" for n in range(20))]
+    texts = SessionTexts(whole, [f"first {one}" for one in whole])
     for seed in range(5):
-        foreign = reranker.foreign(texts, seed)
-        assert sorted(foreign, key=str) == sorted(texts, key=str)
-        assert not [one for one, other in zip(texts, foreign, strict=True) if one == other]
-        assert reranker.foreign(texts, seed) == foreign
-    assert reranker.foreign(texts, 0) != reranker.foreign(texts, 1)
+        foreign = texts.foreign(seed)
+        assert sorted(foreign.whole, key=str) == sorted(whole, key=str)
+        assert not [one for one, other in zip(whole, foreign.whole, strict=True) if one == other]
+        assert foreign.first == [f"first {one}" for one in foreign.whole]
+        assert texts.foreign(seed) == foreign
+    assert texts.foreign(0) != texts.foreign(1)
