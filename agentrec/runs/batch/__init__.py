@@ -1,0 +1,1 @@
+"""Batches of very many sessions: what came of each is written once, whatever happens."""
