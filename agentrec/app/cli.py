@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from agentrec.app.batch_commands import batch
 from agentrec.app.dpo_commands import dpo_app
 from agentrec.app.ending import DebugOption, end_with
 from agentrec.app.given_settings import without_none
@@ -30,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
 )
 data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
+app.command()(batch)
 app.add_typer(data_app, name="data")
 app.add_typer(lm_app, name="lm")
 app.add_typer(kb_app, name="kb")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 
 from rich.console import Console
 
-from agentrec.app.planning import plan_run
+from agentrec.app.planning import CallPlan, plan_run
 from agentrec.app.settings import DemoSettings
 from agentrec.app.tables import new_table
 from agentrec.data import Dataset
@@ -36,8 +39,29 @@ async def tell_plan(
         model: The model's identity; ``None`` for the embedded one.
         console: Where to print.
     """
-    paid = await _paid(settings)
+    paid = await paid_in(RunFolder(settings.run).calls)
     plan = await plan_run(settings, dataset, prompts, paid)
+    print_plan(plan, settings, model, paid, settings.run, console)
+
+
+def print_plan(
+    plan: CallPlan,
+    settings: DemoSettings,
+    model: str | None,
+    paid: Sequence[Spending],
+    folder: Path,
+    console: Console,
+) -> None:
+    """Print what planned calls come to.
+
+    Args:
+        plan: The calls.
+        settings: Prices, limits and the budget.
+        model: The model's identity; ``None`` for the embedded one.
+        paid: What was paid before.
+        folder: Where that lies.
+        console: Where to print.
+    """
     prices, limits = settings.prices.table(), settings.limits.limits()
     name = model or "the embedded model"
     priced = prices.price(name) is not None
@@ -77,14 +101,14 @@ async def tell_plan(
     lines += [f"based on: {line}" for line in plan.basis]
     answers = sum(each.answers for each in paid)
     if answers:
-        lines.append(f"{answers:,} answers are in {settings.run} already and cost nothing again")
+        lines.append(f"{answers:,} answers are in {folder} already and cost nothing again")
     for line in [*lines, "Nothing was asked and nothing is paid."]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-async def _paid(settings: DemoSettings) -> tuple[Spending, ...]:
-    file = RunFolder(settings.run).calls
-    if not file.is_file():
+async def paid_in(file: Path) -> tuple[Spending, ...]:
+    """What a call journal says was paid; nothing where there is none."""
+    if not await asyncio.to_thread(file.is_file):
         return ()
     async with await CallJournal.open(file) as journal:
         return await journal.spendings()

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-from langchain_core.messages import BaseMessage
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from agentrec.app.closed_loop import spread
+from agentrec.app.recorded_prompts import TYPICAL_HINT, Conversations, recording_components
 from agentrec.app.settings import DemoSettings
-from agentrec.components import Components
 from agentrec.data import Dataset
 from agentrec.graphs.hint_trials import FIRST_LOOK
 from agentrec.graphs.recommending import ground, recommend
 from agentrec.graphs.reflecting import HINTS_PER_ERROR, critique, diagnose, propose_hints
-from agentrec.hints import Hint
 from agentrec.llm.estimate import PlannedCalls
-from agentrec.llm.gateway import ModelGateway
 from agentrec.llm.prompts import Prompts
 from agentrec.llm.usage import Spending
-from agentrec.policies.fixed import NoHintPolicy
-from agentrec.sessions import Session
-from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.testing.embeddings import HashedWordEmbeddings
-from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 ERROR_SHARE = 0.6
 REPAIRING_SHARE = 0.33
@@ -37,8 +25,7 @@ REPEATED_SHARE = 0.05
 _TEST_METHODS = 5
 _SAMPLES = 8
 _REFLECTION = "x" * 600
-_HINT = Hint(text="Prefer what shares its genre and its decade with the end of the history.")
-_GUESSED_TOKENS: Mapping[str, int] = {
+GUESSED_TOKENS: Mapping[str, int] = {
     "recommend": 150,
     "repair": 150,
     "critique": 250,
@@ -46,12 +33,10 @@ _GUESSED_TOKENS: Mapping[str, int] = {
     "hints": 120,
 }
 
-Conversations = list[Sequence[BaseMessage]]
-
 
 @dataclass(frozen=True)
-class RunPlan:
-    """The calls of a run.
+class CallPlan:
+    """Calls that are to be made.
 
     Attributes:
         calls: By what they are for, in the order in which they begin.
@@ -64,7 +49,7 @@ class RunPlan:
 
 async def plan_run(
     settings: DemoSettings, dataset: Dataset, prompts: Prompts, spendings: Iterable[Spending] = ()
-) -> RunPlan:
+) -> CallPlan:
     """Count the calls of a run; nothing is asked.
 
     Args:
@@ -74,7 +59,7 @@ async def plan_run(
         spendings: What earlier attempts paid: how long the model's answers are.
     """
     asked = await _sampled_prompts(settings, dataset, prompts)
-    lengths, measured = _answer_lengths(spendings)
+    lengths, measured = answer_lengths(spendings)
     train = {session.session_id for session in dataset.train[-settings.max_rewarded :]}
     explored = spread(dataset.train, settings.max_explored)[: _until_full(settings)]
     errors = round(ERROR_SHARE * len(explored))
@@ -110,7 +95,7 @@ async def plan_run(
     ]
     repeated = round(REPEATED_SHARE * rankings)
     planned.append(PlannedCalls("ask again", repeated, asked["repair"], lengths["repair"]))
-    return RunPlan(
+    return CallPlan(
         tuple(planned),
         (
             f"{len(explored)} sessions explored, {settings.max_hints} hints, {len(train)} sessions"
@@ -131,70 +116,24 @@ def _until_full(settings: DemoSettings) -> int:
     return math.ceil(settings.max_hints / stored) + settings.limits.max_concurrency
 
 
-class _Recorder(ModelGateway):
-    """Keeps what it is asked and answers in a word, so that prompts are those of a run."""
-
-    def __init__(self) -> None:
-        super().__init__(ScriptedChatModel(), "nobody", structured="never")
-        self.asked: dict[str, Conversations] = {}
-
-    async def ask(
-        self, node: str, messages: Sequence[BaseMessage], sample: int = 0, **_: Any
-    ) -> str:
-        """Keep the conversation."""
-        self.asked.setdefault(node, []).append(messages)
-        return "none"
-
-
-@dataclass(frozen=True)
-class _NoEncoder:
-    """Nothing is searched for."""
-
-    nothing: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(1, np.float32))
-
-    def state(self, session: Session) -> npt.NDArray[np.float32]:
-        return self.nothing
-
-    def query(self, session: Session) -> npt.NDArray[np.float32]:
-        return self.nothing
-
-    def states(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
-        return np.zeros((len(sessions), 1), np.float32)
-
-    def queries(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
-        return np.zeros((len(sessions), 1), np.float32)
-
-
 async def _sampled_prompts(
     settings: DemoSettings, dataset: Dataset, prompts: Prompts
 ) -> dict[str, Conversations]:
     """Conversations of a few training sessions, by node; ``hinted`` for rankings with a hint."""
-    plain, hinted = _Recorder(), _Recorder()
-    components = Components(
-        catalog=dataset.catalog,
-        model=plain,
-        prompts=prompts,
-        embeddings=HashedWordEmbeddings(1),
-        encoder=_NoEncoder(),
-        hint_store=InMemoryHintStore(1),
-        hint_policy=NoHintPolicy(),
-        seed=settings.seed,
-        max_candidates=settings.llm.max_candidates,
-        label_length=settings.llm.label_length,
-    )
+    components, plain = recording_components(settings, dataset, prompts)
+    hinting, hinted = recording_components(settings, dataset, prompts)
     for session in spread(dataset.train, _SAMPLES):
         ranking = await ground(await recommend(session, None, components), components)
         await critique(session, ranking, components)
         await diagnose(session, ranking, _REFLECTION, components)
         await propose_hints(session, ranking, _REFLECTION, components)
-        hinting = Components(**{**vars(components), "model": hinted})
-        await recommend(session, _HINT, hinting)
+        await recommend(session, TYPICAL_HINT, hinting)
     return {**plain.asked, "hinted": hinted.asked["recommend"]}
 
 
-def _answer_lengths(spendings: Iterable[Spending]) -> tuple[dict[str, float], int]:
+def answer_lengths(spendings: Iterable[Spending]) -> tuple[dict[str, float], int]:
     """Tokens of an answer by node, and how many answers say so."""
-    lengths: dict[str, float] = dict(_GUESSED_TOKENS)
+    lengths: dict[str, float] = dict(GUESSED_TOKENS)
     answers: dict[str, int] = {}
     written: dict[str, int] = {}
     for each in spendings:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from langchain_core.language_models import BaseChatModel
 from rich.console import Console
@@ -34,6 +35,9 @@ from agentrec.llm.session_encoder import RecencySessionEncoder
 from agentrec.policies.fixed import NoHintPolicy
 from agentrec.runs.run_folder import Json, RunFolder
 from agentrec.stores.qdrant import QdrantHintStore
+
+PATIENCE = 1.5
+"""For how many seconds a run that is stopped waits for answers that are on their way."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,12 @@ async def find_run(settings: DemoSettings, console: Console) -> RunPlace:
 
 @asynccontextmanager
 async def open_run(
-    place: RunPlace, console: Console, *, tell_usage: bool = True
+    place: RunPlace,
+    console: Console,
+    *,
+    tell_usage: bool = True,
+    calls: Path | None = None,
+    usage: Path | None = None,
 ) -> AsyncIterator[RunParts]:
     """Open the journal, the model and the knowledge base; at the end tell what calls came to.
 
@@ -114,6 +123,8 @@ async def open_run(
         place: The run; its folder has been begun.
         console: Where progress and usage are shown.
         tell_usage: Whether usage is shown where nothing new was asked.
+        calls: Another call journal than the run's.
+        usage: Where to write what calls came to, if not into the run.
 
     Raises:
         InputError: If a price is missing where a budget needs one.
@@ -122,7 +133,7 @@ async def open_run(
     settings, dataset, folder = place.settings, place.dataset, place.folder
     display = ProgressDisplay(console)
     embeddings = open_embeddings(settings.embeddings)
-    async with await CallJournal.open(folder.calls) as journal:
+    async with await CallJournal.open(calls or folder.calls) as journal:
         # Before anything long: a price may be missing.
         account = await open_account(settings, journal)
         known, named = len(journal), place.named
@@ -170,12 +181,17 @@ async def open_run(
             parts = RunParts(
                 settings, dataset, knowledge, components, folder, display, journal, account
             )
+            patience = None
             try:
                 yield parts
+            except (asyncio.CancelledError, KeyboardInterrupt):
+                # Whoever stops a run wants the prompt back.
+                patience = PATIENCE
+                raise
             finally:
                 # Also of a run that is stopped: what was paid is what people want to know then.
-                await gateway.aclose()
-                usage = await UsageReport.of(journal, settings.prices.table())
-                await asyncio.to_thread(usage.save, folder.usage)
+                await gateway.aclose(patience)
+                report = await UsageReport.of(journal, settings.prices.table())
+                await asyncio.to_thread(report.save, usage or folder.usage)
                 if tell_usage or len(journal) > known:
-                    print_usage(usage, console)
+                    print_usage(report, console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,7 +11,7 @@ from langchain_core.language_models import BaseChatModel
 
 from agentrec.app.model_settings import LlmSettings
 from agentrec.app.parts import opened_model
-from agentrec.app.run_parts import RunParts
+from agentrec.app.run_parts import PATIENCE, RunParts
 from agentrec.components import Components
 from agentrec.llm.gateway import ModelGateway
 from agentrec.llm.limits import CallLimiter
@@ -56,7 +57,11 @@ async def with_model(
         prices=settings.prices.table(),
         structured=settings.llm.structured,
     )
+    patience = None
     try:
         yield replace(parts.components, model=gateway)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        patience = PATIENCE
+        raise
     finally:
-        await gateway.aclose()
+        await gateway.aclose(patience)

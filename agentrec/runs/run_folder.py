@@ -20,10 +20,12 @@ class RunFolder:
 
     Args:
         path: The folder; made when the manifest is written.
+        option: How a person names another folder.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, option: str = "--run") -> None:
         self.path = path
+        self._option = option
 
     @property
     def manifest(self) -> Path:
@@ -152,7 +154,7 @@ class RunFolder:
                 if known.get(field) != wanted.get(field):
                     raise InputError(
                         f"holds a run with {field} {known.get(field)!r}, not"
-                        f" {wanted.get(field)!r}; name another folder with --run",
+                        f" {wanted.get(field)!r}; name another folder with {self._option}",
                         file=self.path,
                         field=field,
                     )
@@ -160,14 +162,15 @@ class RunFolder:
         try:
             if self.path.exists() and not (self.path.is_dir() and holds_nothing(self.path)):
                 raise InputError(
-                    "is there already and is no run folder; name another with --run",
+                    f"is there already and is no run folder; name another with {self._option}",
                     file=self.path,
                 )
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(self.manifest, manifest)
         except OSError as error:
             raise InputError(
-                f"cannot be written ({error.strerror}); name another with --run", file=self.path
+                f"cannot be written ({error.strerror}); name another with {self._option}",
+                file=self.path,
             ) from error
 
 

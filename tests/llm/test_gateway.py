@@ -267,3 +267,26 @@ async def test_failures_give_their_slot_back() -> None:
 def test_a_concurrency_below_one_is_refused(limit: int) -> None:
     with pytest.raises(ValueError, match="max_concurrency"):
         ModelGateway(ScriptedChatModel(), "m", max_concurrency=limit)
+
+
+async def test_closing_with_patience_gives_up_what_takes_longer() -> None:
+    model = ScriptedChatModel([echo], latency=60)
+    gateway = ModelGateway(model, "m")
+    late = asyncio.create_task(gateway.ask("rank", asking("a")))
+    await until(lambda: bool(model.calls))
+    await gateway.aclose(patience=0.02)
+    with pytest.raises(asyncio.CancelledError):
+        await late
+    # Nothing is on its way any more.
+    await gateway.aclose()
+
+
+async def test_closing_with_patience_keeps_what_is_answered_in_time(tmp_path: Path) -> None:
+    model = ScriptedChatModel([echo], latency=0.02)
+    async with await CallJournal.open(tmp_path / "calls.sqlite") as journal:
+        gateway = ModelGateway(model, "m", journal)
+        lonely = asyncio.create_task(gateway.ask("rank", asking("a")))
+        await until(lambda: bool(model.calls))
+        lonely.cancel()
+        await gateway.aclose(patience=60)
+        assert len(journal) == 1

@@ -32,6 +32,9 @@ _BUSY_TIMEOUT = 30.0
 # SQLite's least of variables in one statement.
 _MOST_VARIABLES = 900
 
+RESULTS = "results"
+"""Name of the folder of the parts: it holds nothing else, so that it can be read as a whole."""
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS sessions (
     session_id TEXT PRIMARY KEY,
@@ -63,7 +66,8 @@ class SessionLogFile:
     """One connection, used by one thread at a time.
 
     Args:
-        folder: Where the log and the parts lie; made where it is missing.
+        folder: Where the log and what failed lie, made where it is missing; results lie in a
+            folder of their own in it.
         form: How parts are written.
 
     Raises:
@@ -76,7 +80,7 @@ class SessionLogFile:
         self._form = form
         self._path = folder / "sessions.sqlite"
         with self._typed():
-            folder.mkdir(parents=True, exist_ok=True)
+            (folder / RESULTS).mkdir(parents=True, exist_ok=True)
             self._lock = (folder / ".lock").open("ab")
         try:
             flags = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
@@ -208,7 +212,7 @@ class SessionLogFile:
                 )
 
     def _part_file(self, part: int) -> Path:
-        return self._folder / f"results-{part:05d}{self._form.suffix}"
+        return self._folder / RESULTS / f"part-{part:05d}{self._form.suffix}"
 
     def _write_lines(self, name: Remarks, rows: sqlite3.Cursor) -> None:
         file = self._folder / f"{name}.jsonl"

@@ -25,7 +25,7 @@ def rejected(place: int, reason: str = "not_json") -> RejectedSession:
     return RejectedSession(place, reason, {"place": place, "reason": reason})
 
 
-def written(folder: Path, name: str = "results-*.jsonl") -> list[dict[str, object]]:
+def written(folder: Path, name: str = "results/part-*.jsonl") -> list[dict[str, object]]:
     return [
         json.loads(line)
         for file in sorted(folder.glob(name))
@@ -34,7 +34,7 @@ def written(folder: Path, name: str = "results-*.jsonl") -> list[dict[str, objec
 
 
 def parts(folder: Path) -> list[Path]:
-    return sorted(folder.glob("results-*"))
+    return sorted(folder.glob("results/part-*"))
 
 
 def ids(folder: Path) -> list[object]:
@@ -152,7 +152,7 @@ async def test_parquet_has_typed_columns(tmp_path: Path) -> None:
         await log.put(done(0, hint_id=None, notes=["n"], seconds=0.5, repaired=False))
         await log.put(done(1, items=["ä", "\u2028"]))
         await log.flush()
-    table = pq.read_table(tmp_path / "results-00000.parquet")
+    table = pq.read_table(tmp_path / "results" / "part-00000.parquet")
     assert table.column("items").to_pylist() == [["a"], ["ä", "\u2028"]]
     assert table.schema.field("items").type.value_type == "string"
     assert table.column("seconds").to_pylist() == [0.5, None]

@@ -1,0 +1,89 @@
+"""What a batch is made of: whose model, hints and policy, and which file of sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from pathlib import Path
+
+from agentrec.app.run_parts import RunParts
+from agentrec.errors import InputError
+from agentrec.runs.batch.session_log import SessionLog
+from agentrec.runs.run_folder import Json
+
+_BLOCK = 1 << 20
+# Rows can be added at the end of these without changing one that is there.
+_GROWING = frozenset({".jsonl", ".ndjson", ".csv"})
+
+
+async def batch_manifest(parts: RunParts) -> Json:
+    """What decides the results of a batch, beside its sessions.
+
+    Args:
+        parts: The run whose model, hints and policy are used.
+    """
+    hints = sorted(hint.hint_id for hint in await parts.components.hint_store.all())
+    manifest = await asyncio.to_thread(parts.folder.read_manifest)
+    policy = await asyncio.to_thread(_hash_of_folder, parts.folder.live)
+    return {
+        "identity": {
+            **manifest["identity"],
+            "llm": parts.components.model.name,
+            "hints_hash": hashlib.sha256("\n".join(hints).encode()).hexdigest(),
+            "policy_hash": policy,
+        },
+        "run": str(parts.folder.path.absolute()),
+        "versions": manifest.get("versions", {}),
+    }
+
+
+async def claim_input(log: SessionLog, sessions: Path) -> None:
+    """See that a file of sessions is the one that a batch was begun with, or has only grown.
+
+    Args:
+        log: Of the batch.
+        sessions: The file.
+
+    Raises:
+        InputError: If it is another one, or cannot be read.
+    """
+    known = await log.fact("input")
+    size = None if known is None else int(json.loads(known)["size"])
+    length, told, whole = await asyncio.to_thread(_hashes, sessions, size)
+    if known is not None:
+        grown = length == size or sessions.suffix.lower() in _GROWING
+        if told != json.loads(known)["sha256"] or not grown:
+            raise InputError(
+                "is not the file that this batch was begun with; name another folder with --out",
+                file=sessions,
+            )
+    await log.note("input", json.dumps({"size": length, "sha256": whole}))
+
+
+def _hashes(file: Path, size: int | None) -> tuple[int, str, str]:
+    """A file's length, the hash of so many bytes of its beginning, and that of all of it."""
+    digest, told, length = hashlib.sha256(), "", 0
+    try:
+        with file.open("rb") as stream:
+            left = size
+            while block := stream.read(_BLOCK if left is None else min(_BLOCK, left) or _BLOCK):
+                if left == 0 and not told:
+                    told = digest.hexdigest()
+                digest.update(block)
+                length += len(block)
+                left = None if left is None else max(0, left - len(block))
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", file=file) from error
+    whole = digest.hexdigest()
+    return length, told or whole, whole
+
+
+def _hash_of_folder(folder: Path) -> str | None:
+    if not folder.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for file in sorted(one for one in folder.rglob("*") if one.is_file()):
+        digest.update(f"{file.relative_to(folder)}\n".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

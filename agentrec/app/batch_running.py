@@ -1,0 +1,199 @@
+"""Working through the sessions of a file: each once, whatever was done before."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from agentrec.components import Components
+from agentrec.data.session_rows import RejectedRow, SessionRow
+from agentrec.errors import ModelCallError
+from agentrec.graphs.batching import SessionResult, recommend_many
+from agentrec.runs.batch.records import DoneSession, RejectedSession
+from agentrec.runs.batch.session_log import SessionLog
+from agentrec.sessions import Session
+
+_CHUNK = 256
+"""How many rows are looked up in the log at a time."""
+
+
+@dataclass
+class BatchTally:
+    """What was done in this attempt.
+
+    Attributes:
+        done: Sessions with a result.
+        failed: By kind of failure.
+        rejected: Rows that are no sessions, by reason.
+        skipped: Rows that an earlier attempt had done with.
+        seconds: How long sessions with a result were worked on.
+    """
+
+    done: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    skipped: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """Rows that are dealt with."""
+        return self.done + self.failed.total() + self.rejected.total() + self.skipped
+
+
+class BatchRunner:
+    """Takes rows of sessions through the recommendation graph and into a log.
+
+    Args:
+        components: The parts of the graph.
+        log: Where results go.
+        concurrency: Most sessions at a time, at least 1.
+        retry_failed: Whether sessions that failed before are tried again.
+        time_limit: After how many seconds a session is given up; ``None`` for never.
+        on_progress: Called after each row that is dealt with.
+    """
+
+    def __init__(
+        self,
+        components: Components,
+        log: SessionLog,
+        *,
+        concurrency: int,
+        retry_failed: bool = False,
+        time_limit: float | None = None,
+        on_progress: Callable[[BatchTally], None] = lambda _: None,
+    ) -> None:
+        self._components = components
+        self._log = log
+        self._concurrency = concurrency
+        self._retry_failed = retry_failed
+        self._time_limit = time_limit
+        self._on_progress = on_progress
+        self.tally = BatchTally()
+        # Rows under way, by session: two of one id are not worked on side by side.
+        self._places: dict[str, int] = {}
+
+    async def run(self, rows: AsyncIterable[SessionRow | RejectedRow]) -> None:
+        """Work through rows; may be cancelled at any time, and done again.
+
+        Args:
+            rows: The rows, in the order of the input.
+
+        Raises:
+            ModelCallError: If the budget is spent: what is done is kept, the rest is not begun.
+            StoreError: If the log cannot be written.
+            InputError: If the input cannot be read any further.
+        """
+        results = recommend_many(
+            self._sessions(rows),
+            self._components,
+            concurrency=self._concurrency,
+            time_limit=self._time_limit,
+        )
+        async with aclosing(results):
+            async for result in results:
+                await self._keep(result)
+
+    async def _sessions(
+        self, rows: AsyncIterable[SessionRow | RejectedRow]
+    ) -> AsyncGenerator[Session, None]:
+        """The sessions that are to be worked on."""
+        chunk: list[SessionRow] = []
+        async for row in rows:
+            if isinstance(row, RejectedRow):
+                await self._reject(row)
+                continue
+            chunk.append(row)
+            if len(chunk) == _CHUNK:
+                for session in await self._wanted(chunk):
+                    yield session
+                chunk = []
+        for session in await self._wanted(chunk):
+            yield session
+
+    async def _wanted(self, chunk: list[SessionRow]) -> list[Session]:
+        known = await self._log.known([row.session.session_id for row in chunk])
+        wanted = []
+        for row in chunk:
+            session_id = row.session.session_id
+            before = known.get(session_id)
+            place = self._places.get(session_id) if before is None else before.place
+            if place is not None and place != row.place:
+                await self._reject(_repeated(row, place))
+            elif before is not None and not (self._retry_failed and before.failure is not None):
+                self.tally.skipped += 1
+                self._on_progress(self.tally)
+            else:
+                self._places[session_id] = row.place
+                wanted.append(row.session)
+        return wanted
+
+    async def _reject(self, row: RejectedRow) -> None:
+        told = {
+            "place": row.place,
+            "line": row.line,
+            "session_id": row.session_id,
+            "reason": row.reason,
+            "problem": row.problem,
+            "raw": row.raw,
+        }
+        await self._log.reject(RejectedSession(row.place, row.reason, told))
+        self.tally.rejected[row.reason] += 1
+        self._on_progress(self.tally)
+
+    async def _keep(self, result: SessionResult) -> None:
+        session_id = result.session.session_id
+        place = self._places[session_id]
+        failure = result.failure
+        if failure is None:
+            row = _ranking_row(result, place)
+            self.tally.done += 1
+            self.tally.seconds.append(result.seconds)
+        else:
+            if failure.kind == "budget_spent":
+                # Not tried, and so not failed: with more money it is a session like any other.
+                raise ModelCallError(failure.problem, kind="budget_spent") from result.error
+            row = {
+                "session_id": session_id,
+                "place": place,
+                "kind": failure.kind,
+                "problem": failure.problem,
+                "transient": failure.transient,
+                "seconds": round(result.seconds, 4),
+            }
+            self.tally.failed[failure.kind] += 1
+        await self._log.put(
+            DoneSession(session_id, place, row, None if failure is None else failure.kind)
+        )
+        # Only now: the log knows of it from here on.
+        del self._places[session_id]
+        self._on_progress(self.tally)
+
+
+def _ranking_row(result: SessionResult, place: int) -> Mapping[str, object]:
+    ranking = result.ranking
+    return {
+        "session_id": ranking.session_id,
+        "place": place,
+        "items": list(ranking.item_ids),
+        "hint_id": ranking.hint_id,
+        "backfilled": ranking.backfilled,
+        "illegal": ranking.illegal,
+        "repaired": ranking.repaired,
+        "notes": list(ranking.notes),
+        "seconds": round(result.seconds, 4),
+    }
+
+
+def _repeated(row: SessionRow, place: int) -> RejectedRow:
+    session_id = row.session.session_id
+    return RejectedRow(
+        place=row.place,
+        line=row.line,
+        session_id=session_id,
+        reason="duplicate_id",
+        problem=f"field 'session_id': {session_id!r} is the id of row {place + 1} already",
+        raw="",
+    )

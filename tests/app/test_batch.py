@@ -1,0 +1,265 @@
+"""`agentrec batch`: a file of sessions in, one result each out, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from app.conftest import FinishedRun
+from app.preference_runs import Settings, quiet
+from typer.testing import CliRunner
+
+from agentrec.app.batch_work import BatchOptions, BatchSummary, run_batch
+from agentrec.app.cli import app
+from agentrec.app.settings import DemoSettings
+from agentrec.data import load_folder
+from agentrec.errors import InputError, ModelCallError
+from agentrec.sessions import Session
+from agentrec.testing.planted_sessions import PlantedSessions
+
+Batch = Callable[..., BatchSummary]
+
+
+@pytest.fixture(scope="session")
+def sessions(planted: PlantedSessions) -> list[Session]:
+    dataset = load_folder(planted.folder, seed=0)
+    return list(dataset.test)
+
+
+def written(file: Path, sessions: list[Session], *more: str) -> Path:
+    lines = [one.model_dump_json(exclude={"target"}, exclude_none=True) for one in sessions]
+    file.write_text("".join(f"{line}\n" for line in [*lines, *more]))
+    return file
+
+
+@pytest.fixture
+def source(sessions: list[Session], tmp_path: Path) -> Path:
+    return written(tmp_path / "sessions.jsonl", sessions)
+
+
+@pytest.fixture
+def settings(finished: FinishedRun, settings_for: Settings) -> DemoSettings:
+    return settings_for(finished.folder)
+
+
+def results(out: Path) -> list[dict[str, object]]:
+    return [
+        json.loads(line)
+        for file in sorted(out.glob("results/*.jsonl"))
+        for line in file.read_text().splitlines()
+    ]
+
+
+def run(settings: DemoSettings, source: Path, out: Path, **options: object) -> BatchSummary:
+    told = {"form": "jsonl", **options}
+    wanted = BatchOptions(sessions=source, out=out, **told)  # type: ignore[arg-type]
+    return asyncio.run(run_batch(settings, wanted, quiet()))
+
+
+def test_every_session_has_one_result_as_the_run_recommends(
+    settings: DemoSettings, source: Path, sessions: list[Session], tmp_path: Path
+) -> None:
+    summary = run(settings, source, tmp_path / "out")
+    rows = results(tmp_path / "out")
+    assert summary.done == len(sessions) == len(rows)
+    assert summary.is_clean
+    assert [row["session_id"] for row in rows] == [one.session_id for one in sessions]
+    for place, (row, session) in enumerate(zip(rows, sessions, strict=True)):
+        assert row["place"] == place
+        items = row["items"]
+        assert isinstance(items, list)
+        assert set(items) <= set(session.candidates)
+        assert len(set(items)) == len(items) == min(10, len(session.candidates))
+    # The live policy chooses: some of these sessions are given a hint where it gives any.
+    told = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert told == summary.model_dump(mode="json")
+
+
+def test_the_same_again_does_nothing_and_more_rows_are_added(
+    settings: DemoSettings, sessions: list[Session], tmp_path: Path
+) -> None:
+    source, out = tmp_path / "sessions.jsonl", tmp_path / "out"
+    written(source, sessions[:10])
+    run(settings, source, out)
+    first = sorted((out / "results").iterdir())
+    again = run(settings, source, out)
+    assert (again.done, again.attempted) == (10, 0)
+    assert sorted((out / "results").iterdir()) == first
+    written(source, sessions)
+    more = run(settings, source, out)
+    assert (more.done, more.attempted) == (len(sessions), len(sessions) - 10)
+    assert [row["session_id"] for row in results(out)] == [one.session_id for one in sessions]
+
+
+def test_another_file_of_sessions_is_another_batch(
+    settings: DemoSettings, sessions: list[Session], tmp_path: Path
+) -> None:
+    source, out = tmp_path / "sessions.jsonl", tmp_path / "out"
+    run(settings, written(source, sessions[:5]), out)
+    with pytest.raises(InputError, match="is not the file that this batch was begun with"):
+        run(settings, written(source, sessions[1:9]), out)
+    with pytest.raises(InputError, match="is not the file"):
+        run(settings, written(source, sessions[:4]), out)
+    with pytest.raises(InputError, match="holds a batch already"):
+        run(settings, written(source, sessions[:5]), out, resume=False)
+    other = settings.model_copy(update={"seed": 5})
+    with pytest.raises(InputError, match="seed"):
+        run(other, source, out)
+    assert len(results(out)) == 5
+
+
+def test_bad_rows_are_told_of_and_the_others_done(
+    settings: DemoSettings, sessions: list[Session], tmp_path: Path
+) -> None:
+    again = sessions[2].model_dump_json(exclude={"target"}, exclude_none=True)
+    unknown = sessions[0].model_copy(update={"session_id": "x", "items": ("nothing",)})
+    bad = ["{", '{"session_id": "y"}', again, unknown.model_dump_json(exclude_none=True)]
+    source = written(tmp_path / "sessions.jsonl", sessions[:6], *bad)
+    out = tmp_path / "out"
+    for _ in range(2):
+        summary = run(settings, source, out)
+        assert summary.done == 6
+        assert sum(summary.rejected.values()) == 4
+        assert summary.rejected["duplicate_id"] == 1
+    lines = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
+    assert [line["place"] for line in lines] == [6, 7, 8, 9]
+    assert all(line["problem"] and line["reason"] for line in lines)
+    assert lines[2]["session_id"] == sessions[2].session_id
+    assert len(results(out)) == 6
+
+
+def test_parquet_comes_out_as_columns(
+    settings: DemoSettings, source: Path, sessions: list[Session], tmp_path: Path
+) -> None:
+    run(settings, source, tmp_path / "out", form="parquet")
+    table = pq.read_table(tmp_path / "out" / "results")
+    assert table.column("session_id").to_pylist() == [one.session_id for one in sessions]
+    assert all(len(items) for items in table.column("items").to_pylist())
+
+
+def test_failures_are_told_and_tried_again_when_wanted(
+    settings: DemoSettings,
+    source: Path,
+    sessions: list[Session],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
+
+    answer, failing = CatalogChatModel._agenerate, {"count": 0}
+
+    async def failing_now_and_then(self, messages, *given, **options):  # type: ignore[no-untyped-def]
+        failing["count"] += 1
+        if failing["count"] % 4 == 0:
+            raise ModelCallError("the endpoint refuses", kind="refused")
+        return await answer(self, messages, *given, **options)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(CatalogChatModel, "_agenerate", failing_now_and_then)
+        summary = run(settings, source, out)
+    assert summary.failed["refused"] > 0
+    assert summary.done + sum(summary.failed.values()) == len(sessions)
+    lines = [json.loads(line) for line in (out / "failures.jsonl").read_text().splitlines()]
+    assert {line["problem"] for line in lines} == {"the endpoint refuses"}
+    # Without being told to, what failed is left alone.
+    assert run(settings, source, out).attempted == 0
+    retried = run(settings, source, out, retry_failed=True)
+    assert retried.is_clean
+    assert retried.attempted == len(lines)
+    assert not (out / "failures.jsonl").exists()
+    ids = [row["session_id"] for row in results(out)]
+    assert sorted(ids, key=str) == sorted(one.session_id for one in sessions)
+
+
+def test_a_spent_budget_stops_and_a_larger_one_goes_on(
+    settings: DemoSettings, source: Path, sessions: list[Session], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    whole = run(settings, source, tmp_path / "whole")
+    tokens = whole.usage.input_tokens + whole.usage.output_tokens
+    small = DemoSettings.model_validate(
+        {**settings.model_dump(), "budget": {"tokens": tokens // 2}}
+    )
+    with pytest.raises(ModelCallError) as caught:
+        run(small, source, out)
+    assert caught.value.kind == "budget_spent"
+    some = results(out)
+    assert 0 < len(some) < len(sessions)
+    summary = run(settings, source, out)
+    assert summary.is_clean
+    assert summary.usage.calls == whole.usage.calls
+    assert len(results(out)) == len(sessions)
+
+
+def test_whoever_cancels_finds_valid_output_and_goes_on(
+    settings: DemoSettings, source: Path, sessions: list[Session], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    async def stopped() -> None:
+        options = BatchOptions(sessions=source, out=out, form="jsonl")
+        task = asyncio.create_task(run_batch(settings, options, quiet()))
+        while not (out / "calls.sqlite").exists():
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.3)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(stopped())
+    some = results(out) if (out / "results").exists() else []
+    assert len({row["session_id"] for row in some}) == len(some)
+    assert run(settings, source, out).is_clean
+    ids = [row["session_id"] for row in results(out)]
+    assert sorted(ids, key=str) == sorted(one.session_id for one in sessions)
+
+
+def test_the_command_tells_what_it_did_and_ends_with_the_right_code(
+    finished: FinishedRun, sessions: list[Session], tmp_path: Path
+) -> None:
+    source = written(tmp_path / "sessions.jsonl", sessions[:4])
+    out = tmp_path / "out"
+    given = ["batch", str(source), "--out", str(out), "--run", str(finished.folder)]
+    runner = CliRunner()
+    planned = runner.invoke(app, [*given, "--dry-run"])
+    assert planned.exit_code == 0, planned.output
+    assert "Nothing was asked" in planned.output
+    assert not out.exists()
+    done = runner.invoke(app, [*given, "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["done"] == 4
+    written(source, sessions[:4], "{")
+    incomplete = runner.invoke(app, given)
+    assert incomplete.exit_code == 3, incomplete.output
+    assert "1 rows are no sessions" in incomplete.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--run", "nowhere"], "there is no run here"),
+        (["--format", "xml"], "'xml' is neither parquet nor jsonl"),
+        (["--time-limit", "0"], "is above 0"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    arguments: list[str], told: str, source: Path, finished: FinishedRun, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    given = ["batch", str(source), "--out", str(out), "--run", str(finished.folder), *arguments]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 2, result.output
+    assert told in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_file_that_is_none_leaves_nothing_behind(
+    settings: DemoSettings, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="is missing"):
+        run(settings, tmp_path / "no.jsonl", tmp_path / "out")
