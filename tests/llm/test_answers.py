@@ -237,10 +237,11 @@ def test_every_label_of_a_catalogue_names_its_item() -> None:
     ids=range(14),
 )
 def test_a_hundred_kilobytes_of_garbage_take_no_time(garbage: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     parsed = parse_ranking(garbage, TEN)
     parse_lines(garbage, 5)
-    assert time.perf_counter() - start < 1.5
+    # Of computing, not of waiting: a busy machine has no say in it.
+    assert time.thread_time() - start < 1.5
     assert len(parsed.item_ids) <= 1
 
 

@@ -76,7 +76,7 @@ async def test_cancelling_ends_the_attempts() -> None:
     task = asyncio.create_task(gateway.ask("rank", asking("a")))
     await until(lambda: bool(gateway.calls["failed"]))
     task.cancel()
-    await asyncio.wait_for(gateway.aclose(), 2)
+    await asyncio.wait_for(gateway.aclose(), 20)
     assert len(model.calls) == 1
 
 
@@ -86,7 +86,7 @@ async def test_a_call_that_fails_after_all_have_left_is_not_made_again() -> None
     task = asyncio.create_task(gateway.ask("rank", asking("a")))
     await until(lambda: bool(model.calls))
     task.cancel()
-    await asyncio.wait_for(gateway.aclose(), 2)
+    await asyncio.wait_for(gateway.aclose(), 20)
     assert len(model.calls) == 1
 
 
@@ -95,7 +95,7 @@ async def test_waiting_for_another_attempt_takes_no_place() -> None:
     gateway = ModelGateway(model, "m", max_concurrency=1, retries=RetryPolicy(first_wait=30))
     waiting = asyncio.create_task(gateway.ask("rank", asking("a")))
     await until(lambda: bool(gateway.calls["failed"]))
-    assert await asyncio.wait_for(gateway.ask("rank", asking("b")), 2) == "other"
+    assert await asyncio.wait_for(gateway.ask("rank", asking("b")), 20) == "other"
     waiting.cancel()
 
 
@@ -133,7 +133,7 @@ async def test_an_endpoint_that_wants_too_much_patience_gets_none() -> None:
     limiter = CallLimiter(CallLimits(longest_pause=0.01))
     gateway = ModelGateway(ScriptedChatModel([OverloadedError("3600")]), "m", limiter=limiter)
     with pytest.raises(ModelCallError) as caught:
-        await asyncio.wait_for(gateway.ask("rank", asking("a")), 2)
+        await asyncio.wait_for(gateway.ask("rank", asking("a")), 20)
     assert (caught.value.kind, caught.value.retry_after) == ("rate_limited", 3600)
 
 

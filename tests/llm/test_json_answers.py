@@ -180,10 +180,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize("garbage", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_texts_take_no_time(garbage: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     parsed = parse_ranking(garbage, TEN)
     parse_lines(garbage, 5)
-    assert time.perf_counter() - start < 1.5
+    # Of computing, not of waiting: a busy machine has no say in it.
+    assert time.thread_time() - start < 1.5
     assert len(parsed.item_ids) <= 1
 
 

@@ -132,11 +132,12 @@ def test_questions(answer: str, question: str) -> None:
     ids=range(len(GARBAGE) + 6),
 )  # fmt: skip
 def test_hostile_texts_take_no_time(garbage: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     parse_preference(garbage, FACTORS)
     parse_preference(garbage)
     assert len(parse_question(garbage)) <= MAX_QUESTION_LENGTH
-    assert time.perf_counter() - start < 1.5
+    # Of computing, not of waiting: a busy machine has no say in it.
+    assert time.thread_time() - start < 1.5
 
 
 @given(

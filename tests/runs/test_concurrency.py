@@ -35,13 +35,13 @@ async def test_the_first_failure_ends_the_rest_and_is_raised() -> None:
     async def fails_at_two(number: int) -> None:
         begun.append(number)
         try:
-            await asyncio.sleep(0.001 if number == 2 else 5)
+            await asyncio.sleep(0.001 if number == 2 else 60)
             raise LookupError(f"number {number}")
         finally:
             ended.append(number)
 
     with pytest.raises(LookupError, match="number 2"):
-        await asyncio.wait_for(map_concurrently(range(100), fails_at_two, 4), 2)
+        await asyncio.wait_for(map_concurrently(range(100), fails_at_two, 4), 20)
     # All that was begun was ended before the failure was raised, and nothing else was begun.
     assert sorted(begun) == sorted(ended) == [0, 1, 2, 3]
 
