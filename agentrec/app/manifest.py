@@ -15,7 +15,7 @@ from agentrec.app.settings import DemoSettings
 from agentrec.catalog import clean_text
 from agentrec.data import Dataset
 from agentrec.llm.call_errors import masked
-from agentrec.llm.catalog_lm.teaching import RECIPE_VERSION
+from agentrec.llm.catalog_lm.recipe_version import RECIPE_VERSION
 from agentrec.llm.prompts import Prompts
 from agentrec.llm.secret_names import without_secrets
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +20,14 @@ from agentrec.data import Dataset, item_counts, load_folder, load_movielens
 from agentrec.data.fetching import cache_folder
 from agentrec.data.item_features import ItemFeatures, discover_features
 from agentrec.errors import InputError
-from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
-from agentrec.llm.catalog_lm.teaching import Recipe, obtain_model
-from agentrec.llm.catalog_lm.training import TrainingPlan
 from agentrec.llm.item_vectors import embed_items
-from agentrec.llm.model_names import model_identity, open_chat_model
+from agentrec.llm.model_names import EMBEDDED, model_identity, open_chat_model
 from agentrec.llm.text_encoder import MiniLMEmbeddings
 from agentrec.testing.embeddings import HashedWordEmbeddings
+
+if TYPE_CHECKING:
+    # Whoever asks another model need not wait for the libraries of this one: seconds.
+    from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
 
 
 @dataclass(frozen=True)
@@ -102,13 +104,18 @@ async def embedded_model(
     dataset: Dataset, knowledge: CatalogKnowledge, display: ProgressDisplay, steps: int | None
 ) -> CatalogChatModel:
     """The catalogue's own small model, trained on first use."""
-    recipe = Recipe()
-    if steps is not None:
-        recipe = replace(recipe, plan=TrainingPlan(steps=steps))
     title = "Embedded model, trained on first use"
     with display.phase(title) as report:
 
         def obtain(check: Callable[[], None]) -> CatalogChatModel:
+            from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
+            from agentrec.llm.catalog_lm.teaching import Recipe, obtain_model
+            from agentrec.llm.catalog_lm.training import TrainingPlan
+
+            recipe = Recipe()
+            if steps is not None:
+                recipe = replace(recipe, plan=TrainingPlan(steps=steps))
+
             def on_step(done: int, total: int) -> None:
                 report(done, total)
                 check()
@@ -159,9 +166,12 @@ def opened_model(
         InputError: If the model cannot be opened.
     """
     model = open_chat_model(name, given, patience=patience)
-    if isinstance(model, CatalogChatModel):
-        # Its folder says nothing of what is in it: it may be tuned, or taught again.
-        return model, f"catalog-lm:{model.catalog_model.weights_hash[:16]}"
+    if name.partition(":")[0] == EMBEDDED:
+        from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
+
+        if isinstance(model, CatalogChatModel):
+            # Its folder says nothing of what is in it: it may be tuned, or taught again.
+            return model, f"{EMBEDDED}:{model.catalog_model.weights_hash[:16]}"
     return model, model_identity(name, model, given)
 
 

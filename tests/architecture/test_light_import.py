@@ -29,6 +29,10 @@ def test_core_loads_no_heavy_library(module: str) -> None:
     assert heavy_loaded_by(module) == set()
 
 
+def test_whoever_asks_another_model_does_not_wait_for_the_embedded_ones_libraries() -> None:
+    assert "transformers" not in heavy_loaded_by("agentrec.app.demo")
+
+
 def test_planted_heavy_import_is_seen(tmp_path: Path) -> None:
     (tmp_path / "torch.py").touch()
     (tmp_path / "planted.py").write_text("import torch\n")

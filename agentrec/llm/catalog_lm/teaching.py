@@ -17,12 +17,10 @@ from agentrec.llm.catalog_lm.corpus import Corpus
 from agentrec.llm.catalog_lm.examination import examine
 from agentrec.llm.catalog_lm.folder import CatalogModel, load_model, save_model
 from agentrec.llm.catalog_lm.network import build_network
+from agentrec.llm.catalog_lm.recipe_version import RECIPE_VERSION
 from agentrec.llm.catalog_lm.teacher import RuleWeights, Teacher
 from agentrec.llm.catalog_lm.training import OnStep, TrainingPlan, train_network
 from agentrec.llm.catalog_lm.vocabulary import Vocabulary
-
-RECIPE_VERSION = 7
-"""Raised whenever the same inputs would be taught something else."""
 
 
 @dataclass(frozen=True)
