@@ -151,18 +151,25 @@ def _hint_grades(
 def _written(model: CatalogModel, corpus: Corpus, rows: Sequence[Sequence[int]]) -> list[list[int]]:
     """Ten entries by greedy decoding of the plain network, nothing masked."""
     mark, pad = corpus.vocabulary.ids["<answer>"], corpus.vocabulary.ids[PAD]
-    so_far = [list(row) for row in rows]
+    width = max(map(len, rows))
+    step = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
     entries: list[list[int]] = [[] for _ in rows]
+    cache = None
     for _ in range(_LISTED):
-        width = max(map(len, so_far))
-        tokens = torch.tensor([row + [pad] * (width - len(row)) for row in so_far])
-        hidden = model.network.transformer(
-            input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False
-        ).last_hidden_state
-        at = torch.tensor([len(row) - 1 for row in so_far])
-        states = hidden[torch.arange(len(so_far)), at]
-        chosen = (states @ model.network.transformer.wte.weight.T).argmax(dim=1).tolist()
-        for row, entry, token in zip(so_far, entries, chosen, strict=True):
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -step.shape[1] :]
+        output = model.network.transformer(
+            input_ids=step,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        cache = output.past_key_values
+        logits = output.last_hidden_state[:, -1] @ model.network.transformer.wte.weight.T
+        chosen = logits.argmax(dim=1).tolist()
+        for entry, token in zip(entries, chosen, strict=True):
             entry.append(token)
-            row += [token, mark]
+        step = torch.tensor([[token, mark] for token in chosen])
+        mask = torch.cat([mask, torch.ones_like(step)], dim=1)
     return entries
