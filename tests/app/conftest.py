@@ -1,9 +1,13 @@
-"""One small world, one embedded model taught on it, and a finished run: made once."""
+"""One small world, one embedded model taught on it, and a finished run: made once.
+
+The model takes longest by far; processes that run tests side by side share it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import io
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -11,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import portalocker
 import pytest
 import torch
 from app.preference_runs import QUICK, quiet
@@ -23,7 +28,7 @@ from agentrec.evaluation.report import MetricsReport
 from agentrec.llm.gateway import PROBE_NODE
 from agentrec.testing.planted_sessions import PlantedSessions, write_planted_sessions
 
-LM_STEPS = 300
+LM_STEPS = 160
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,18 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run of the tests have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def cache(shared: Path) -> Path:
+    """Where models are kept; what one process taught, the others find."""
+    folder = shared / "cache"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +107,9 @@ def finished(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AGENTREC_CACHE", str(cache))
         console = Console(file=output, width=140)
-        report = asyncio.run(run_demo(settings_for(folder), console))
+        # Whoever comes second finds the model taught.
+        with portalocker.Lock(cache / "teaching", timeout=600):
+            report = asyncio.run(run_demo(settings_for(folder), console))
     return FinishedRun(folder, report, output.getvalue())
 
 

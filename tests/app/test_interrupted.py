@@ -89,8 +89,9 @@ async def run(settings: DemoSettings) -> None:
 
 @pytest.fixture(scope="module")
 def embedded(finished, cache: Path) -> CatalogChatModel:
-    (folder,) = (p for p in (cache / "catalog-lm").iterdir() if p.is_dir())
-    return CatalogChatModel.from_folder(folder)
+    first, *_ = (finished.folder / "hints.jsonl").read_text().splitlines()
+    name = json.loads(first)["provenance"]["model"]
+    return CatalogChatModel.from_folder(cache / "catalog-lm" / name)
 
 
 @pytest.fixture(scope="module")
