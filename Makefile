@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 ARGS ?=
-# Tests run side by side in so many processes, each with one compute thread.
+# Tests run side by side in so many processes, each with one compute thread. Each process has a
+# part of its own, so that what tests of a file share is made once, and helps out when it is done.
 WORKERS ?= 2
 
 VENV := .venv
@@ -43,7 +44,7 @@ demo: $(READY) ## Run the demonstration; ARGS go to `agentrec demo`
 	@$(BIN)/agentrec demo $(ARGS)
 
 test: lint ## Check style and types, then run the tests; ARGS go to pytest
-	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -m 'not bench' $(ARGS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not bench' $(ARGS)
 
 lint: $(READY) ## Check style, formatting and types, changing nothing
 	$(BIN)/ruff check .

@@ -1,8 +1,8 @@
 """A process that explores until it is killed.
 
 It takes orders on standard input, one a line: a folder and a base URL. Each is done by a fork, so
-that what is slow to import is imported once. Of the fork it is said ``born PID`` and ``ended``,
-and after a further line of input ``dead STATUS``.
+that what is slow to import or to make is there already. Of the fork it is said ``born PID`` and
+``ended``, and after a further line of input ``dead STATUS``.
 """
 
 from __future__ import annotations
@@ -81,8 +81,7 @@ async def explored(gateway: ModelGateway, store: HintStore) -> Exploration:
     return await explore(SESSIONS, components, graph, 8, lambda: None, SESSIONS, PROBES)
 
 
-async def explore_in(folder: Path, base_url: str) -> None:
-    model = ChatOpenAI(model=NAME, base_url=base_url, api_key="unused", max_retries=0)
+async def explore_in(folder: Path, model: ChatOpenAI) -> None:
     async with (
         await CallJournal.open(folder / "calls.sqlite") as journal,
         await QdrantHintStore.open(folder / "hints", DIMENSION) as store,
@@ -102,10 +101,11 @@ def say(line: str) -> None:
 def main() -> None:
     while order := sys.stdin.readline():
         folder, base_url = order.split()
+        model = ChatOpenAI(model=NAME, base_url=base_url, api_key="unused", max_retries=0)
         child = os.fork()
         if child == 0:
             try:
-                asyncio.run(explore_in(Path(folder), base_url))
+                asyncio.run(explore_in(Path(folder), model))
             except BaseException:
                 import traceback
 
