@@ -55,9 +55,10 @@ async def test_a_high_rate_is_not_held_far_below_what_is_allowed(
         ScriptedChatModel(["answer"] * 1000), "m", requests_per_minute=60 * 1000, max_concurrency=4
     )
     await ask_all(gateway, 1000)
-    # 999 gaps of about 1 ms are all that is waited for; looking again every 10 ms only would make
-    # it ten times that. What is counted is the waiting that was meant, not how long it took.
-    assert 0 < sum(slept) < 2
+    # 999 gaps of about 1 ms are the most that is waited for; looking again every 10 ms only, and
+    # making up for nothing, would be ten times that. What is counted is the waiting that was
+    # meant, not how long it took.
+    assert sum(slept) < 2
 
 
 async def test_what_is_cached_waits_for_no_turn() -> None:
