@@ -87,7 +87,7 @@ def read_hints(file: Path) -> list[WrittenHint]:
     for line, fields in read_json_lines(file):
         if len(hints) == MAX_HINTS:
             raise InputError(f"has more than {MAX_HINTS:,} hints", file=file, line=line)
-        written = _hint(PlacedRecord(file, line, fields))
+        written = _hint(PlacedRecord(file, line, fields), line)
         first = places.setdefault(written.hint.hint_id, line)
         if first != line:
             raise InputError(
@@ -117,7 +117,7 @@ def _check_size(file: Path) -> None:
         raise InputError(f"cannot be read ({error.strerror})", file=file) from error
 
 
-def _hint(record: PlacedRecord) -> WrittenHint:
+def _hint(record: PlacedRecord, line: int) -> WrittenHint:
     _check_names(record, record.fields, {*Hint.model_fields, "hint_id", "vector"}, "")
     for name, part in _PARTS.items():
         value = record.fields.get(name)
@@ -146,7 +146,7 @@ def _hint(record: PlacedRecord) -> WrittenHint:
         raise record.fault(f"is not the id of this text, which is {hint.hint_id}", "hint_id")
     if hint.evidence is not None:
         _check_evidence(record, hint.evidence)
-    return WrittenHint(hint, _vector(record, hint), record.line)
+    return WrittenHint(hint, _vector(record, hint), line)
 
 
 def _check_names(record: PlacedRecord, fields: Record, known: set[str], inside: str) -> None:

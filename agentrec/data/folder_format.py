@@ -11,12 +11,12 @@ from agentrec.data.json_lines import read_json_lines
 from agentrec.data.missing_splits import fill_missing_splits, session_file_name
 from agentrec.data.negatives import Negatives, with_candidates
 from agentrec.data.record_fields import PlacedRecord
+from agentrec.data.session_fields import SESSION_FIELDS, SessionFields
 from agentrec.errors import InputError
 from agentrec.sessions import Session
 
 ITEMS_FILE = "items.jsonl"
 ITEM_FIELDS = frozenset({"item_id", "title"})
-SESSION_FIELDS = frozenset({"session_id", "items", "target", "candidates", "user_id"})
 
 
 def load_folder(
@@ -109,13 +109,16 @@ class _SessionReader:
     notes: list[str] = field(default_factory=list)
     _places: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._fields = SessionFields(frozenset(self.catalog))
+
     def read(self, file: Path) -> list[Session]:
         sessions: list[Session] = []
         repeats = seen_targets = 0
         ignored: set[str] = set()
         for line, fields in read_json_lines(file):
             record = PlacedRecord(file, line, fields)
-            session, dropped = self._session(record)
+            session, dropped = self._fields.read(record)
             if session.session_id in self._places:
                 raise record.fault(
                     f"{session.session_id!r} is already the id of "
@@ -135,32 +138,3 @@ class _SessionReader:
         if ignored:
             self.notes.append(f"{file.name}: ignored the fields {', '.join(sorted(ignored))}")
         return sessions
-
-    def _session(self, record: PlacedRecord) -> tuple[Session, int]:
-        """Make a session, and count the candidates dropped for being there already."""
-        session_id = record.identity("session_id")
-        items = self._known(record, "items", record.identities("items"))
-        if not items:
-            raise record.fault("is empty; a session needs at least one item", "items")
-        target = self._known(record, "target", [record.identity("target")])[0]
-        user = None if record.fields.get("user_id") is None else record.identity("user_id")
-        session = Session(session_id=session_id, items=tuple(items), target=target, user_id=user)
-        if record.fields.get("candidates") is None:
-            return session, 0
-        given = self._known(record, "candidates", record.identities("candidates"))
-        candidates = tuple(dict.fromkeys(given))
-        if len(candidates) < 2:
-            raise record.fault(
-                "holds fewer than 2 different items; leave the field out to have them drawn",
-                "candidates",
-            )
-        if target not in candidates:
-            raise record.fault(f"lacks the target {target!r}", "candidates")
-        complete = session.model_copy(update={"candidates": candidates})
-        return complete, len(given) - len(candidates)
-
-    def _known(self, record: PlacedRecord, name: str, item_ids: list[str]) -> list[str]:
-        for item_id in item_ids:
-            if item_id not in self.catalog:
-                raise record.fault(f"{item_id!r} is not an item_id in {ITEMS_FILE}", name)
-        return item_ids

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from agentrec.data.row_faults import RowError
 from agentrec.errors import InputError
 
 Record = dict[str, object]
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_json_lines(file: Path) -> Iterator[tuple[int, Record]]:
@@ -34,10 +35,12 @@ def read_json_lines(file: Path) -> Iterator[tuple[int, Record]]:
             # Bytes split at line feeds only; text would also split at the separators U+2028 and
             # U+0085, which JSON allows inside a string.
             for number, raw in enumerate(stream, 1):
-                line = raw.removeprefix(_BYTE_ORDER_MARK) if number == 1 else raw
+                line = raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw
                 if line.strip():
                     empty = False
-                    yield number, _record(file, number, line)
+                    yield number, record_of_line(line)
+    except RowError as fault:
+        raise InputError(fault.problem, file=file, line=number) from fault
     except FileNotFoundError as error:
         raise InputError("is missing", file=file) from error
     except OSError as error:
@@ -46,28 +49,50 @@ def read_json_lines(file: Path) -> Iterator[tuple[int, Record]]:
         raise InputError("is empty; it needs one JSON object a line", file=file)
 
 
-def _record(file: Path, number: int, line: bytes) -> Record:
+def record_of_line(line: bytes) -> Record:
+    """Read one JSON object.
+
+    Args:
+        line: UTF-8 text; white space around the object does no harm.
+
+    Raises:
+        RowError: If it is not one JSON object.
+    """
     try:
-        record = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+        text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8",
-            file=file,
-            line=number,
-        ) from error
+        place = f"byte {error.start + 1} of the line"
+        raise RowError("wrong_encoding", f"{place} is not UTF-8; save the file as UTF-8") from error
+    record = json_value(text, "each line is one JSON object")
+    if not isinstance(record, dict):
+        raise RowError("not_an_object", 'is not a JSON object like {"item_id": "1"}')
+    return record
+
+
+def json_value(text: str, wanted: str) -> object:
+    """Read one JSON value.
+
+    Args:
+        text: The value.
+        wanted: What would be right, for the fault.
+
+    Raises:
+        RowError: If it is not JSON, or more than can be read.
+    """
+    try:
+        value: object = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise InputError(
-            f"is not valid JSON ({error.msg}, column {error.colno}); each line is one JSON object",
-            file=file,
-            line=number,
-        ) from error
+        where = f"{error.msg}, column {error.colno}"
+        raise RowError("not_json", f"is not valid JSON ({where}); {wanted}") from error
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise InputError(f"is not usable JSON ({reason})", file=file, line=number) from error
-    if not isinstance(record, dict):
-        raise InputError('is not a JSON object like {"item_id": "1"}', file=file, line=number)
-    return record
+        raise RowError("not_json", f"is not usable JSON ({reason})") from error
+    return value
 
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON number")
+
+
+# Made once: ``json.loads`` would make one for every line that it is told of constants.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

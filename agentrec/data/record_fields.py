@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agentrec.catalog import AttributeValue
 from agentrec.data.json_lines import Record
-from agentrec.errors import InputError
+from agentrec.data.row_faults import RowError, RowReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,17 +17,17 @@ class PlacedRecord:
 
     Attributes:
         file: The file it was read from.
-        line: Its 1-based line.
+        line: Its 1-based line; ``None`` in a file without lines.
         fields: What it holds.
     """
 
     file: Path
-    line: int
+    line: int | None
     fields: Record
 
-    def fault(self, problem: str, field: str) -> InputError:
+    def fault(self, problem: str, field: str, reason: RowReason = "wrong_value") -> RowError:
         """Make the error for one of the fields."""
-        return InputError(problem, file=self.file, line=self.line, field=field)
+        return RowError(reason, problem, file=self.file, line=self.line, field=field)
 
     def required(self, field: str) -> object:
         """Give the value of a field that has to be there.
@@ -38,7 +38,7 @@ class PlacedRecord:
         value = self.fields.get(field)
         if value is None:
             state = "is null" if field in self.fields else "is missing"
-            raise self.fault(f"{state}; every line needs it", field)
+            raise self.fault(f"{state}; every line needs it", field, "missing_field")
         return value
 
     def identity(self, field: str) -> str:
@@ -57,7 +57,7 @@ class PlacedRecord:
         """
         values = self.required(field)
         if not isinstance(values, list):
-            raise self.fault(f"must be a list of ids, not {_kind(values)}", field)
+            raise self.fault(f"must be a list of ids, not {_kind(values)}", field, "wrong_type")
         return [self._identity(value, field) for value in values]
 
     def text(self, field: str) -> str:
@@ -68,7 +68,7 @@ class PlacedRecord:
         """
         value = self.required(field)
         if not isinstance(value, str):
-            raise self.fault(f"must be a text, not {_kind(value)}", field)
+            raise self.fault(f"must be a text, not {_kind(value)}", field, "wrong_type")
         return self._unicode(value, field)
 
     def attribute(self, field: str) -> AttributeValue | None:
@@ -86,15 +86,17 @@ class PlacedRecord:
             return value
         if isinstance(value, list) and all(isinstance(part, str) for part in value):
             return tuple(self._unicode(str(part), field) for part in value)
-        raise self.fault(f"must be a text, a number or a list of texts, not {_kind(value)}", field)
+        problem = f"must be a text, a number or a list of texts, not {_kind(value)}"
+        raise self.fault(problem, field, "wrong_type")
 
     def _identity(self, value: object, field: str) -> str:
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         if not isinstance(value, str):
-            raise self.fault(f"an id must be a text or a whole number, not {_kind(value)}", field)
+            problem = f"an id must be a text or a whole number, not {_kind(value)}"
+            raise self.fault(problem, field, "wrong_type")
         if not value:
-            raise self.fault("an id must not be empty", field)
+            raise self.fault("an id must not be empty", field, "empty")
         return self._unicode(value, field)
 
     def _unicode(self, value: str, field: str) -> str:
@@ -102,9 +104,8 @@ class PlacedRecord:
             value.encode()
         except UnicodeEncodeError as error:
             # JSON can spell half a character ("\ud800"), which no UTF-8 file can hold.
-            raise self.fault("holds half of a surrogate pair, which is no character", field) from (
-                error
-            )
+            problem = "holds half of a surrogate pair, which is no character"
+            raise self.fault(problem, field, "bad_text") from error
         return value
 
 
