@@ -1,22 +1,28 @@
 """Interactions, sessions, splits and negatives; the neutral on-disk format; MovieLens-100K.
 
 ``load_folder`` reads your own data, ``load_movielens`` fetches a public data set; both give a
-``Dataset``. ``fetch_minilm`` has the files of the default text encoder on disk.
+``Dataset``. ``read_session_rows`` reads sessions to recommend for, out of files of any size.
+``fetch_minilm`` has the files of the default text encoder on disk.
 """
 
 from agentrec.data.dataset import Dataset
 from agentrec.data.folder_format import load_folder, read_folder
 from agentrec.data.folder_writing import write_folder
+from agentrec.data.found_rows import RowLimits
 from agentrec.data.interactions import Interaction
 from agentrec.data.movielens import load_movielens
 from agentrec.data.negatives import Negatives, item_counts, with_candidates
 from agentrec.data.session_building import TimedSession, TimeSplit, build_sessions, split_by_time
+from agentrec.data.session_rows import RejectedRow, SessionRow, read_session_rows
 from agentrec.data.text_encoder_files import fetch_minilm
 
 __all__ = [
     "Dataset",
     "Interaction",
     "Negatives",
+    "RejectedRow",
+    "RowLimits",
+    "SessionRow",
     "TimeSplit",
     "TimedSession",
     "build_sessions",
@@ -25,6 +31,7 @@ __all__ = [
     "load_folder",
     "load_movielens",
     "read_folder",
+    "read_session_rows",
     "split_by_time",
     "with_candidates",
     "write_folder",

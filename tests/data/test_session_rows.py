@@ -1,0 +1,409 @@
+from __future__ import annotations
+
+import csv
+import json
+import tracemalloc
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from agentrec.catalog import Catalog, Item
+from agentrec.data import RejectedRow, RowLimits, SessionRow, read_session_rows
+from agentrec.errors import InputError
+from agentrec.sessions import Session
+
+CATALOG = Catalog(Item(item_id=i, title=i.upper()) for i in ("a", "b", "c", "d", "7", "8", "x|y"))
+GOOD = {"session_id": "s", "items": ["a", "b"], "candidates": ["c", "d"]}
+NEEDED = ("session_id", "items", "candidates")
+
+Rows = list[SessionRow | RejectedRow]
+
+
+def row(**changes: object) -> dict[str, object]:
+    """Give a sound row with some fields changed, or left out where they are ``...``."""
+    return {k: v for k, v in {**GOOD, **changes}.items() if v is not ...}
+
+
+def lines_file(folder: Path, *lines: object, name: str = "sessions.jsonl") -> Path:
+    """Write lines: objects are dumped, texts and bytes written as they are."""
+    file = folder / name
+    raw = [
+        line
+        if isinstance(line, bytes)
+        else (line if isinstance(line, str) else json.dumps(line)).encode()
+        for line in lines
+    ]
+    file.write_bytes(b"".join(line + b"\n" for line in raw))
+    return file
+
+
+def csv_file(folder: Path, *lines: str | bytes, header: str = ",".join(NEEDED)) -> Path:
+    return lines_file(folder, header, *lines, name="sessions.csv")
+
+
+def parquet_file(folder: Path, **columns: object) -> Path:
+    file = folder / "sessions.parquet"
+    parquet.write_table(pyarrow.table(columns), file)
+    return file
+
+
+def _open_files() -> list[Path]:
+    """The files that this process has open."""
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.is_dir():
+        pytest.skip("only Linux tells which files are open")
+    found = []
+    for one in descriptors.iterdir():
+        with suppress(OSError):
+            found.append(one.readlink())
+    return found
+
+
+def rejected(rows: Rows) -> RejectedRow:
+    """The only row there is, which was rejected."""
+    (only,) = rows
+    assert isinstance(only, RejectedRow)
+    assert "\n" not in only.problem
+    assert only.raw.isprintable()
+    assert len(only.raw) <= 500
+    return only
+
+
+def sessions(rows: Rows) -> list[Session]:
+    assert all(isinstance(one, SessionRow) for one in rows), rows
+    return [one.session for one in rows if isinstance(one, SessionRow)]
+
+
+def test_bad_rows_are_rejected_and_the_rest_goes_on(tmp_path: Path) -> None:
+    file = lines_file(
+        tmp_path,
+        b"\xef\xbb\xbf" + json.dumps(row(target="c", user_id=3, mood="x")).encode() + b"\r",
+        "",
+        "{",
+        b'{"session_id": "\xe9"}',
+        "  ",
+        row(session_id=7, items=[7], candidates=[7, "8", 7], target=None),
+    )
+    rows = list(read_session_rows(file, CATALOG))
+    assert [(one.place, one.line) for one in rows] == [(0, 1), (1, 3), (2, 4), (3, 6)]
+    assert [getattr(one, "reason", None) for one in rows] == [
+        None,
+        "not_json",
+        "wrong_encoding",
+        None,
+    ]
+    first, last = sessions([rows[0], rows[3]])
+    assert first == Session(**row(target="c", user_id="3"))  # type: ignore[arg-type]
+    assert (last.session_id, last.items, last.candidates) == ("7", ("7",), ("7", "8"))
+    assert (last.target, last.user_id) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "problem", "session_id"),
+    [
+        ("[" * 100_000, "not_json", "nested too deeply", None),
+        ('{"session_id": "s", "items": NaN}', "not_json", "NaN is not a JSON number", None),
+        ("9" * 5000, "not_json", "is not usable JSON", None),
+        ("\0\0", "not_json", "not valid JSON", None),
+        ('["s"]', "not_an_object", "not a JSON object", None),
+        (b"\xff\xfe{\0}\0", "wrong_encoding", "byte 1 of the line is not UTF-8", None),
+        (row(session_id=...), "missing_field", "field 'session_id': is missing", None),
+        (row(session_id=None), "missing_field", "field 'session_id': is null", None),
+        (row(session_id=True), "wrong_type", "not true or false", None),
+        (row(session_id=1.0), "wrong_type", "not a number with a fraction", None),
+        (row(session_id=""), "empty", "field 'session_id': an id must not be empty", None),
+        (row(session_id="\ud800"), "bad_text", "field 'session_id': holds half", None),
+        (row(session_id="a\0"), "bad_text", "field 'session_id': holds a NUL", None),
+        (row(session_id="s" * 513), "too_long", "longer than 512 characters", None),
+        (row(user_id="u" * 513), "too_long", "field 'user_id': is longer", "s"),
+        (row(user_id=[]), "wrong_type", "field 'user_id': an id must be", "s"),
+        (row(items=...), "missing_field", "field 'items': is missing", "s"),
+        (row(items="a"), "wrong_type", "field 'items': must be a list of ids", "s"),
+        (row(items=[]), "empty", "field 'items': is empty", "s"),
+        (row(items=["a", None]), "wrong_type", "field 'items': an id must be", "s"),
+        (row(items=["a", ["b"]]), "wrong_type", "field 'items': an id must be", "s"),
+        (row(items=["a", True]), "wrong_type", "not true or false", "s"),
+        (row(items=["a", "?", "!"]), "unknown_item", "field 'items': '?' is not an", "s"),
+        (row(items=["a\n" * 5000]), "unknown_item", "field 'items': 'a\\na\\n", "s"),
+        (row(items=["a"] * 10_001), "too_many", "holds 10,001 ids; at most 10,000", "s"),
+        (row(candidates=...), "missing_field", "field 'candidates': is missing", "s"),
+        (row(candidates=["c", 9]), "unknown_item", "field 'candidates': '9' is not", "s"),
+        (row(candidates=["c", "c"]), "too_few_candidates", "fewer than 2 different", "s"),
+        (row(candidates=[]), "too_few_candidates", "fewer than 2 different", "s"),
+        (row(candidates=["c", "d"] * 5001), "too_many", "field 'candidates': holds 10,002", "s"),
+        (row(target="a"), "target_not_offered", "field 'candidates': lacks the target 'a'", "s"),
+        (row(target="?"), "unknown_item", "field 'target': '?' is not an item_id", "s"),
+    ],
+)
+def test_why_a_row_is_rejected_is_said(
+    tmp_path: Path, line: object, reason: str, problem: str, session_id: str | None
+) -> None:
+    only = rejected(list(read_session_rows(lines_file(tmp_path, line), CATALOG)))
+    assert (only.place, only.line, only.session_id) == (0, 1, session_id)
+    assert only.reason == reason
+    assert problem in only.problem
+    assert len(only.problem) < 200
+
+
+def test_a_rejected_row_is_shown_with_what_hides_in_it_made_visible(tmp_path: Path) -> None:
+    line = b'{"\x1b[2J\x00 \xc3\xa9 \xe2\x80\xae \xff' + b"x" * 1000
+    only = rejected(list(read_session_rows(lines_file(tmp_path, line), CATALOG)))
+    assert only.raw.startswith('{"\\x1b[2J\\x00 é \\u202e \\xffxxx')
+    assert only.raw.endswith("x…")
+    assert len(only.raw) == 500
+
+
+def test_limits_can_be_set(tmp_path: Path) -> None:
+    fine, long = row(), row(session_id="longer")
+    most = len(json.dumps(fine))
+    file = lines_file(tmp_path, json.dumps(fine) + "\r", long, fine)
+    rows = list(read_session_rows(file, CATALOG, limits=RowLimits(line_bytes=most)))
+    assert [getattr(one, "reason", None) for one in rows] == [None, "too_long", None]
+    assert [one.line for one in rows] == [1, 2, 3]
+    for limits in (RowLimits(items=1), RowLimits(id_characters=5)):
+        rows = list(read_session_rows(lines_file(tmp_path, long), CATALOG, limits=limits))
+        assert rejected(rows).reason in {"too_many", "too_long"}
+    for name, value in (("line_bytes", 0), ("id_characters", 0), ("items", 0), ("candidates", 1)):
+        with pytest.raises(ValueError, match=name):
+            RowLimits(**{name: value})
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+@pytest.mark.parametrize("name", ["sessions.jsonl", "sessions.csv"])
+def test_a_line_of_many_megabytes_is_never_in_memory(tmp_path: Path, name: str, end: bytes) -> None:
+    file = tmp_path / name
+    with file.open("wb") as stream:
+        if name.endswith("csv"):
+            stream.write(b"session_id,items,candidates\n")
+        for _ in range(50):
+            stream.write(b'"' * (1 << 20))
+        stream.write(end)
+        if end:
+            good = b"s,a|b,c|d\n" if name.endswith("csv") else json.dumps(GOOD).encode()
+            stream.write(good)
+    tracemalloc.start()
+    rows = list(read_session_rows(file, CATALOG))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(rows[0], RejectedRow)
+    assert rows[0].reason == "too_long"
+    assert len(sessions(rows[1:])) == (1 if end else 0)
+    assert peak < 6 << 20
+
+
+def test_memory_does_not_grow_with_the_number_of_rows(tmp_path: Path) -> None:
+    file = lines_file(tmp_path, *[json.dumps(GOOD)] * 20_000)
+    rows = read_session_rows(file, CATALOG)
+    next(rows)
+    tracemalloc.start()
+    assert sum(1 for _ in rows) == 19_999
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_a_csv_gives_the_same_sessions(tmp_path: Path) -> None:
+    file = tmp_path / "sessions.CSV"
+    with file.open("w", newline="", encoding="utf-8-sig") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["note", " items ", "session_id", "candidates", "target", "user_id"])
+        writer.writerow(["a, b", "a|b", "007", '["c", "x|y"]', "", ""])
+        writer.writerow(["", "7", "t", "[7, 8]", "8", "ann"])
+        stream.write("\r\n")
+    assert sessions(list(read_session_rows(file, CATALOG))) == [
+        Session(session_id="007", items=("a", "b"), candidates=("c", "x|y")),
+        Session(session_id="t", items=("7",), candidates=("7", "8"), target="8", user_id="ann"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "problem", "session_id"),
+    [
+        (b"s,a,c|\xff", "wrong_encoding", "byte 7 of the line is not UTF-8", None),
+        ("s,a", "wrong_columns", "has 2 fields, and the header names 3", None),
+        ("s,a,c|d,", "wrong_columns", "has 4 fields, and the header names 3", None),
+        ('s,"a,c|d', "not_csv", "a quoted field ends on its line", None),
+        ('s,"a"b,c|d', "not_csv", "not one line of CSV", None),
+        ("s,a\rb,c|d", "not_csv", "not one line of CSV", None),
+        (",a,c|d", "missing_field", "field 'session_id': is missing", None),
+        ("s,,c|d", "missing_field", "field 'items': is missing", "s"),
+        ("s,[],c|d", "empty", "field 'items': is empty", "s"),
+        ("s,a|,c|d", "empty", "field 'items': an id must not be empty", "s"),
+        ("s,a,c| d", "unknown_item", "field 'candidates': ' d' is not an item_id", "s"),
+        ("s,a,\"['c', 'd']\"", "not_json", 'a list is ["a", "b"] or a|b', "s"),
+        ("s,a,[NaN]", "not_json", "field 'candidates': is not usable JSON", "s"),
+        ("s,a,[true]", "wrong_type", "not true or false", "s"),
+        ("s\0,a,c|d", "bad_text", "field 'session_id': holds a NUL", None),
+        ("s," + "a|" * 10_000 + "a,c|d", "too_many", "holds 10,001 ids", "s"),
+        ("s," + "a" * 200_000 + ",c|d", "unknown_item", "field 'items'", "s"),
+        ("s," + "a" * 2_000_000 + ",c|d", "too_long", "longer than 1,048,576 bytes", None),
+    ],
+)
+def test_a_bad_row_of_a_csv_costs_no_other_one(
+    tmp_path: Path, line: str | bytes, reason: str, problem: str, session_id: str | None
+) -> None:
+    file = csv_file(tmp_path, "s,a,c|d", line, "s,a,c|d")
+    before, bad, after = read_session_rows(file, CATALOG)
+    assert len(sessions([before, after])) == 2
+    only = rejected([bad])
+    assert (only.place, only.line, only.reason) == (1, 3, reason)
+    assert only.session_id == session_id
+    assert problem in only.problem
+
+
+def test_parquet_gives_the_same_sessions(tmp_path: Path) -> None:
+    texts = pyarrow.array(["s", "t"])
+    file = parquet_file(
+        tmp_path,
+        session_id=pyarrow.array([1, 2]),
+        items=pyarrow.array([[7], [8, 7]], pyarrow.large_list(pyarrow.int32())),
+        candidates=pyarrow.array([["7", "8"], ["7", "a"]]),
+        target=pyarrow.nulls(2),
+        user_id=texts.dictionary_encode(),
+        note=pyarrow.array([1.5, None]),
+    )
+    rows = list(read_session_rows(file, CATALOG))
+    assert [(one.place, one.line) for one in rows] == [(0, None), (1, None)]
+    assert sessions(rows) == [
+        Session(session_id="1", items=("7",), candidates=("7", "8"), user_id="s"),
+        Session(session_id="2", items=("8", "7"), candidates=("7", "a"), user_id="t"),
+    ]
+
+
+def test_a_bad_row_of_a_parquet_file_costs_no_other_one(tmp_path: Path) -> None:
+    latin = pyarrow.array([b"s0", b"caf\xe9", *(b"s%d" % n for n in range(2, 8))])
+    file = parquet_file(
+        tmp_path,
+        session_id=latin.view(pyarrow.string()),
+        items=[["a"], ["a"], None, ["a", None], ["?"], ["a"] * 30_000, ["a"] * 10_001, ["a"]],
+        candidates=[["c", "d"]] * 7 + [["c", "d"] * 5000],
+    )
+    rows = list(read_session_rows(file, CATALOG))
+    assert [one.place for one in rows] == list(range(8))
+    assert [getattr(one, "reason", None) for one in rows] == [
+        None,
+        "wrong_encoding",
+        "missing_field",
+        "wrong_type",
+        "unknown_item",
+        "too_many",
+        "too_many",
+        None,
+    ]
+    bad = [rejected([one]) for one in rows[1:7]]
+    assert [one.session_id for one in bad] == [None, "s2", "s3", "s4", "s5", "s6"]
+    assert bad[0].problem == "field 'session_id': holds text that is not UTF-8"
+    assert bad[4].problem == "field 'items': holds 30,000 ids; at most 10,000 may be given"
+    assert bad[3].raw == '{"session_id": "s4", "items": ["?"], "candidates": ["c", "d"]}'
+
+
+def test_large_rows_of_a_parquet_file_come_a_few_at_a_time(tmp_path: Path) -> None:
+    ids = [["a", "b", "c", "d"] * 2000] * 300
+    file = parquet_file(tmp_path, session_id=list(range(300)), items=ids, candidates=ids)
+    tracemalloc.start()
+    assert sum(isinstance(one, SessionRow) for one in read_session_rows(file, CATALOG)) == 300
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # All of them at once would be 4.8 million texts.
+    assert peak < 10 << 20
+
+
+def test_a_parquet_file_that_breaks_off_is_told(tmp_path: Path) -> None:
+    ids = [["a"]] * 5000
+    file = parquet_file(
+        tmp_path,
+        session_id=[f"s{n}" for n in range(5000)],
+        items=ids,
+        candidates=[["c", "d"]] * 5000,
+    )
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-10])
+    with pytest.raises(InputError, match="is not a whole Parquet file") as caught:
+        read_session_rows(file, CATALOG)
+    assert "\n" not in str(caught.value)
+    file.write_bytes(whole[:60] + b"\xff" * 400 + whole[460:])
+    with pytest.raises(InputError, match="is not a whole Parquet file"):
+        list(read_session_rows(file, CATALOG))
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({}, "lacks the columns items, candidates"),
+        ({"items": [["a"]], "candidates": ["c"]}, "field 'candidates': must hold lists of texts"),
+        ({"items": [[1.5]], "candidates": [["c"]]}, "field 'items': must hold lists of texts"),
+        ({"items": [["a"]], "candidates": [["c"]], "user_id": [True]}, "field 'user_id': must"),
+    ],
+)
+def test_columns_of_another_type_are_refused_at_once(
+    tmp_path: Path, columns: dict[str, object], problem: str
+) -> None:
+    file = parquet_file(tmp_path, session_id=["s"], **columns)
+    with pytest.raises(InputError) as caught:
+        read_session_rows(file, CATALOG)
+    assert problem in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("sessions.txt", b"x", "give a file named .jsonl, .ndjson, .csv or .parquet"),
+        ("sessions.jsonl", None, "is missing"),
+        ("sessions.jsonl", b"", "is empty"),
+        ("sessions.csv", b"", "is empty"),
+        ("sessions.parquet", b"", "is empty"),
+        ("sessions.parquet", b"PAR1 not", "is not a whole Parquet file"),
+        ("sessions.csv", b"\n \n", "the header lacks session_id, items, candidates"),
+        ("sessions.csv", b"session_id;items\n", "the header lacks session_id, items, candidates"),
+        ("sessions.csv", b"session_id,items\ns,a\n", "the header lacks candidates"),
+        ("sessions.csv", b"session_id,items,items,candidates\n", "two columns have this name"),
+        ("sessions.csv", b"session_id,\xff\n", "not UTF-8"),
+        ("sessions.csv", b"x" * (2 << 20), "too long for a header"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_at_once(
+    tmp_path: Path, name: str, content: bytes | None, problem: str
+) -> None:
+    file = tmp_path / name
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_session_rows(file, CATALOG)
+    assert caught.value.file == file
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "folder.jsonl"
+    folder.mkdir()
+    with pytest.raises(InputError, match="is no file"):
+        read_session_rows(folder, CATALOG)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("sessions.ndjson", b"\xef\xbb\xbf\n \n"), ("sessions.csv", b"session_id,items,candidates\n")],
+)
+def test_a_file_without_rows_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match="holds no rows"):
+        list(read_session_rows(tmp_path / name, CATALOG))
+
+
+@pytest.mark.parametrize("take", [0, 1])
+def test_what_is_not_read_to_its_end_leaves_no_file_open(tmp_path: Path, take: int) -> None:
+    for file in (
+        lines_file(tmp_path, GOOD, GOOD),
+        csv_file(tmp_path, "s,a,c|d", "s,a,c|d"),
+        parquet_file(tmp_path, session_id=["s"] * 2, items=[["a"]] * 2, candidates=[["c"]] * 2),
+    ):
+        rows = read_session_rows(file, CATALOG)
+        assert [next(rows).place for _ in range(take)] == list(range(take))
+        assert file in _open_files()
+        rows.close()
+        assert file not in _open_files()
