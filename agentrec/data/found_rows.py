@@ -75,8 +75,10 @@ def visible(text: str, most: int) -> str:
         most: Most characters of the result, at least 1; a cut is marked with an ellipsis.
     """
     # A character never gets shorter, so that what is behind the first of them is not needed.
-    shown = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text[: most + 1]
-    )
+    shown = text[: most + 1]
+    if not shown.isprintable():
+        shown = "".join(
+            char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+            for char in shown
+        )
     return shown if len(shown) <= most else shown[: most - 1] + "…"
