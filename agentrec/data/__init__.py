@@ -1,8 +1,8 @@
 """Interactions, sessions, splits and negatives; the neutral on-disk format; MovieLens-100K.
 
 ``load_folder`` reads your own data, ``load_movielens`` fetches a public data set; both give a
-``Dataset``. ``read_session_rows`` reads sessions to recommend for, out of files of any size.
-``fetch_minilm`` has the files of the default text encoder on disk.
+``Dataset``. ``read_session_rows`` and ``stream_session_rows`` read sessions to recommend for, out
+of files of any size. ``fetch_minilm`` has the files of the default text encoder on disk.
 """
 
 from agentrec.data.dataset import Dataset
@@ -13,6 +13,7 @@ from agentrec.data.interactions import Interaction
 from agentrec.data.movielens import load_movielens
 from agentrec.data.negatives import Negatives, item_counts, with_candidates
 from agentrec.data.session_building import TimedSession, TimeSplit, build_sessions, split_by_time
+from agentrec.data.session_row_stream import stream_session_rows
 from agentrec.data.session_rows import RejectedRow, SessionRow, read_session_rows
 from agentrec.data.text_encoder_files import fetch_minilm
 
@@ -33,6 +34,7 @@ __all__ = [
     "read_folder",
     "read_session_rows",
     "split_by_time",
+    "stream_session_rows",
     "with_candidates",
     "write_folder",
 ]
