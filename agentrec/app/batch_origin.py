@@ -7,7 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from agentrec.app.run_parts import RunParts
+from agentrec.app.run_parts import RunParts, RunPlace
 from agentrec.errors import InputError
 from agentrec.runs.batch.session_log import SessionLog
 from agentrec.runs.run_folder import Json
@@ -17,25 +17,40 @@ _BLOCK = 1 << 20
 _GROWING = frozenset({".jsonl", ".ndjson", ".csv"})
 
 
-async def batch_manifest(parts: RunParts) -> Json:
-    """What decides the results of a batch, beside its sessions.
+def batch_manifest(place: RunPlace) -> Json:
+    """What a batch is made of: the run that it uses.
 
     Args:
-        parts: The run whose model, hints and policy are used.
+        place: The run.
+    """
+    return {**place.manifest, "run": str(place.folder.path.absolute())}
+
+
+async def claim_knowledge(log: SessionLog, parts: RunParts) -> None:
+    """See that a batch goes on with the hints and the policy that it was begun with.
+
+    Args:
+        log: Of the batch.
+        parts: The run whose hints and policy are used.
+
+    Raises:
+        InputError: If they are others.
     """
     hints = sorted(hint.hint_id for hint in await parts.components.hint_store.all())
-    manifest = await asyncio.to_thread(parts.folder.read_manifest)
     policy = await asyncio.to_thread(_hash_of_folder, parts.folder.live)
-    return {
-        "identity": {
-            **manifest["identity"],
-            "llm": parts.components.model.name,
-            "hints_hash": hashlib.sha256("\n".join(hints).encode()).hexdigest(),
-            "policy_hash": policy,
-        },
-        "run": str(parts.folder.path.absolute()),
-        "versions": manifest.get("versions", {}),
+    found = {
+        "hints": hashlib.sha256("\n".join(hints).encode()).hexdigest(),
+        "policy": policy or "none",
     }
+    for name, value in found.items():
+        known = await log.fact(name)
+        if known is not None and known != value:
+            raise InputError(
+                f"the run's {name} changed since this batch was begun; name another folder with"
+                " --out",
+                file=parts.folder.path,
+            )
+        await log.note(name, value)
 
 
 async def claim_input(log: SessionLog, sessions: Path) -> None:

@@ -14,7 +14,8 @@ from agentrec.app.planning import REPEATED_SHARE, CallPlan, answer_lengths
 from agentrec.app.recorded_prompts import TYPICAL_HINT, recording_components
 from agentrec.app.run_parts import RunPlace, find_run
 from agentrec.app.settings import DemoSettings
-from agentrec.data.session_rows import SessionRow, count_session_rows, read_session_rows
+from agentrec.data.session_row_count import count_session_rows
+from agentrec.data.session_rows import SessionRow, read_session_rows
 from agentrec.errors import InputError
 from agentrec.graphs.recommending import ground, recommend
 from agentrec.llm.estimate import PlannedCalls

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from agentrec.components import Components
 from agentrec.data.session_rows import RejectedRow, SessionRow
@@ -103,7 +103,8 @@ class BatchRunner:
         chunk: list[SessionRow] = []
         async for row in rows:
             if isinstance(row, RejectedRow):
-                await self._reject(row)
+                told = asdict(row)
+                await self._reject(told.pop("place"), told.pop("reason"), told)
                 continue
             chunk.append(row)
             if len(chunk) == _CHUNK:
@@ -121,7 +122,9 @@ class BatchRunner:
             before = known.get(session_id)
             place = self._places.get(session_id) if before is None else before.place
             if place is not None and place != row.place:
-                await self._reject(_repeated(row, place))
+                told = {"line": row.line, "session_id": session_id}
+                problem = f"field 'session_id': {session_id!r} is the id of row {place} already"
+                await self._reject(row.place, "duplicate_id", {**told, "problem": problem})
             elif before is not None and not (self._retry_failed and before.failure is not None):
                 self.tally.skipped += 1
                 self._on_progress(self.tally)
@@ -130,17 +133,10 @@ class BatchRunner:
                 wanted.append(row.session)
         return wanted
 
-    async def _reject(self, row: RejectedRow) -> None:
-        told = {
-            "place": row.place,
-            "line": row.line,
-            "session_id": row.session_id,
-            "reason": row.reason,
-            "problem": row.problem,
-            "raw": row.raw,
-        }
-        await self._log.reject(RejectedSession(row.place, row.reason, told))
-        self.tally.rejected[row.reason] += 1
+    async def _reject(self, place: int, reason: str, row: Mapping[str, object]) -> None:
+        told = {"place": place, "reason": reason, **row}
+        await self._log.reject(RejectedSession(place, reason, told))
+        self.tally.rejected[reason] += 1
         self._on_progress(self.tally)
 
     async def _keep(self, result: SessionResult) -> None:
@@ -185,15 +181,3 @@ def _ranking_row(result: SessionResult, place: int) -> Mapping[str, object]:
         "notes": list(ranking.notes),
         "seconds": round(result.seconds, 4),
     }
-
-
-def _repeated(row: SessionRow, place: int) -> RejectedRow:
-    session_id = row.session.session_id
-    return RejectedRow(
-        place=row.place,
-        line=row.line,
-        session_id=session_id,
-        reason="duplicate_id",
-        problem=f"field 'session_id': {session_id!r} is the id of row {place + 1} already",
-        raw="",
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -12,12 +13,15 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from agentrec.app.accounts import UsageReport, UsageRow
-from agentrec.app.batch_origin import batch_manifest, claim_input
+from agentrec.app.batch_origin import batch_manifest, claim_input, claim_knowledge
 from agentrec.app.batch_progress import BatchProgress
 from agentrec.app.batch_running import BatchRunner
-from agentrec.app.serving import serving_parts
+from agentrec.app.run_parts import RunPlace
+from agentrec.app.serving import find_serving, serving_parts
 from agentrec.app.settings import DemoSettings
-from agentrec.data.session_rows import count_session_rows, stream_session_rows
+from agentrec.data.session_row_count import count_session_rows
+from agentrec.data.session_row_stream import stream_session_rows
+from agentrec.data.session_rows import read_session_rows
 from agentrec.errors import InputError
 from agentrec.runs.batch.records import BatchCounts
 from agentrec.runs.batch.result_format import ResultFormat, ResultFormatName
@@ -96,12 +100,14 @@ async def run_batch(
     if not options.resume and folder.manifest.is_file():
         raise InputError("holds a batch already; name another folder with --out", file=options.out)
     begun = perf_counter()
-    async with serving_parts(settings, console, calls=folder.calls, usage=folder.usage) as parts:
-        await asyncio.to_thread(folder.begin, await batch_manifest(parts))
-        total = await asyncio.to_thread(count_session_rows, options.sessions)
+    place = await find_serving(settings, console)
+    total = await asyncio.to_thread(_looked_at, options.sessions, place)
+    await asyncio.to_thread(folder.begin, batch_manifest(place))
+    async with serving_parts(place, console, calls=folder.calls, usage=folder.usage) as parts:
         form = ResultFormat(options.form)
         async with await SessionLog.open(options.out, form) as log:
             await claim_input(log, options.sessions)
+            await claim_knowledge(log, parts)
             progress = BatchProgress(console, total, parts)
             runner = BatchRunner(
                 parts.components,
@@ -113,8 +119,9 @@ async def run_batch(
             )
             rows = stream_session_rows(options.sessions, parts.dataset.catalog)
             try:
-                with progress:
-                    await runner.run(rows)
+                async with aclosing(rows):
+                    with progress:
+                        await runner.run(rows)
             finally:
                 # Also of a batch that is stopped: what is done is to be found in the files.
                 await log.flush()
@@ -124,6 +131,13 @@ async def run_batch(
                 told = summary.model_dump(mode="json")
                 await asyncio.to_thread(write_json, options.out / "summary.json", told)
     return summary
+
+
+def _looked_at(sessions: Path, place: RunPlace) -> int | None:
+    """About how many rows there are; raises if the file is none, before anything is made."""
+    with closing(read_session_rows(sessions, place.dataset.catalog)) as rows:
+        next(rows, None)
+    return count_session_rows(sessions)
 
 
 def _summary(

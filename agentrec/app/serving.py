@@ -13,13 +13,12 @@ from rich.console import Console
 
 from agentrec.app.parts import use_one_thread
 from agentrec.app.run_again import settings_of_run
-from agentrec.app.run_parts import RunParts, find_run, open_run
+from agentrec.app.run_parts import RunParts, RunPlace, find_run, open_run
 from agentrec.app.settings import DemoSettings
 from agentrec.components import Components
 from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.rankings import Ranking
-from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
 
 
@@ -90,35 +89,45 @@ async def open_service(
         StoreError: If another process has the knowledge base open.
     """
     found, _ = settings_of_run({**(settings or {}), "run": run})
-    async with serving_parts(found, console or Console(quiet=True), calls=calls) as parts:
+    shown = console or Console(quiet=True)
+    async with serving_parts(await find_serving(found, shown), shown, calls=calls) as parts:
         yield RecommenderService(parts)
+
+
+async def find_serving(settings: DemoSettings, console: Console) -> RunPlace:
+    """Find a run that is to be used, and see that it is what its settings say.
+
+    Args:
+        settings: Those of ``settings_of_run``.
+        console: Where notes are shown.
+
+    Raises:
+        InputError: If settings or data are not those of the run, or a file cannot be used.
+    """
+    use_one_thread()
+    place = await find_run(settings, console)
+    await asyncio.to_thread(place.folder.begin, place.manifest)
+    return place
 
 
 @asynccontextmanager
 async def serving_parts(
-    settings: DemoSettings,
-    console: Console,
-    *,
-    calls: Path | None = None,
-    usage: Path | None = None,
+    place: RunPlace, console: Console, *, calls: Path | None = None, usage: Path | None = None
 ) -> AsyncIterator[RunParts]:
     """Open a run with the policy that is live in it; without one no hint is given.
 
     Args:
-        settings: Those of ``settings_of_run``.
+        place: Of ``find_serving``.
         console: Where progress is shown.
         calls: Another call journal than the run's.
         usage: Where to write what calls came to, if not into the run.
 
     Raises:
-        InputError: If settings or data are not those of the run, or a file cannot be used.
+        InputError: If a file cannot be used.
         StoreError: If another process has the knowledge base open.
     """
-    use_one_thread()
-    place = await find_run(settings, console)
-    await asyncio.to_thread(place.folder.begin, place.manifest)
-    live = RunFolder(settings.run).live
-    policy = await asyncio.to_thread(load_policy, live) if live.is_dir() else None
+    live = place.folder.live
+    policy = await asyncio.to_thread(lambda: load_policy(live) if live.is_dir() else None)
     async with open_run(place, console, tell_usage=False, calls=calls, usage=usage) as parts:
         if policy is not None:
             parts = replace(parts, components=replace(parts.components, hint_policy=policy))

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
-
 _BLOCK = 1 << 20
 
 
@@ -20,15 +17,26 @@ def count_session_rows(file: Path) -> int | None:
         How many there are, at most: blank lines of text, and lines within a field of a CSV, count
         too. ``None`` where the file cannot be read.
     """
+    if file.suffix.lower() == ".parquet":
+        return _rows_in_parquet(file)
     try:
-        if file.suffix.lower() == ".parquet":
-            return int(pq.read_metadata(file).num_rows)
         lines, last = 0, b"\n"
         with file.open("rb") as stream:
             while block := stream.read(_BLOCK):
                 lines += block.count(b"\n")
                 last = block[-1:]
-    except (OSError, pa.ArrowException):
+    except OSError:
         return None
     lines += last != b"\n"
     return max(0, lines - (file.suffix.lower() == ".csv"))
+
+
+def _rows_in_parquet(file: Path) -> int | None:
+    # Here, because it takes long to load for who reads no such file.
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    try:
+        return int(pq.read_metadata(file).num_rows)
+    except (OSError, pa.ArrowException):
+        return None

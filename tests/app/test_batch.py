@@ -197,16 +197,27 @@ def test_a_spent_budget_stops_and_a_larger_one_goes_on(
 
 
 def test_whoever_cancels_finds_valid_output_and_goes_on(
-    settings: DemoSettings, source: Path, sessions: list[Session], tmp_path: Path
+    settings: DemoSettings,
+    source: Path,
+    sessions: list[Session],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    out = tmp_path / "out"
+    from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
+
+    out, answered, answer = tmp_path / "out", asyncio.Event(), CatalogChatModel._agenerate
+
+    async def told_of(self, messages, *given, **options):  # type: ignore[no-untyped-def]
+        made = await answer(self, messages, *given, **options)
+        answered.set()
+        return made
+
+    monkeypatch.setattr(CatalogChatModel, "_agenerate", told_of)
 
     async def stopped() -> None:
         options = BatchOptions(sessions=source, out=out, form="jsonl")
         task = asyncio.create_task(run_batch(settings, options, quiet()))
-        while not (out / "calls.sqlite").exists():
-            await asyncio.sleep(0.005)
-        await asyncio.sleep(0.3)
+        await answered.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -258,8 +269,6 @@ def test_what_cannot_be_is_one_line(
     assert not out.exists()
 
 
-def test_a_file_that_is_none_leaves_nothing_behind(
-    settings: DemoSettings, tmp_path: Path
-) -> None:
+def test_a_file_that_is_none_leaves_nothing_behind(settings: DemoSettings, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is missing"):
         run(settings, tmp_path / "no.jsonl", tmp_path / "out")
