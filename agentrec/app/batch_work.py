@@ -99,7 +99,6 @@ async def run_batch(
     folder = RunFolder(options.out, "--out")
     if not options.resume and folder.manifest.is_file():
         raise InputError("holds a batch already; name another folder with --out", file=options.out)
-    begun = perf_counter()
     place = await find_serving(settings, console)
     total = await asyncio.to_thread(_looked_at, options.sessions, place)
     await asyncio.to_thread(folder.begin, batch_manifest(place))
@@ -118,6 +117,7 @@ async def run_batch(
                 on_progress=progress.update,
             )
             rows = stream_session_rows(options.sessions, parts.dataset.catalog)
+            begun = perf_counter()
             try:
                 async with aclosing(rows):
                     with progress:

@@ -124,7 +124,8 @@ async def open_run(
         console: Where progress and usage are shown.
         tell_usage: Whether usage is shown where nothing new was asked.
         calls: Another call journal than the run's.
-        usage: Where to write what calls came to, if not into the run.
+        usage: Where to write what calls came to, if not into the run; whoever wants it there
+            tells of it.
 
     Raises:
         InputError: If a price is missing where a budget needs one.
@@ -193,5 +194,5 @@ async def open_run(
                 await gateway.aclose(patience)
                 report = await UsageReport.of(journal, settings.prices.table())
                 await asyncio.to_thread(report.save, usage or folder.usage)
-                if tell_usage or len(journal) > known:
+                if usage is None and (tell_usage or len(journal) > known):
                     print_usage(report, console)

@@ -96,6 +96,7 @@ class FaultyServer(OpenAIServer):
         write_json: As for ``OpenAIServer``.
         refused: As for ``OpenAIServer``.
         usage: Whether tokens are reported.
+        port: Where to listen; 0 for any port that is free.
     """
 
     def __init__(
@@ -107,9 +108,10 @@ class FaultyServer(OpenAIServer):
         write_json: JsonWriter | None = None,
         refused: Collection[str] = (),
         usage: bool = True,
+        port: int = 0,
     ) -> None:
         super().__init__(
-            model, latency=latency, write_json=write_json, refused=refused, usage=usage
+            model, latency=latency, write_json=write_json, refused=refused, usage=usage, port=port
         )
         self.plan = FaultPlan() if plan is None else plan
         self._lock = threading.Lock()

@@ -70,6 +70,8 @@ class OpenAIServer:
         refused: Names of request fields that are answered with status 400, such as
             ``response_format``: what an endpoint does that does not know them.
         usage: Whether tokens are reported: as the model counts them, else one a word.
+        port: Where to listen; 0 for any port that is free. The same port is the same address, and
+            to who keeps answers by address the same model.
 
     Raises:
         ValueError: If ``latency`` is below 0.
@@ -83,6 +85,7 @@ class OpenAIServer:
         write_json: JsonWriter | None = None,
         refused: Collection[str] = (),
         usage: bool = True,
+        port: int = 0,
     ) -> None:
         if latency < 0:
             raise ValueError(f"latency is at least 0, not {latency}")
@@ -91,6 +94,7 @@ class OpenAIServer:
         self.write_json = write_json
         self.refused = frozenset(refused)
         self.usage = usage
+        self.port = port
         self._requests: list[tuple[float, ChatRequest]] = []
         self._noting = threading.Lock()
         self._closing = threading.Event()
@@ -129,7 +133,7 @@ class OpenAIServer:
         return [arrival for arrival, _ in list(self._requests)]
 
     def __enter__(self) -> Self:
-        server = _Server(("127.0.0.1", 0), _Handler)
+        server = _Server(("127.0.0.1", self.port), _Handler)
         server.owner = self
         self._closing.clear()
         self._server = server

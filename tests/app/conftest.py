@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import shutil
 import sqlite3
@@ -25,7 +26,9 @@ from agentrec.app.demo import run_demo
 from agentrec.app.preference_work import collect_in_run
 from agentrec.app.settings import DemoSettings
 from agentrec.evaluation.report import MetricsReport
+from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
 from agentrec.llm.gateway import PROBE_NODE
+from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.planted_sessions import PlantedSessions, write_planted_sessions
 
 LM_STEPS = 160
@@ -133,6 +136,40 @@ def rows_of() -> Callable[[Path], dict[str, str]]:
             )
 
     return read
+
+
+@pytest.fixture(scope="session")
+def embedded(finished: FinishedRun, cache: Path) -> CatalogChatModel:
+    """The model that the finished run asked."""
+    first, *_ = (finished.folder / "hints.jsonl").read_text().splitlines()
+    name = json.loads(first)["provenance"]["model"]
+    return CatalogChatModel.from_folder(cache / "catalog-lm" / name)
+
+
+@dataclass(frozen=True)
+class HttpRun:
+    """A run that asked the same model over HTTP, and what it asked."""
+
+    folder: Path
+    asked: list[str]
+    port: int
+
+
+@pytest.fixture(scope="session")
+def http_run(
+    embedded: CatalogChatModel,
+    cache: Path,
+    settings_for: Callable[..., DemoSettings],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> HttpRun:
+    folder = tmp_path_factory.mktemp("runs") / "http"
+    with OpenAIServer(embedded) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGENTREC_CACHE", str(cache))
+        patch.setenv("OPENAI_BASE_URL", server.base_url)
+        patch.setenv("OPENAI_API_KEY", "unused")
+        asyncio.run(run_demo(settings_for(folder, llm="openai:local"), quiet()))
+        port = int(server.base_url.removesuffix("/v1").rpartition(":")[2])
+        return HttpRun(folder, [asked[-1].text for asked in server.asked], port)
 
 
 @pytest.fixture(scope="session")

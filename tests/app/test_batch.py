@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from app.batch_runs import of_planted, results, run, written
 from app.conftest import FinishedRun
 from app.preference_runs import Settings, quiet
 from typer.testing import CliRunner
 
-from agentrec.app.batch_work import BatchOptions, BatchSummary, run_batch
+from agentrec.app.batch_work import BatchOptions, run_batch
 from agentrec.app.cli import app
 from agentrec.app.settings import DemoSettings
-from agentrec.data import load_folder
 from agentrec.errors import InputError, ModelCallError
 from agentrec.sessions import Session
 from agentrec.testing.planted_sessions import PlantedSessions
 
-Batch = Callable[..., BatchSummary]
-
 
 @pytest.fixture(scope="session")
 def sessions(planted: PlantedSessions) -> list[Session]:
-    dataset = load_folder(planted.folder, seed=0)
-    return list(dataset.test)
-
-
-def written(file: Path, sessions: list[Session], *more: str) -> Path:
-    lines = [one.model_dump_json(exclude={"target"}, exclude_none=True) for one in sessions]
-    file.write_text("".join(f"{line}\n" for line in [*lines, *more]))
-    return file
+    return of_planted(planted)
 
 
 @pytest.fixture
@@ -44,20 +34,6 @@ def source(sessions: list[Session], tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(finished: FinishedRun, settings_for: Settings) -> DemoSettings:
     return settings_for(finished.folder)
-
-
-def results(out: Path) -> list[dict[str, object]]:
-    return [
-        json.loads(line)
-        for file in sorted(out.glob("results/*.jsonl"))
-        for line in file.read_text().splitlines()
-    ]
-
-
-def run(settings: DemoSettings, source: Path, out: Path, **options: object) -> BatchSummary:
-    told = {"form": "jsonl", **options}
-    wanted = BatchOptions(sessions=source, out=out, **told)  # type: ignore[arg-type]
-    return asyncio.run(run_batch(settings, wanted, quiet()))
 
 
 def test_every_session_has_one_result_as_the_run_recommends(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from app.conftest import HttpRun
 from rich.console import Console
 
 from agentrec.app.demo import run_demo
@@ -87,27 +88,9 @@ async def run(settings: DemoSettings) -> None:
     await run_demo(settings, Console(file=io.StringIO()))
 
 
-@pytest.fixture(scope="module")
-def embedded(finished, cache: Path) -> CatalogChatModel:
-    first, *_ = (finished.folder / "hints.jsonl").read_text().splitlines()
-    name = json.loads(first)["provenance"]["model"]
-    return CatalogChatModel.from_folder(cache / "catalog-lm" / name)
-
-
-@pytest.fixture(scope="module")
-def whole(
-    embedded: CatalogChatModel,
-    cache: Path,
-    settings_for: Settings,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Whole:
-    folder = tmp_path_factory.mktemp("runs") / "http"
-    with OpenAIServer(embedded) as server, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AGENTREC_CACHE", str(cache))
-        patch.setenv("OPENAI_BASE_URL", server.base_url)
-        patch.setenv("OPENAI_API_KEY", "unused")
-        asyncio.run(run(settings_for(folder, llm="openai:local")))
-        return Whole(folder, [asked[-1].text for asked in server.asked])
+@pytest.fixture(scope="session")
+def whole(http_run: HttpRun) -> Whole:
+    return Whole(http_run.folder, http_run.asked)
 
 
 @pytest.fixture

@@ -1,0 +1,41 @@
+"""How the tests about batches run them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from app.preference_runs import quiet
+
+from agentrec.app.batch_work import BatchOptions, BatchSummary, run_batch
+from agentrec.app.settings import DemoSettings
+from agentrec.data import load_folder
+from agentrec.sessions import Session
+from agentrec.testing.planted_sessions import PlantedSessions
+
+
+def of_planted(planted: PlantedSessions) -> list[Session]:
+    """The test sessions, with candidates."""
+    return list(load_folder(planted.folder, seed=0).test)
+
+
+def written(file: Path, sessions: list[Session], *more: str) -> Path:
+    """Sessions as JSON lines without their targets, and further lines."""
+    lines = [one.model_dump_json(exclude={"target"}, exclude_none=True) for one in sessions]
+    file.write_text("".join(f"{line}\n" for line in [*lines, *more]))
+    return file
+
+
+def results(out: Path) -> list[dict[str, object]]:
+    return [
+        json.loads(line)
+        for file in sorted(out.glob("results/*.jsonl"))
+        for line in file.read_text().splitlines()
+    ]
+
+
+def run(settings: DemoSettings, source: Path, out: Path, **options: object) -> BatchSummary:
+    told = {"form": "jsonl", **options}
+    wanted = BatchOptions(sessions=source, out=out, **told)  # type: ignore[arg-type]
+    return asyncio.run(run_batch(settings, wanted, quiet()))
