@@ -1,0 +1,71 @@
+"""What a run learnt, kept open for many callers."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from app.batch_runs import of_planted
+from app.conftest import FinishedRun
+
+from agentrec.app.serving import open_service
+from agentrec.errors import InputError
+from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
+from agentrec.sessions import Session
+from agentrec.testing.planted_sessions import PlantedSessions
+
+
+@pytest.fixture(scope="module")
+def sessions(planted: PlantedSessions) -> list[Session]:
+    return of_planted(planted)
+
+
+async def test_hundreds_of_callers_get_what_one_after_the_other_would(
+    finished: FinishedRun, sessions: list[Session], tmp_path: Path
+) -> None:
+    async with open_service(finished.folder, calls=tmp_path / "one.sqlite") as service:
+        alone = [await service.arecommend(session) for session in sessions]
+    async with open_service(finished.folder, calls=tmp_path / "many.sqlite") as service:
+        made = await asyncio.gather(*(service.arecommend(one) for one in sessions * 10))
+        asked = service.components.model.calls["made"]["recommend"]
+    assert made == alone * 10
+    # Callers that ask the same share one call.
+    assert asked == len(sessions)
+
+
+async def test_a_caller_that_gives_up_costs_nobody_else_anything(
+    finished: FinishedRun,
+    sessions: list[Session],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer, gate = CatalogChatModel._agenerate, asyncio.Event()
+
+    async def held(self, messages, *given, **options):  # type: ignore[no-untyped-def]
+        await gate.wait()
+        return await answer(self, messages, *given, **options)
+
+    monkeypatch.setattr(CatalogChatModel, "_agenerate", held)
+    async with open_service(finished.folder, calls=tmp_path / "calls.sqlite") as service:
+        with pytest.raises(TimeoutError):
+            await service.arecommend(sessions[0], time_limit=0.05)
+        leaving = asyncio.create_task(service.arecommend(sessions[1]))
+        staying = asyncio.create_task(service.arecommend(sessions[1]))
+        await asyncio.sleep(0.05)
+        leaving.cancel()
+        gate.set()
+        assert (await staying).session_id == sessions[1].session_id
+        assert (await service.arecommend(sessions[0])).session_id == sessions[0].session_id
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+
+
+async def test_settings_for_the_service_alone(finished: FinishedRun, tmp_path: Path) -> None:
+    settings = {"limits": {"max_concurrency": 3}}
+    calls = tmp_path / "calls.sqlite"
+    async with open_service(finished.folder, settings=settings, calls=calls) as service:
+        assert service.components.run_name
+    with pytest.raises(InputError, match="there is no run here"):
+        async with open_service(tmp_path / "no"):
+            pass
