@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrec.hints import STATES, Hint, HintState, ScoredHint
-from agentrec.stores.cosine import SIMILARITY_DECIMALS, rounded_similarities
+from agentrec.stores.cosine import SIMILARITY_DECIMALS, nearest_first, rounded_similarities
 
 _FIRST_CAPACITY = 64
 
@@ -18,6 +18,12 @@ _AT_A_TIME = 4_000_000
 
 # Hints of which only the most similar is looked at first.
 _GROUP = 16
+
+# Hints up to which one query's are ordered one by one: a dozen steps over arrays cost more.
+_FEW = 128
+
+# A vector of 384 numbers takes 12 kB as a tuple, and making it longer than a small search.
+_VECTORS_KEPT = 1024
 
 _Directions = npt.NDArray[np.float64]
 
@@ -34,6 +40,7 @@ class HintDirections:
         self._states = np.empty(_FIRST_CAPACITY, dtype=np.int8)
         self._ids: list[str] = []
         self._rows: dict[str, int] = {}
+        self._vectors: dict[int, tuple[float, ...]] = {}
 
     def __contains__(self, hint_id: object) -> bool:
         return hint_id in self._rows
@@ -71,6 +78,16 @@ class HintDirections:
         """The ids of the hints in some rows."""
         return [self._ids[row] for row in rows.tolist()]
 
+    def vector(self, row: int) -> tuple[float, ...]:
+        """The direction in a row; of the hints found most often the same object each time."""
+        vector = self._vectors.get(row)
+        if vector is None:
+            if len(self._vectors) >= _VECTORS_KEPT:
+                self._vectors.clear()
+            # A direction never changes once it is there.
+            vector = self._vectors[row] = tuple(self._matrix[row].tolist())
+        return vector
+
 
 @dataclass(frozen=True, eq=False)
 class Searched:
@@ -106,6 +123,8 @@ class Searched:
         """
         if not len(self.rows):
             return [[] for _ in queries]
+        if len(queries) == 1 and len(self.rows) <= _FEW:
+            return [self._search_few(queries, limit, hint_of)]
         # A hint that many queries find has one tuple: it is a hundred times as large as the rest.
         known: dict[int, tuple[Hint, tuple[float, ...]]] = {}
         lists = []
@@ -116,7 +135,7 @@ class Searched:
                 distinct.tolist(), self.directions.hint_ids(distinct), strict=True
             ):
                 if row not in known:
-                    known[row] = hint_of(hint_id), tuple(self.matrix[row].tolist())
+                    known[row] = hint_of(hint_id), self.directions.vector(row)
             for found in zip(rows.tolist(), similarities.tolist(), strict=True):
                 lists.append(
                     [
@@ -125,6 +144,20 @@ class Searched:
                     ]
                 )
         return lists
+
+    def _search_few(
+        self, query: _Directions, limit: int, hint_of: Callable[[str], Hint]
+    ) -> list[ScoredHint]:
+        similarities = next(self._similarities(query))[0].tolist()
+        hint_ids, rows = self.hint_ids, self.rows.tolist()
+        pairs = zip(hint_ids, rows, strict=True)
+        found = zip(similarities, hint_ids, pairs, strict=True)
+        return [
+            ScoredHint(
+                hint=hint_of(hint_id), similarity=similarity, vector=self.directions.vector(row)
+            )
+            for similarity, (hint_id, row) in nearest_first(found, limit)
+        ]
 
     def _similarities(self, queries: _Directions) -> Iterator[npt.NDArray[np.float64]]:
         """Similarities of some queries at a time to the hints, ``[num_some, num_rows]``."""
