@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from statistics import NormalDist, fmean, stdev
 from typing import Literal, Self, get_args
 
@@ -162,10 +163,16 @@ class Hint(BaseModel):
         Texts therefore never change: an edited hint is another one that ``replaces`` this one, and
         what was measured of an id stays true of it.
         """
-        content = self.text.casefold()
-        if self.namespace:
-            content = f"{self.namespace}\n{content}"
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        return _hint_id(self.text, self.namespace)
+
+
+# Every session asks each hint that it is offered several times over.
+@lru_cache(maxsize=4096)
+def _hint_id(text: str, namespace: str) -> str:
+    content = text.casefold()
+    if namespace:
+        content = f"{namespace}\n{content}"
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 class Revision(BaseModel):
