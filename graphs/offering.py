@@ -13,6 +13,9 @@ from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer
 from agentrec.hints import Hint, ScoredHint
 from agentrec.sessions import Session
 
+# Vectors of hints kept as rows: what a few knowledge bases offer again and again.
+_ROWS_KEPT = 1024
+
 
 def offer_of(
     states: npt.NDArray[np.float32], found: Sequence[Sequence[ScoredHint]], dimension: int = 0
@@ -92,5 +95,31 @@ def _as_rows(vectors: Sequence[tuple[float, ...]], dimension: int) -> npt.NDArra
         if vector:
             if len(vector) != dimension:
                 raise ValueError(f"vectors have {len(vector)} and {dimension} numbers")
-            rows[row] = vector
+            rows[row] = _ROWS.of(vector)
     return rows
+
+
+class _KnownRows:
+    """Tuples of numbers as arrays, known by the object: stores hand out the same ones again.
+
+    Reading 384 Python numbers takes longer than all else that is done with a hint.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[int, tuple[tuple[float, ...], npt.NDArray[np.float32]]] = {}
+
+    def of(self, vector: tuple[float, ...]) -> npt.NDArray[np.float32]:
+        known = self._rows.get(id(vector))
+        if known is not None:
+            return known[1]
+        row = np.array(vector, dtype=np.float32)
+        # What can change under its address is read each time.
+        if type(vector) is tuple:
+            if len(self._rows) >= _ROWS_KEPT:
+                self._rows.clear()
+            # With the tuple itself: as long as it is kept, no other object has its address.
+            self._rows[id(vector)] = vector, row
+        return row
+
+
+_ROWS = _KnownRows()
