@@ -69,7 +69,8 @@ def fuse(rankings: Sequence[Ranking], notes: Iterable[str] = ()) -> Ranking:
     first = rankings[0]
     told = (*(note for ranking in rankings for note in ranking.notes), *notes)
     if len(rankings) == 1:
-        return first.model_copy(update={"notes": tuple(dict.fromkeys(told))})
+        once = tuple(dict.fromkeys(told))
+        return first if once == first.notes else first.model_copy(update={"notes": once})
     count = len(first.item_ids)
     named = reciprocal_rank_fusion(
         [ranking.item_ids[: count - ranking.backfilled] for ranking in rankings]
@@ -104,7 +105,11 @@ async def settled(
             who pays later would be left with the lesser result.
         Exception: The first failure of any other kind.
     """
-    ended = await asyncio.gather(*calls, return_exceptions=True)
+    awaited = list(calls)
+    if len(awaited) == 1:
+        # Without a task of its own: what it raises is what would be raised below.
+        return [await awaited[0]], ()
+    ended = await asyncio.gather(*awaited, return_exceptions=True)
     failures = [each for each in ended if isinstance(each, ModelCallError)]
     for each in ended:
         if isinstance(each, ModelCallError) and each.kind != "budget_spent":
