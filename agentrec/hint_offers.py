@@ -228,7 +228,15 @@ class HintChoices(Sequence[HintChoice]):
     def __getitem__(self, place: slice) -> Sequence[HintChoice]: ...
     def __getitem__(self, place: int | slice) -> HintChoice | Sequence[HintChoice]:
         """The choice of one session, or of some."""
-        return list(self)[place]
+        if isinstance(place, slice):
+            return list(self)[place]
+        option = int(self.options[place])
+        candidate = int(self.offer.candidates[place, option - 1]) if option else NO_CANDIDATE
+        return HintChoice(
+            hint_id=None if candidate == NO_CANDIDATE else self.offer.hints[candidate].hint_id,
+            log_probability=float(self.log_probabilities[place]),
+            value=float(self.values[place]),
+        )
 
     def scores_of(self, place: int) -> dict[str | None, float]:
         """What the policy thinks of every option of one session, by hint id, best first."""

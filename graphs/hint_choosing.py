@@ -16,10 +16,15 @@ from agentrec.graphs.context import components_of
 from agentrec.graphs.offering import offer_of
 from agentrec.hint_offers import HintChoices
 from agentrec.hints import Hint, HintChoice, ScoredHint
+from agentrec.runs.short_work import ShortWorks
 from agentrec.sessions import Session
 
 ENCODED_IN_THE_LOOP = 256
 """Candidates up to which encoding takes less than a millisecond; with more a thread does it."""
+
+
+# Of each policy: a linear one is done sooner than a thread has begun, a large network is not.
+_CHOOSING = ShortWorks()
 
 
 class HintChoosingInput(TypedDict):
@@ -80,10 +85,10 @@ async def choose_hint(state: HintChoosingState, runtime: Runtime[Components]) ->
     def choose() -> HintChoices:
         return policy.choose(offer_of(state["state"][None], [offered], len(state["query"])))
 
-    choices = await asyncio.to_thread(choose)
-    chosen = choices[0].hint_id
-    hint = next((one.hint for one in offered if one.hint.hint_id == chosen), None)
-    return {"choice": choices[0], "scores": choices.scores_of(0), "hint": hint}
+    choices = await _CHOOSING.of(policy).do(choose)
+    choice = choices[0]
+    hint = next((one.hint for one in offered if one.hint.hint_id == choice.hint_id), None)
+    return {"choice": choice, "scores": choices.scores_of(0), "hint": hint}
 
 
 HintChoosingGraph = CompiledStateGraph[

@@ -13,7 +13,7 @@ class HintPolicy(Protocol):
     """Chooses, for each session, the hint to give the language model, or none.
 
     Acting never trains; a trainer is a separate object. ``choose`` computes and does not wait:
-    callers in an event loop run it in a thread.
+    callers in an event loop run it in a thread, unless it has shown to take no time.
     """
 
     def choose(self, offer: HintOffer) -> HintChoices:

@@ -1,0 +1,78 @@
+"""Work that computes and does not wait: in the event loop once it is known to be short.
+
+A thread keeps the event loop free, and handing work over to one and back costs more than a small
+computation does. How long it takes is not known beforehand, so it is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter, thread_time
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+Result = TypeVar("Result")
+
+SHORT = 0.001
+"""Seconds that work may take in the event loop."""
+
+_LOOKED_AT = 8
+_MUCH_TOO_LONG = 5 * SHORT
+
+
+class ShortWork:
+    """Where to do one kind of work.
+
+    The first eight times it is done in a thread. If each of them computed for less than a
+    millisecond, it is done in the event loop from then on, until it takes five milliseconds twice
+    in a row there: a single time may be the machine's doing. After that threads do it for good.
+    """
+
+    def __init__(self) -> None:
+        self._looked_at = 0
+        self._too_long = 0
+        self._is_long = False
+
+    @property
+    def in_the_loop(self) -> bool:
+        """Whether the next one is done in the event loop."""
+        return not self._is_long and self._looked_at >= _LOOKED_AT
+
+    async def do(self, work: Callable[[], Result]) -> Result:
+        """Do it, here or in a thread.
+
+        Raises:
+            Exception: What the work raises.
+        """
+        if self.in_the_loop:
+            begun = perf_counter()
+            result = work()
+            self._too_long = self._too_long + 1 if perf_counter() - begun > _MUCH_TOO_LONG else 0
+            self._is_long = self._too_long > 1
+            return result
+        result, seconds = await asyncio.to_thread(_timed, work)
+        self._looked_at += 1
+        self._is_long = self._is_long or seconds > SHORT
+        return result
+
+
+class ShortWorks:
+    """Where to do the work of each of many objects; threads do that of what is no weak key."""
+
+    def __init__(self) -> None:
+        self._works: WeakKeyDictionary[object, ShortWork] = WeakKeyDictionary()
+
+    def of(self, owner: object) -> ShortWork:
+        """The work of an object."""
+        try:
+            return self._works.setdefault(owner, ShortWork())
+        except TypeError:
+            return ShortWork()
+
+
+def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
+    # Of this thread's own: waiting for others that compute would count on the clock.
+    begun = thread_time()
+    result = work()
+    return result, thread_time() - begun
