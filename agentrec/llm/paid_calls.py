@@ -23,7 +23,7 @@ from agentrec.llm.metering import UsageMeter
 from agentrec.llm.pacing import Start
 from agentrec.llm.reply_reading import Reply, read_reply
 from agentrec.llm.retrying import RetryPolicy
-from agentrec.llm.structured_calls import ask_for_json
+from agentrec.llm.structured_calls import StructuredCaller
 from agentrec.llm.token_estimates import TokenEstimator
 
 # Overloaded endpoints name a time with these; with other codes it concerns the request alone.
@@ -92,6 +92,7 @@ class PaidCaller:
         draws: Random,
     ) -> None:
         self._model = model
+        self._structured = StructuredCaller(model)
         self._name = name
         self._limiter = limiter
         self._retries = retries
@@ -165,10 +166,14 @@ class PaidCaller:
 
     async def _invoke(self, request: Request) -> BaseMessage:
         messages = list(request.messages)
-        model = self._model if request.draw is None else request.draw.made_by(self._model)
+        if request.draw is None:
+            model, structured = self._model, self._structured
+        else:
+            model = request.draw.made_by(self._model)
+            structured = StructuredCaller(model)
         if request.schema is None:
             return await model.ainvoke(messages)
-        return await ask_for_json(model, request.schema, messages)
+        return await structured.ask(request.schema, messages)
 
     def _learn(
         self, request: Request, reply: Reply, guess: tuple[int, int], start: Start

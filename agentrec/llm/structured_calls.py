@@ -1,4 +1,4 @@
-"""One call whose answer is made to fit a schema."""
+"""Calls whose answers are made to fit a schema."""
 
 from __future__ import annotations
 
@@ -9,24 +9,43 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableParallel, RunnableSequence
 
+_KEPT = 16
 
-async def ask_for_json(
-    model: BaseChatModel, schema: Mapping[str, Any], messages: Sequence[BaseMessage]
-) -> BaseMessage:
-    """The model's message as it came: it holds the usage, and the text if that does not fit.
+
+class StructuredCaller:
+    """Asks one model for answers that fit.
+
+    What is made of a schema is kept, by the object: making it takes longer than all else that is
+    done here for a call.
 
     Args:
         model: A model with structured output.
-        schema: A JSON schema.
-        messages: The conversation.
-
-    Raises:
-        Exception: What the model's client raises.
     """
-    structured = model.with_structured_output(dict(schema), include_raw=True)
-    replied: Any = await _asking_alone(structured).ainvoke(list(messages))
-    message: BaseMessage = replied["raw"]
-    return message
+
+    def __init__(self, model: BaseChatModel) -> None:
+        self._model = model
+        self._asking: dict[int, tuple[Mapping[str, Any], Runnable[Any, Any]]] = {}
+
+    async def ask(self, schema: Mapping[str, Any], messages: Sequence[BaseMessage]) -> BaseMessage:
+        """The model's message as it came: it holds the usage, and the text if that does not fit.
+
+        Args:
+            schema: A JSON schema, which must not change.
+            messages: The conversation.
+
+        Raises:
+            Exception: What the model's client raises.
+        """
+        known = self._asking.get(id(schema))
+        if known is None:
+            if len(self._asking) >= _KEPT:
+                self._asking.clear()
+            structured = self._model.with_structured_output(dict(schema), include_raw=True)
+            # With the schema itself, or another one might come to have its address.
+            known = self._asking[id(schema)] = schema, _asking_alone(structured)
+        replied: Any = await known[1].ainvoke(list(messages))
+        message: BaseMessage = replied if isinstance(replied, BaseMessage) else replied["raw"]
+        return message
 
 
 def _asking_alone(structured: Runnable[Any, Any]) -> Runnable[Any, Any]:
@@ -38,5 +57,5 @@ def _asking_alone(structured: Runnable[Any, Any]) -> Runnable[Any, Any]:
     if isinstance(structured, RunnableSequence):
         first = structured.first
         if isinstance(first, RunnableParallel) and set(first.steps__) == {"raw"}:
-            return first
+            return first.steps__["raw"]
     return structured

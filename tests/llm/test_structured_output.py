@@ -15,7 +15,7 @@ from agentrec.errors import ModelCallError
 from agentrec.llm.gateway import ModelGateway
 from agentrec.llm.journal import CallJournal
 from agentrec.llm.retrying import RetryPolicy
-from agentrec.llm.structured_calls import ask_for_json
+from agentrec.llm.structured_calls import StructuredCaller
 from agentrec.testing.faulty_server import Fault, FaultPlan, FaultyServer
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
@@ -218,5 +218,5 @@ async def test_a_chain_of_unknown_shape_is_run_as_a_whole() -> None:
 
             return RunnableLambda(asked)
 
-    message = await ask_for_json(Odd([JSON]), Ranking.model_json_schema(), asking("a"))
+    message = await StructuredCaller(Odd([JSON])).ask(Ranking.model_json_schema(), asking("a"))
     assert message.text == JSON
