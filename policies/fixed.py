@@ -149,8 +149,10 @@ def _column_of_rank(offer: HintOffer, ranks: npt.NDArray[np.int64]) -> npt.NDArr
     """Where each session's candidate with the ``ranks``-th smallest id stands, ``[batch]``."""
     if not offer.width:
         return np.zeros(len(offer), dtype=np.int64)
-    place_of_id = np.argsort(np.argsort(np.array(offer.hint_ids, dtype=np.str_)))
-    last = np.array([len(place_of_id)])
-    order = np.argsort(np.concatenate([place_of_id, last])[offer.candidates], axis=1)
+    hint_ids = offer.hint_ids
+    # The last entry stands for "no candidate", which comes behind all.
+    place_of_id = np.full(len(hint_ids) + 1, len(hint_ids))
+    place_of_id[sorted(range(len(hint_ids)), key=hint_ids.__getitem__)] = np.arange(len(hint_ids))
+    order = np.argsort(place_of_id[offer.candidates], axis=1)
     columns: npt.NDArray[np.int64] = order[np.arange(len(offer)), ranks]
     return columns

@@ -100,6 +100,7 @@ class RecencySessionEncoder:
         self._tables = ItemTables.of(features, text_vectors)
         self._cached: OrderedDict[_Key, _Encoded] = OrderedDict()
         self._guard = threading.Lock()
+        self._last: tuple[Session | None, _Encoded | None] = (None, None)
         parts = self._parts(self._batch([]))
         ends = np.cumsum([part.shape[1] for part in parts]).tolist()
         self._slices = dict(zip(self.blocks, map(slice, [0, *ends], ends), strict=True))
@@ -112,11 +113,11 @@ class RecencySessionEncoder:
 
     def state(self, session: Session) -> npt.NDArray[np.float32]:
         """What a policy sees of a session, ``[state_dim]``."""
-        return self._encoded([session])[0].state.copy()
+        return self._encoded_alone(session).state.copy()
 
     def query(self, session: Session) -> npt.NDArray[np.float32]:
         """What a hint store is searched with, ``[dimension]``."""
-        return self._encoded([session])[0].query.copy()
+        return self._encoded_alone(session).query.copy()
 
     def states(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
         """``state`` of many sessions, ``[batch, state_dim]``; may be none."""
@@ -125,6 +126,14 @@ class RecencySessionEncoder:
     def queries(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
         """``query`` of many sessions, ``[batch, dimension]``; may be none."""
         return _stacked([each.query for each in self._encoded(sessions)], self._widths[1])
+
+    def _encoded_alone(self, session: Session) -> _Encoded:
+        # Whoever asks for a session's state asks for its query as well.
+        last, encoded = self._last
+        if encoded is None or last is not session:
+            encoded = self._encoded([session])[0]
+            self._last = session, encoded
+        return encoded
 
     def _encoded(self, sessions: Sequence[Session]) -> list[_Encoded]:
         contents = [self._content(session) for session in sessions]
