@@ -1,4 +1,4 @@
-"""What several measurements of the recommendation graph share: parts, sessions, an instant model."""
+"""What measurements of the recommendation graph share: parts, sessions, an instant model."""
 
 from __future__ import annotations
 
@@ -109,9 +109,7 @@ async def parts(gateway: ModelGateway, **changes: Any) -> Components:
         "model": gateway,
         "prompts": Prompts.load(),
         "embeddings": embeddings,
-        "encoder": RecencySessionEncoder(
-            catalog, discover_features(catalog, vectors, {}), vectors
-        ),
+        "encoder": RecencySessionEncoder(catalog, discover_features(catalog, vectors, {}), vectors),
         "hint_store": store,
         "hint_policy": RandomHintPolicy(0),
     }
