@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +19,9 @@ from rich.progress import (
 from agentrec.app.batch_running import BatchTally
 from agentrec.app.run_parts import RunParts
 
+_EVERY = 0.1
+"""Seconds between two looks at how far it is."""
+
 
 class BatchProgress:
     """A line that is renewed on a terminal, and printed once, at the end, elsewhere.
@@ -31,6 +35,8 @@ class BatchProgress:
     def __init__(self, console: Console, total: int | None, parts: RunParts) -> None:
         self._parts = parts
         self._begun_with = parts.journal.tokens
+        self._tally: BatchTally | None = None
+        self._shown = 0.0
         self._progress = Progress(
             BarColumn(bar_width=12),
             TextColumn("{task.completed:,.0f}/{task.fields[of]}"),
@@ -54,10 +60,19 @@ class BatchProgress:
         trace: TracebackType | None,
     ) -> None:
         """Show how it ended."""
+        if self._tally is not None:
+            self._show(self._tally)
         self._progress.stop()
 
     def update(self, tally: BatchTally) -> None:
-        """Tell how far it is."""
+        """Tell how far it is; cheap enough to be called for every row."""
+        self._tally = tally
+        now = perf_counter()
+        if now - self._shown >= _EVERY:
+            self._shown = now
+            self._show(tally)
+
+    def _show(self, tally: BatchTally) -> None:
         tokens = sum(self._parts.journal.tokens.values()) - sum(self._begun_with.values())
         told = [f"{tally.done:,} done", f"{tally.failed.total():,} failed"]
         if tally.rejected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import aclosing
@@ -35,7 +36,8 @@ class BatchTally:
     failed: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
-    seconds: list[float] = field(default_factory=list)
+    # Eight bytes a session: there may be millions.
+    seconds: array[float] = field(default_factory=lambda: array("d"))
 
     @property
     def rows(self) -> int:

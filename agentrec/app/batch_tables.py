@@ -15,16 +15,14 @@ def print_summary(summary: BatchSummary, out: Path, console: Console) -> None:
     """Print what came of a batch, and where it lies."""
     rate = summary.attempted / summary.seconds if summary.seconds else 0.0
     latency = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in summary.latency.items())
-    lines = [f"{summary.done:,} sessions have a result: {out / RESULTS}"]
+    lines = [f"Sessions with a result: {summary.done:,}: {out / RESULTS}"]
     if summary.failed:
         lines.append(
-            f"{sum(summary.failed.values()):,} failed ({_told(summary.failed)}):"
-            f" {out / 'failures.jsonl'}; --retry-failed tries them again"
+            f"Failed: {_told(summary.failed)}: {out / 'failures.jsonl'}; --retry-failed tries again"
         )
     if summary.rejected:
         lines.append(
-            f"{sum(summary.rejected.values()):,} rows are no sessions"
-            f" ({_told(summary.rejected)}): {out / 'rejected.jsonl'}"
+            f"Rows that are no sessions: {_told(summary.rejected)}: {out / 'rejected.jsonl'}"
         )
     if summary.attempted:
         lines.append(

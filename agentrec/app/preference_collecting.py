@@ -101,7 +101,8 @@ async def collect_pairs(
     tally = _Tally()
     file = folder / PAIRS_FILE
     origin = CollectionOrigin(
-        prefer=prefer,
+        # Where the writer lies says less than what it is.
+        prefer=prefer.model_copy(update={"writer": None}),
         seed=context.seed,
         writer=context.components.model.name,
         reward_model=context.reward_model.parameter_hash,

@@ -222,7 +222,7 @@ def test_the_command_tells_what_it_did_and_ends_with_the_right_code(
     written(source, sessions[:4], "{")
     incomplete = runner.invoke(app, given)
     assert incomplete.exit_code == 3, incomplete.output
-    assert "1 rows are no sessions" in incomplete.output
+    assert "Rows that are no sessions: 1 not_json" in incomplete.output
 
 
 @pytest.mark.parametrize(

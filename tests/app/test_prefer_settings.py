@@ -13,6 +13,7 @@ OTHERWISE: dict[str, Any] = {
     "samples": 3,
     "temperature": 0.5,
     "shown_share": 0.5,
+    "writer": "openai:gpt-4o-mini",
     "reward_share": 0.5,
     "reward_texts": 2,
     "reward": "model",
@@ -23,7 +24,7 @@ OTHERWISE: dict[str, Any] = {
     "reward_model": {"epochs": 3},
     "rules": {"most_pairs": 3, "min_gap": 0.1},
 }
-WHAT_PAIRS_ARE_MADE_OF = {"samples", "reward", "relevant", "max_sessions", "rules"}
+WHAT_PAIRS_ARE_MADE_OF = {"samples", "writer", "reward", "relevant", "max_sessions", "rules"}
 
 
 def settings(**changes: Any) -> PreferSettings:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from agentrec.app.cli import app
 from agentrec.app.prefer_settings import PreferSettings
+from agentrec.app.collection_origin import ORIGIN_FILE
 from agentrec.app.preference_collecting import Collection, check_users, collect_pairs
 from agentrec.app.preference_work import opened
 from agentrec.data import load_folder
@@ -52,7 +53,7 @@ async def collected_again(
     async with opened(settings_for(folder), quiet()) as parts:
         data = replace(parts.dataset, train=owned(parts.dataset.train))
         check_users(data, rules)
-        told = await collect_pairs(replace(parts, dataset=data), prefer)
+        told = await collect_pairs(replace(parts, dataset=data), prefer, parts.folder.preferences)
     return told, read_pairs(folder / "preferences" / "pairs.jsonl")
 
 
@@ -109,6 +110,7 @@ async def test_a_pair_that_comes_late_finds_its_user_served(
     lines = file.read_bytes().splitlines(keepends=True)
     last = {pair.user_id: line for pair, line in zip(pairs, lines, strict=True)}
     file.write_bytes(b"".join(last.values()))
+    (run / "preferences" / ORIGIN_FILE).unlink()
     told, again = await collected_again(run, settings_for, 1)
     assert set(per_user(again).values()) == {1}
     assert file.read_bytes() == b"".join(last.values())
