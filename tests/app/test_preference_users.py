@@ -12,8 +12,8 @@ from app.preference_runs import QUICK, Settings, quiet
 from typer.testing import CliRunner
 
 from agentrec.app.cli import app
-from agentrec.app.prefer_settings import PreferSettings
 from agentrec.app.collection_origin import ORIGIN_FILE
+from agentrec.app.prefer_settings import PreferSettings
 from agentrec.app.preference_collecting import Collection, check_users, collect_pairs
 from agentrec.app.preference_work import opened
 from agentrec.data import load_folder
