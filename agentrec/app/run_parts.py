@@ -36,7 +36,7 @@ from agentrec.policies.fixed import NoHintPolicy
 from agentrec.runs.run_folder import Json, RunFolder
 from agentrec.stores.qdrant import QdrantHintStore
 
-PATIENCE = 1.5
+PATIENCE = 1.0
 """For how many seconds a run that is stopped waits for answers that are on their way."""
 
 
