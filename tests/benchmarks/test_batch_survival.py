@@ -72,7 +72,9 @@ def test_whatever_is_killed_no_result_is_lost_or_there_twice(tmp_path: Path) -> 
             phases[phase] += 1
             lost = _check(out)
         asked = [str(messages) for messages in server.asked[before:]]
-    rows = [json.loads(line) for file in out.glob("results/*") for line in file.open()]
+    rows = [
+        json.loads(line) for file in out.glob("results/*") for line in file.read_text().splitlines()
+    ]
     ids = Counter(row["session_id"] for row in rows)
     repeated = len(asked) - len(set(asked))
     print(f"\n{kills} kills ({dict(phases)}); {SESSIONS} sessions, {len(ids)} have a result")
