@@ -50,9 +50,9 @@ def settings_at(
     """Settings of the run, its model at the address of a server."""
     monkeypatch.setenv("OPENAI_API_KEY", "unused")
 
-    def made(server: OpenAIServer, **changes: object) -> DemoSettings:
+    def made(server: OpenAIServer, timeout: float = 60.0, **changes: object) -> DemoSettings:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-        llm = {"name": "openai:local", "timeout": 1.5}
+        llm = {"name": "openai:local", "timeout": timeout}
         return settings_for(http_run.folder, llm=llm, **changes)
 
     return made
@@ -69,7 +69,7 @@ def test_every_session_ends_in_a_ranking_or_a_typed_failure(
     out = tmp_path / "out"
     retries = {"max_attempts": 2, "first_wait": 0.02, "longest_wait": 0.1}
     with FaultyServer(embedded, FaultPlan(share=0.3), port=http_run.port) as server:
-        settings = settings_at(server, retries=retries)
+        settings = settings_at(server, timeout=1.5, retries=retries)
         summary = run(settings, source, out)
         assert len(server.faults) == 8
     candidates = {one.session_id: set(one.candidates) for one in sessions}
