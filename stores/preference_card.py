@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from agentrec.atomic_files import write_atomically
 from agentrec.catalog import clean_text

@@ -105,7 +105,7 @@ def _as_lines(rows: Iterable[Mapping[str, object]]) -> bytes:
 
 
 def _as_parquet(rows: list[dict[str, object]], form: ExportForm) -> bytes:
-    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow
     from pyarrow import parquet
 
     schema = _schema(form)

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from pathlib import Path
+from typing import BinaryIO
 
 from agentrec.app.run_parts import RunParts, RunPlace
 from agentrec.errors import InputError
@@ -78,20 +79,23 @@ async def claim_input(log: SessionLog, sessions: Path) -> None:
 
 def _hashes(file: Path, size: int | None) -> tuple[int, str, str]:
     """A file's length, the hash of so many bytes of its beginning, and that of all of it."""
-    digest, told, length = hashlib.sha256(), "", 0
+    digest = hashlib.sha256()
+
+    def add(stream: BinaryIO, most: int | None) -> int:
+        length = 0
+        while block := stream.read(_BLOCK if most is None else min(_BLOCK, most - length)):
+            digest.update(block)
+            length += len(block)
+        return length
+
     try:
         with file.open("rb") as stream:
-            left = size
-            while block := stream.read(_BLOCK if left is None else min(_BLOCK, left) or _BLOCK):
-                if left == 0 and not told:
-                    told = digest.hexdigest()
-                digest.update(block)
-                length += len(block)
-                left = None if left is None else max(0, left - len(block))
+            length = add(stream, size)
+            told = digest.hexdigest()
+            length += add(stream, None)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=file) from error
-    whole = digest.hexdigest()
-    return length, told or whole, whole
+    return length, told, digest.hexdigest()
 
 
 def _hash_of_folder(folder: Path) -> str | None:

@@ -58,7 +58,7 @@ class BatchSummary(BaseModel):
         failed: Sessions that failed, by kind.
         rejected: Rows that are no sessions, by reason.
         attempted: Sessions that this attempt worked on.
-        seconds: How long this attempt took.
+        seconds: How long this attempt worked, the opening of the run not counted.
         latency: Seconds that a session of this attempt took, by quantile: p50, p90, p99.
         usage: What calls to the model came to, over all attempts.
         currency: What money is counted in.

@@ -39,7 +39,7 @@ def parquet_rows(
         OSError: If it cannot be read.
     """
     # Loaded here and not above: who reads JSON lines need not wait for it.
-    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow
     from pyarrow import parquet
 
     try:

@@ -33,8 +33,8 @@ def count_session_rows(file: Path) -> int | None:
 
 def _rows_in_parquet(file: Path) -> int | None:
     # Here, because it takes long to load for who reads no such file.
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
         return int(pq.read_metadata(file).num_rows)

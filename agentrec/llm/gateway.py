@@ -180,16 +180,13 @@ class ModelGateway:
             patience: For how many seconds at most, at least 0; calls that are not answered by then
                 are given up, and may have been paid for nothing. ``None`` for as long as it takes.
         """
-        end = None if patience is None else asyncio.get_running_loop().time() + patience
         while self._in_flight:
             tasks = [call.task for call in self._in_flight.values()]
-            left = None if end is None else max(0.0, end - asyncio.get_running_loop().time())
             # Unlike gather, this leaves the calls alone if whoever waits here is cancelled.
-            done, _ = await asyncio.wait(tasks, timeout=left)
-            if left == 0.0 and not done:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            _, late = await asyncio.wait(tasks, timeout=patience)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     def _at_hand(self, key: str) -> JournaledAnswer | None:
         return self._kept.get(key) if self._journal is None else self._journal.at_hand(key)

@@ -62,7 +62,7 @@ def table_file(
 ) -> bytes:
     """The content of the file; see ``RewardTable`` for the arguments."""
     # Loaded here and not above: who trains from a table in memory need not wait for it.
-    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow
     from pyarrow import parquet
 
     rows, columns = np.nonzero(~np.isnan(ndcg))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from agentrec.llm.catalog_lm.corpus import Asked, Corpus
+from agentrec.llm.catalog_lm.decoding import CachedDecoding
 from agentrec.llm.catalog_lm.folder import CatalogModel
 from agentrec.llm.catalog_lm.generation import first_place_logits
 from agentrec.llm.catalog_lm.ranking_lessons import prompt_rows
@@ -151,25 +152,12 @@ def _hint_grades(
 def _written(model: CatalogModel, corpus: Corpus, rows: Sequence[Sequence[int]]) -> list[list[int]]:
     """Ten entries by greedy decoding of the plain network, nothing masked."""
     mark, pad = corpus.vocabulary.ids["<answer>"], corpus.vocabulary.ids[PAD]
-    width = max(map(len, rows))
-    step = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows])
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+    decoding = CachedDecoding(model.network, rows, pad)
     entries: list[list[int]] = [[] for _ in rows]
-    cache = None
     for _ in range(_LISTED):
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -step.shape[1] :]
-        output = model.network.transformer(
-            input_ids=step,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        cache = output.past_key_values
-        logits = output.last_hidden_state[:, -1] @ model.network.transformer.wte.weight.T
+        logits = decoding.states() @ model.network.transformer.wte.weight.T
         chosen = logits.argmax(dim=1).tolist()
         for entry, token in zip(entries, chosen, strict=True):
             entry.append(token)
-        step = torch.tensor([[token, mark] for token in chosen])
-        mask = torch.cat([mask, torch.ones_like(step)], dim=1)
+        decoding.add([[token, mark] for token in chosen])
     return entries

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from agentrec.llm.catalog_lm.decoding import CachedDecoding
 from agentrec.llm.catalog_lm.folder import CatalogModel
 from agentrec.llm.catalog_lm.forms import Form
 from agentrec.llm.catalog_lm.forward import last_states, last_states_behind
@@ -118,10 +119,8 @@ def write_words(
     """
     vocabulary = model.vocabulary
     rows = [prompt_tokens(p.task, p.sections, vocabulary) for p in prompts]
-    width = max(len(row) for row in rows)
     pad, end = vocabulary.ids[PAD], vocabulary.ids[END]
-    step = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+    decoding = CachedDecoding(model.network, rows, pad)
     generators = [s.noise(row) for s, row in zip(samplings, rows, strict=True)]
     table = model.network.transformer.wte.weight[: vocabulary.first_handle]
     barred = [place for place in range(len(SPECIAL)) if place != end]
@@ -134,18 +133,8 @@ def write_words(
     forms = [Form(prompt, vocabulary, phrases) for prompt in prompts]
     written: list[list[int]] = [[] for _ in rows]
     finished = [False] * len(rows)
-    cache = None
     for _ in range(MAX_WORDS):
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -step.shape[1] :]
-        output = model.network.transformer(
-            input_ids=step,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        cache = output.past_key_values
-        logits = (output.last_hidden_state[:, -1] @ table.T).double().numpy()
+        logits = (decoding.states() @ table.T).double().numpy()
         logits[:, barred] = -np.inf
         chosen = []
         for row, sampling in enumerate(samplings):
@@ -169,8 +158,7 @@ def write_words(
                     on_word(row, names[token])
         if all(finished):
             break
-        step = torch.tensor(chosen)[:, None]
-        mask = torch.cat([mask, torch.ones((len(rows), 1), dtype=mask.dtype)], dim=1)
+        decoding.add([[token] for token in chosen])
     return [[names[token] for token in row] for row in written]
 
 
