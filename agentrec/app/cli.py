@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agentrec.app.batch_commands import batch
+from agentrec.app.batch.commands import batch
 from agentrec.app.dpo_commands import dpo_app
 from agentrec.app.ending import DebugOption, end_with
 from agentrec.app.given_settings import without_none

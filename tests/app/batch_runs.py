@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.preference_runs import quiet
 
-from agentrec.app.batch_work import BatchOptions, BatchSummary, run_batch
+from agentrec.app.batch.work import BatchOptions, BatchSummary, run_batch
 from agentrec.app.settings import DemoSettings
 from agentrec.data import load_folder
 from agentrec.sessions import Session

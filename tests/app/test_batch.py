@@ -13,7 +13,7 @@ from app.conftest import FinishedRun
 from app.preference_runs import Settings, quiet
 from typer.testing import CliRunner
 
-from agentrec.app.batch_work import BatchOptions, run_batch
+from agentrec.app.batch.work import BatchOptions, run_batch
 from agentrec.app.cli import app
 from agentrec.app.settings import DemoSettings
 from agentrec.errors import InputError, ModelCallError

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from agentrec.app.batch_running import BatchTally
+from agentrec.app.batch.running import BatchTally
 from agentrec.app.run_parts import RunParts
 
 _EVERY = 0.1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from agentrec.app.batch_work import BatchSummary
+from agentrec.app.batch.work import BatchSummary
 from agentrec.runs.batch.session_log_file import RESULTS
 
 

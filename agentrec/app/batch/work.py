@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from agentrec.app.accounts import UsageReport, UsageRow
-from agentrec.app.batch_origin import batch_manifest, claim_input, claim_knowledge
-from agentrec.app.batch_progress import BatchProgress
-from agentrec.app.batch_running import BatchRunner
+from agentrec.app.batch.origin import batch_manifest, claim_input, claim_knowledge
+from agentrec.app.batch.progress import BatchProgress
+from agentrec.app.batch.running import BatchRunner
 from agentrec.app.run_parts import RunPlace
 from agentrec.app.serving import find_serving, serving_parts
 from agentrec.app.settings import DemoSettings

@@ -74,9 +74,9 @@ def batch(
     through, and some failed (failures.jsonl, --retry-failed) or were no sessions (rejected.jsonl).
     """
     try:
-        from agentrec.app.batch_planning import tell_batch_plan
-        from agentrec.app.batch_tables import print_summary
-        from agentrec.app.batch_work import BatchOptions, run_batch
+        from agentrec.app.batch.planning import tell_batch_plan
+        from agentrec.app.batch.tables import print_summary
+        from agentrec.app.batch.work import BatchOptions, run_batch
         from agentrec.app.run_again import settings_of_run
 
         if time_limit is not None and not time_limit > 0:

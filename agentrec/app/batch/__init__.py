@@ -1,0 +1,1 @@
+"""`agentrec batch`: recommending for all sessions of a file, by one process or by many."""
