@@ -42,6 +42,12 @@ class UsageRow(BaseModel):
         """The row of some usage."""
         return cls.model_validate(asdict(used))
 
+    def __add__(self, other: UsageRow) -> UsageRow:
+        return UsageRow.of(self._used() + other._used())
+
+    def _used(self) -> NodeUsage:
+        return NodeUsage(**self.model_dump())
+
 
 class UsageReport(BaseModel):
     """What the calls of a run came to.

@@ -116,6 +116,7 @@ async def open_run(
     tell_usage: bool = True,
     calls: Path | None = None,
     usage: Path | None = None,
+    knowledge_base: Path | None = None,
 ) -> AsyncIterator[RunParts]:
     """Open the journal, the model and the knowledge base; at the end tell what calls came to.
 
@@ -126,6 +127,7 @@ async def open_run(
         calls: Another call journal than the run's.
         usage: Where to write what calls came to, if not into the run; whoever wants it there
             tells of it.
+        knowledge_base: Another folder of hints than the run's: a copy of it.
 
     Raises:
         InputError: If a price is missing where a budget needs one.
@@ -146,7 +148,7 @@ async def open_run(
             named = (model, model.catalog_model.name)
         dimension = knowledge.text_vectors.shape[1]
         async with await QdrantHintStore.open(
-            folder.knowledge_base, dimension, embedding_model=settings.embeddings
+            knowledge_base or folder.knowledge_base, dimension, embedding_model=settings.embeddings
         ) as store:
             gateway = ModelGateway(
                 *named,

@@ -112,7 +112,12 @@ async def find_serving(settings: DemoSettings, console: Console) -> RunPlace:
 
 @asynccontextmanager
 async def serving_parts(
-    place: RunPlace, console: Console, *, calls: Path | None = None, usage: Path | None = None
+    place: RunPlace,
+    console: Console,
+    *,
+    calls: Path | None = None,
+    usage: Path | None = None,
+    knowledge_base: Path | None = None,
 ) -> AsyncIterator[RunParts]:
     """Open a run with the policy that is live in it; without one no hint is given.
 
@@ -121,6 +126,7 @@ async def serving_parts(
         console: Where progress is shown.
         calls: Another call journal than the run's.
         usage: Where to write what calls came to, if not into the run.
+        knowledge_base: Another folder of hints than the run's: a copy of it.
 
     Raises:
         InputError: If a file cannot be used.
@@ -128,7 +134,9 @@ async def serving_parts(
     """
     live = place.folder.live
     policy = await asyncio.to_thread(lambda: load_policy(live) if live.is_dir() else None)
-    async with open_run(place, console, tell_usage=False, calls=calls, usage=usage) as parts:
+    async with open_run(
+        place, console, tell_usage=False, calls=calls, usage=usage, knowledge_base=knowledge_base
+    ) as parts:
         if policy is not None:
             parts = replace(parts, components=replace(parts.components, hint_policy=policy))
         yield parts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from threading import Lock
 
@@ -17,7 +17,11 @@ _IDS_AT_ONCE = 50_000
 
 
 async def stream_session_rows(
-    file: Path | str, catalog: Catalog, *, limits: RowLimits | None = None
+    file: Path | str,
+    catalog: Catalog,
+    *,
+    limits: RowLimits | None = None,
+    wanted: Callable[[SessionRow | RejectedRow], bool] | None = None,
 ) -> AsyncGenerator[SessionRow | RejectedRow, None]:
     """Read sessions to recommend for without blocking the event loop.
 
@@ -29,14 +33,15 @@ async def stream_session_rows(
         file: As for ``read_session_rows``.
         catalog: What items and candidates are of.
         limits: How much a row may hold; ``None`` for the limits that ``RowLimits`` has by itself.
+        wanted: Which rows are wanted, asked in a thread; ``None`` for all.
 
     Yields:
-        Every row once, in order; at least one.
+        Every row that is wanted once, in order; without ``wanted`` at least one.
 
     Raises:
         InputError: As from ``read_session_rows``, when the first row is asked for or later.
     """
-    chunks = _Chunks(Path(file), catalog, limits or RowLimits())
+    chunks = _Chunks(Path(file), catalog, limits or RowLimits(), wanted)
     try:
         while rows := await asyncio.to_thread(chunks.following):
             for row in rows:
@@ -53,10 +58,17 @@ class _Chunks:
     A cancelled task leaves its thread behind, which may still be reading.
     """
 
-    def __init__(self, file: Path, catalog: Catalog, limits: RowLimits) -> None:
+    def __init__(
+        self,
+        file: Path,
+        catalog: Catalog,
+        limits: RowLimits,
+        wanted: Callable[[SessionRow | RejectedRow], bool] | None,
+    ) -> None:
         self._file = file
         self._catalog = catalog
         self._limits = limits
+        self._wanted = wanted
         self._rows: Generator[SessionRow | RejectedRow, None, None] | None = None
         self._failure: InputError | None = None
         self._stopped = False
@@ -82,9 +94,10 @@ class _Chunks:
             self._rows = read_session_rows(self._file, self._catalog, limits=self._limits)
         ids = 0
         for row in self._rows:
-            some.append(row)
-            if isinstance(row, SessionRow):
-                ids += len(row.session.items) + len(row.session.candidates)
+            if self._wanted is None or self._wanted(row):
+                some.append(row)
+                if isinstance(row, SessionRow):
+                    ids += len(row.session.items) + len(row.session.candidates)
             if len(some) >= _ROWS_AT_ONCE or ids >= _IDS_AT_ONCE or self._stopped:
                 return
 

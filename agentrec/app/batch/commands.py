@@ -16,6 +16,7 @@ from agentrec.app.policy_commands import ConfigOption, DataOption, JsonOption
 from agentrec.errors import InputError
 
 if TYPE_CHECKING:
+    from agentrec.app.batch.options import EngineName
     from agentrec.runs.batch.result_format import ResultFormatName
 
 INCOMPLETE = 3
@@ -62,6 +63,17 @@ def batch(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with a batch that is there.")
     ] = True,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that work on it; limits are divided among them.")
+    ] = 1,
+    engine: Annotated[
+        str,
+        typer.Option(help="What drives workers: local, or ray (agentrec[ray], RAY_ADDRESS)."),
+    ] = "local",
+    partitions: Annotated[
+        int | None,
+        typer.Option(min=1, help="Parts of a new batch. Default: as many as workers."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell what the batch would cost and ask nothing.")
     ] = False,
@@ -74,9 +86,10 @@ def batch(
     through, and some failed (failures.jsonl, --retry-failed) or were no sessions (rejected.jsonl).
     """
     try:
+        from agentrec.app.batch.options import BatchOptions
         from agentrec.app.batch.planning import tell_batch_plan
         from agentrec.app.batch.tables import print_summary
-        from agentrec.app.batch.work import BatchOptions, run_batch
+        from agentrec.app.batch.work import run_batch
         from agentrec.app.run_again import settings_of_run
 
         if time_limit is not None and not time_limit > 0:
@@ -96,6 +109,9 @@ def batch(
             retry_failed=retry_failed,
             resume=resume,
             time_limit=time_limit,
+            workers=workers,
+            engine=_engine(engine),
+            partitions=partitions,
         )
         if dry_run:
             asyncio.run(tell_batch_plan(settings, options, console))
@@ -117,3 +133,11 @@ def _form(name: str) -> ResultFormatName:
     if name == "jsonl":
         return "jsonl"
     raise InputError(f"{name!r} is neither parquet nor jsonl", field="format")
+
+
+def _engine(name: str) -> EngineName:
+    if name == "local":
+        return "local"
+    if name == "ray":
+        return "ray"
+    raise InputError(f"{name!r} is neither local nor ray", field="engine")

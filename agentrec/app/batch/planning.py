@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from agentrec.app.batch.work import BatchOptions
+from agentrec.app.batch.options import BatchOptions
 from agentrec.app.dry_run import paid_in, print_plan
 from agentrec.app.planning import REPEATED_SHARE, CallPlan, answer_lengths
 from agentrec.app.recorded_prompts import TYPICAL_HINT, recording_components

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from time import perf_counter
-from types import TracebackType
-from typing import Self
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -16,72 +16,66 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from agentrec.app.batch.running import BatchTally
-from agentrec.app.run_parts import RunParts
+from agentrec.app.batch.engine import BatchEngine
+from agentrec.app.batch.standing import Standing
+from agentrec.llm.prices import PriceTable
 
-_EVERY = 0.1
+_EVERY = 0.2
 """Seconds between two looks at how far it is."""
 
 
-class BatchProgress:
-    """A line that is renewed on a terminal, and printed once, at the end, elsewhere.
+@asynccontextmanager
+async def shown_progress(
+    engine: BatchEngine, total: int | None, console: Console, prices: PriceTable
+) -> AsyncIterator[None]:
+    """Show how far a batch is while the block lasts, and how it ended.
+
+    A line that is renewed on a terminal, and printed once, at the end, elsewhere.
 
     Args:
-        console: Where to show it.
+        engine: What drives it.
         total: How many rows there are; ``None`` if that is not known.
-        parts: The run whose model is asked.
+        console: Where to show it.
+        prices: How money is shown.
     """
+    progress = Progress(
+        BarColumn(bar_width=12),
+        TextColumn("{task.completed:,.0f}/{task.fields[of]}"),
+        TextColumn("{task.fields[told]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    of = "?" if total is None else f"{total:,}"
+    task: TaskID = progress.add_task("", total=total, told="", of=of)
 
-    def __init__(self, console: Console, total: int | None, parts: RunParts) -> None:
-        self._parts = parts
-        self._begun_with = parts.journal.tokens
-        self._tally: BatchTally | None = None
-        self._shown = 0.0
-        self._progress = Progress(
-            BarColumn(bar_width=12),
-            TextColumn("{task.completed:,.0f}/{task.fields[of]}"),
-            TextColumn("{task.fields[told]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        of = "?" if total is None else f"{total:,}"
-        self._task: TaskID = self._progress.add_task("", total=total, told="", of=of)
+    async def show() -> None:
+        standing = await engine.standing()
+        seconds = progress.tasks[0].elapsed or 0.0
+        progress.update(task, completed=standing.rows, told=_told(standing, seconds, prices))
 
-    def __enter__(self) -> Self:
-        """Show it."""
-        self._progress.start()
-        return self
+    async def keep_showing() -> None:
+        while True:
+            await asyncio.sleep(_EVERY)
+            await show()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Show how it ended."""
-        if self._tally is not None:
-            self._show(self._tally)
-        self._progress.stop()
+    with progress:
+        showing = asyncio.create_task(keep_showing())
+        try:
+            yield
+        finally:
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
+            await show()
 
-    def update(self, tally: BatchTally) -> None:
-        """Tell how far it is; cheap enough to be called for every row."""
-        self._tally = tally
-        now = perf_counter()
-        if now - self._shown >= _EVERY:
-            self._shown = now
-            self._show(tally)
 
-    def _show(self, tally: BatchTally) -> None:
-        tokens = sum(self._parts.journal.tokens.values()) - sum(self._begun_with.values())
-        told = [f"{tally.done:,} done", f"{tally.failed.total():,} failed"]
-        if tally.rejected:
-            told.append(f"{tally.rejected.total():,} rejected")
-        seconds = self._progress.tasks[0].elapsed or 0.0
-        if seconds:
-            told.append(f"{(tally.done + tally.failed.total()) / seconds:,.1f}/s")
-        told.append(f"{tokens:,} tokens")
-        usage = self._parts.components.model.usage.total
-        if usage.money is not None:
-            told.append(self._parts.settings.prices.table().shown(usage.money))
-        self._progress.update(self._task, completed=tally.rows, told=", ".join(told))
+def _told(standing: Standing, seconds: float, prices: PriceTable) -> str:
+    told = [f"{standing.done:,} done", f"{sum(standing.failed.values()):,} failed"]
+    if standing.rejected:
+        told.append(f"{sum(standing.rejected.values()):,} rejected")
+    if seconds:
+        told.append(f"{standing.attempted / seconds:,.1f}/s")
+    told.append(f"{standing.tokens:,} tokens")
+    if standing.money is not None:
+        told.append(prices.shown(standing.money))
+    return ", ".join(told)

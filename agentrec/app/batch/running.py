@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 
@@ -12,6 +11,7 @@ from agentrec.components import Components
 from agentrec.data.session_rows import RejectedRow, SessionRow
 from agentrec.errors import ModelCallError
 from agentrec.graphs.batching import SessionResult, recommend_many
+from agentrec.runs.batch.latencies import LatencyCounter
 from agentrec.runs.batch.records import DoneSession, RejectedSession
 from agentrec.runs.batch.session_log import SessionLog
 from agentrec.sessions import Session
@@ -29,20 +29,14 @@ class BatchTally:
         failed: By kind of failure.
         rejected: Rows that are no sessions, by reason.
         skipped: Rows that an earlier attempt had done with.
-        seconds: How long sessions with a result were worked on.
+        latencies: How long sessions with a result were worked on.
     """
 
     done: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
-    # Eight bytes a session: there may be millions.
-    seconds: array[float] = field(default_factory=lambda: array("d"))
-
-    @property
-    def rows(self) -> int:
-        """Rows that are dealt with."""
-        return self.done + self.failed.total() + self.rejected.total() + self.skipped
+    latencies: LatencyCounter = field(default_factory=LatencyCounter)
 
 
 class BatchRunner:
@@ -54,7 +48,6 @@ class BatchRunner:
         concurrency: Most sessions at a time, at least 1.
         retry_failed: Whether sessions that failed before are tried again.
         time_limit: After how many seconds a session is given up; ``None`` for never.
-        on_progress: Called after each row that is dealt with.
     """
 
     def __init__(
@@ -65,14 +58,12 @@ class BatchRunner:
         concurrency: int,
         retry_failed: bool = False,
         time_limit: float | None = None,
-        on_progress: Callable[[BatchTally], None] = lambda _: None,
     ) -> None:
         self._components = components
         self._log = log
         self._concurrency = concurrency
         self._retry_failed = retry_failed
         self._time_limit = time_limit
-        self._on_progress = on_progress
         self.tally = BatchTally()
         # Rows under way, by session: two of one id are not worked on side by side.
         self._places: dict[str, int] = {}
@@ -129,7 +120,6 @@ class BatchRunner:
                 await self._reject(row.place, "duplicate_id", {**told, "problem": problem})
             elif before is not None and not (self._retry_failed and before.failure is not None):
                 self.tally.skipped += 1
-                self._on_progress(self.tally)
             else:
                 self._places[session_id] = row.place
                 wanted.append(row.session)
@@ -139,7 +129,6 @@ class BatchRunner:
         told = {"place": place, "reason": reason, **row}
         await self._log.reject(RejectedSession(place, reason, told))
         self.tally.rejected[reason] += 1
-        self._on_progress(self.tally)
 
     async def _keep(self, result: SessionResult) -> None:
         session_id = result.session.session_id
@@ -148,7 +137,7 @@ class BatchRunner:
         if failure is None:
             row = _ranking_row(result, place)
             self.tally.done += 1
-            self.tally.seconds.append(result.seconds)
+            self.tally.latencies.add(result.seconds)
         else:
             if failure.kind == "budget_spent":
                 # Not tried, and so not failed: with more money it is a session like any other.
@@ -167,7 +156,6 @@ class BatchRunner:
         )
         # Only now: the log knows of it from here on.
         del self._places[session_id]
-        self._on_progress(self.tally)
 
 
 def _ranking_row(result: SessionResult, place: int) -> Mapping[str, object]:

@@ -3,51 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, closing
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
-from agentrec.app.accounts import UsageReport, UsageRow
-from agentrec.app.batch.origin import batch_manifest, claim_input, claim_knowledge
-from agentrec.app.batch.progress import BatchProgress
-from agentrec.app.batch.running import BatchRunner
+from agentrec.app.accounts import UsageRow
+from agentrec.app.batch.driving import drive
+from agentrec.app.batch.engine import BatchEngine, OwnProcess
+from agentrec.app.batch.gathering import Gathered, gather_parts
+from agentrec.app.batch.layout import begin_layout
+from agentrec.app.batch.options import BatchOptions
+from agentrec.app.batch.partition_work import PartitionTask, PartitionWorker
+from agentrec.app.batch.progress import shown_progress
+from agentrec.app.batch.shared_knowledge import copy_of_knowledge, sole_driver
+from agentrec.app.batch.shares import share_of_limits
+from agentrec.app.batch.standing import Standing
 from agentrec.app.run_parts import RunPlace
-from agentrec.app.serving import find_serving, serving_parts
+from agentrec.app.serving import find_serving
 from agentrec.app.settings import DemoSettings
 from agentrec.data.session_row_count import count_session_rows
-from agentrec.data.session_row_stream import stream_session_rows
 from agentrec.data.session_rows import read_session_rows
-from agentrec.errors import InputError
-from agentrec.runs.batch.records import BatchCounts
-from agentrec.runs.batch.result_format import ResultFormat, ResultFormatName
-from agentrec.runs.batch.session_log import SessionLog
-from agentrec.runs.run_folder import RunFolder, write_json
-
-
-@dataclass(frozen=True)
-class BatchOptions:
-    """What a batch is about.
-
-    Attributes:
-        sessions: The file of sessions.
-        out: Where results go.
-        form: How they are written.
-        retry_failed: Whether sessions that failed before are tried again.
-        resume: Whether to go on with what is in ``out``.
-        time_limit: After how many seconds a session is given up; ``None`` for never.
-    """
-
-    sessions: Path
-    out: Path
-    form: ResultFormatName = "parquet"
-    retry_failed: bool = False
-    resume: bool = True
-    time_limit: float | None = None
+from agentrec.runs.batch.partitions import Partition
+from agentrec.runs.run_folder import write_json
 
 
 class BatchSummary(BaseModel):
@@ -58,7 +39,7 @@ class BatchSummary(BaseModel):
         failed: Sessions that failed, by kind.
         rejected: Rows that are no sessions, by reason.
         attempted: Sessions that this attempt worked on.
-        seconds: How long this attempt worked, the opening of the run not counted.
+        seconds: How long this attempt worked; for one process the opening of the run not counted.
         latency: Seconds that a session of this attempt took, by quantile: p50, p90, p99.
         usage: What calls to the model came to, over all attempts.
         currency: What money is counted in.
@@ -95,42 +76,72 @@ async def run_batch(
         InputError: If a file or a setting cannot be used, or the folder holds another batch.
         ModelCallError: If the budget is spent; with a larger one the same again goes on.
         StoreError: If another process has the folder or the knowledge base open.
+        WorkerError: If a process that worked on it failed.
     """
-    folder = RunFolder(options.out, "--out")
-    if not options.resume and folder.manifest.is_file():
-        raise InputError("holds a batch already; name another folder with --out", file=options.out)
     place = await find_serving(settings, console)
     total = await asyncio.to_thread(_looked_at, options.sessions, place)
-    await asyncio.to_thread(folder.begin, batch_manifest(place))
-    async with serving_parts(place, console, calls=folder.calls, usage=folder.usage) as parts:
-        form = ResultFormat(options.form)
-        async with await SessionLog.open(options.out, form) as log:
-            await claim_input(log, options.sessions)
-            await claim_knowledge(log, parts)
-            progress = BatchProgress(console, total, parts)
-            runner = BatchRunner(
-                parts.components,
-                log,
-                concurrency=parts.concurrency,
-                retry_failed=options.retry_failed,
-                time_limit=options.time_limit,
-                on_progress=progress.update,
-            )
-            rows = stream_session_rows(options.sessions, parts.dataset.catalog)
-            begun = perf_counter()
-            try:
-                async with aclosing(rows):
-                    with progress:
-                        await runner.run(rows)
-            finally:
-                # Also of a batch that is stopped: what is done is to be found in the files.
-                await log.flush()
-                counts = await log.counts()
-                usage = await UsageReport.of(parts.journal, settings.prices.table())
-                summary = _summary(counts, runner, usage, perf_counter() - begun)
-                told = summary.model_dump(mode="json")
-                await asyncio.to_thread(write_json, options.out / "summary.json", told)
+    parts = await begin_layout(place, options, console)
+    async with AsyncExitStack() as open_until_the_end:
+        engine: BatchEngine
+        if len(parts) == 1 and options.engine == "local":
+            engine = OwnProcess(PartitionWorker(console, place))
+            tasks = [PartitionTask(settings=settings, options=options, partition=parts[0])]
+        else:
+            await open_until_the_end.enter_async_context(sole_driver(options.out))
+            engine = _engine(options)
+            tasks = await _shared_tasks(place, options, parts, console)
+        begun = perf_counter()
+        try:
+            async with shown_progress(engine, total, console, settings.prices.table()):
+                await drive(engine, tasks, settings)
+        finally:
+            # Also of a batch that is stopped: what is done is to be found in the files.
+            taken = perf_counter() - begun
+            gathered = await gather_parts(options, parts, settings)
+            summary = _summary(gathered, await engine.standing(), taken)
+            told = summary.model_dump(mode="json")
+            await asyncio.to_thread(write_json, options.out / "summary.json", told)
     return summary
+
+
+async def _shared_tasks(
+    place: RunPlace, options: BatchOptions, parts: Sequence[Partition], console: Console
+) -> list[PartitionTask]:
+    """The parts, as processes can take them that know neither this one nor its folder."""
+    workers = min(options.workers, len(parts))
+    settings = share_of_limits(place.settings, workers)
+    knowledge_base = await copy_of_knowledge(place, options.out, console)
+    paths = {
+        name: None if path is None else path.absolute()
+        for name, path in {
+            "run": settings.run,
+            "data": settings.data,
+            "prompts": settings.prompts,
+        }.items()
+    }
+    settings = settings.model_copy(update=paths)
+    options = options.model_copy(
+        update={"sessions": options.sessions.absolute(), "out": options.out.absolute()}
+    )
+    return [
+        PartitionTask(
+            settings=settings,
+            options=options,
+            partition=partition,
+            knowledge_base=knowledge_base,
+        )
+        for partition in parts
+    ]
+
+
+def _engine(options: BatchOptions) -> BatchEngine:
+    if options.engine == "ray":
+        from agentrec.app.batch.ray_actors import RayActors
+
+        return RayActors(options.workers, options.out.absolute())
+    from agentrec.app.batch.processes import WorkerProcesses
+
+    return WorkerProcesses(options.workers, options.out / "workers")
 
 
 def _looked_at(sessions: Path, place: RunPlace) -> int | None:
@@ -140,18 +151,16 @@ def _looked_at(sessions: Path, place: RunPlace) -> int | None:
     return count_session_rows(sessions)
 
 
-def _summary(
-    counts: BatchCounts, runner: BatchRunner, usage: UsageReport, seconds: float
-) -> BatchSummary:
-    tally = runner.tally
-    taken = np.array(tally.seconds) if tally.seconds else np.zeros(1)
+def _summary(gathered: Gathered, standing: Standing, seconds: float) -> BatchSummary:
+    counts, usage = gathered.counts, gathered.usage
+    latencies = standing.latencies
     return BatchSummary(
         done=counts.done,
         failed=dict(counts.failed),
         rejected=dict(counts.rejected),
-        attempted=tally.done + tally.failed.total(),
+        attempted=standing.attempted,
         seconds=round(seconds, 3),
-        latency={f"p{q}": round(float(np.percentile(taken, q)), 4) for q in (50, 90, 99)},
+        latency={f"p{q}": round(latencies.quantile(q / 100), 4) for q in (50, 90, 99)},
         usage=usage.total,
         currency=usage.currency,
     )

@@ -47,13 +47,23 @@ class SessionLog:
         self._writer: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, folder: Path, form: ResultFormat, *, part_size: int = 10_000) -> Self:
+    async def open(
+        cls,
+        folder: Path,
+        form: ResultFormat,
+        *,
+        part_size: int = 10_000,
+        results: Path | None = None,
+        label: str = "",
+    ) -> Self:
         """Open a log, making it where there is none, and finish the part that a crash left.
 
         Args:
             folder: Where the log and the files of results lie.
             form: How results are written.
             part_size: How many results a file holds about, at least 1.
+            results: Where the folder of results lies; ``None`` for ``folder`` too.
+            label: What the names of its files begin with, where several logs share that folder.
 
         Raises:
             InputError: If the log is none, or cannot be opened or made.
@@ -65,7 +75,7 @@ class SessionLog:
         thread = ThreadPoolExecutor(1, thread_name_prefix="session-log")
 
         def opened() -> tuple[SessionLogFile, int]:
-            file = SessionLogFile(folder, form)
+            file = SessionLogFile(folder, form, results=results, label=label)
             return file, file.unwritten()
 
         try:

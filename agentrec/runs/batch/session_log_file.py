@@ -66,21 +66,27 @@ class SessionLogFile:
     """One connection, used by one thread at a time.
 
     Args:
-        folder: Where the log and what failed lie, made where it is missing; results lie in a
-            folder of their own in it.
+        folder: Where the log and what failed lie, made where it is missing.
         form: How parts are written.
+        results: Where results lie, in a folder of their own; ``None`` for ``folder`` too.
+        label: What the names of parts begin with, where several logs share a folder of results.
 
     Raises:
         InputError: If the log is none, or cannot be opened or made.
         StoreError: If another process has it open.
     """
 
-    def __init__(self, folder: Path, form: ResultFormat) -> None:
+    def __init__(
+        self, folder: Path, form: ResultFormat, *, results: Path | None = None, label: str = ""
+    ) -> None:
         self._folder = folder
+        self._results = (folder if results is None else results) / RESULTS
+        self._label = label
         self._form = form
         self._path = folder / "sessions.sqlite"
         with self._typed():
-            (folder / RESULTS).mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._results.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / ".lock").open("ab")
         try:
             flags = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
@@ -212,7 +218,7 @@ class SessionLogFile:
                 )
 
     def _part_file(self, part: int) -> Path:
-        return self._folder / RESULTS / f"part-{part:05d}{self._form.suffix}"
+        return self._results / f"part-{self._label}{part:05d}{self._form.suffix}"
 
     def _write_lines(self, name: Remarks, rows: sqlite3.Cursor) -> None:
         file = self._folder / f"{name}.jsonl"

@@ -1,0 +1,151 @@
+"""A batch by a Ray cluster: Ray Data hands its parts to actors, and replaces those that are lost.
+
+Source: https://docs.ray.io/en/latest/data/transforming-data.html (stateful transforms).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentrec.app.batch.engine import PartitionEnd, work_through
+from agentrec.app.batch.following import begin_to_follow, followed, telling
+from agentrec.app.batch.partition_work import PartitionTask, PartitionWorker
+from agentrec.app.batch.standing import Standing
+from agentrec.app.run_parts import PATIENCE
+from agentrec.errors import InputError
+from agentrec.runs.batch.partitions import Partition
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_STOP = "stop"
+_LOOK = 0.2
+"""Seconds between two looks whether to stop."""
+_TO_END = PATIENCE + 5.0
+
+
+class PartitionActor:
+    """Works on parts that Ray Data hands to it, one at a time, and stays open between them.
+
+    Args:
+        stop: A file that is there when it is to stop; where all machines see it.
+    """
+
+    def __init__(self, stop: Path) -> None:
+        self._stop = stop
+        self._worker = PartitionWorker()
+
+    async def __call__(
+        self, batch: Mapping[str, np.ndarray[Any, Any]]
+    ) -> AsyncGenerator[dict[str, list[str]], None]:
+        """Work on the parts of a block, and say how that ended."""
+        for told in batch["task"]:
+            end = await self._work_on(PartitionTask.model_validate_json(told))
+            yield {"end": [end.model_dump_json()]}
+
+    async def _work_on(self, task: PartitionTask) -> PartitionEnd:
+        stopping = asyncio.create_task(self._stopped())
+        async with telling(self._worker, task):
+            work = asyncio.create_task(work_through(self._worker, task))
+            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            work.cancel()
+            await asyncio.wait({work})
+        stopping.cancel()
+        if work.cancelled():
+            return PartitionEnd(partition=task.partition, kind="stopped")
+        return work.result()
+
+    async def _stopped(self) -> None:
+        # No event reaches from one machine to another.
+        while not await asyncio.to_thread(self._stop.exists):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK)
+
+
+class RayActors:
+    """Works on parts of a batch by Ray actors.
+
+    The cluster is that of ``RAY_ADDRESS``, or one of this machine that ends with the batch. All
+    machines see the batch's folder, the run and the file of sessions under the same paths.
+
+    Args:
+        workers: How many actors, at least 1.
+        batch: The batch's folder.
+
+    Raises:
+        InputError: If Ray is not installed.
+    """
+
+    def __init__(self, workers: int, batch: Path) -> None:
+        try:
+            import ray  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise InputError(
+                "ray is not installed; `pip install 'agentrec[ray]'`", field="engine"
+            ) from error
+        self._workers = workers
+        self._stop = batch / _STOP
+        self._tasks: Sequence[PartitionTask] = ()
+
+    async def run(self, tasks: Sequence[PartitionTask]) -> list[Partition]:
+        """Work on parts, so many at a time; see ``BatchEngine.run``."""
+        if not self._tasks:
+            await begin_to_follow(tasks)
+            self._tasks = tasks
+        await asyncio.to_thread(lambda: self._stop.unlink(missing_ok=True))
+        working = asyncio.create_task(asyncio.to_thread(self._run, tasks))
+        try:
+            ends = await asyncio.shield(working)
+        except asyncio.CancelledError:
+            await asyncio.to_thread(self._stop.touch)
+            await asyncio.wait({working}, timeout=_TO_END)
+            raise
+        finally:
+            await asyncio.to_thread(_shutdown)
+            await asyncio.to_thread(lambda: self._stop.unlink(missing_ok=True))
+        for end in ends:
+            if end.kind != "done" and not end.is_out_of_money:
+                raise end.error()
+        return [end.partition for end in ends if end.is_out_of_money]
+
+    async def standing(self) -> Standing:
+        """What this attempt came to up to now."""
+        return await followed(self._tasks)
+
+    def _run(self, tasks: Sequence[PartitionTask]) -> list[PartitionEnd]:
+        """Have Ray do it; blocks."""
+        # Nothing is sent to Ray's makers that nobody asked for.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+        import ray.data
+
+        workers = min(self._workers, len(tasks))
+        if not ray.is_initialized():
+            ray.init(
+                num_cpus=None if "RAY_ADDRESS" in os.environ else workers + 1,
+                include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
+                logging_level=logging.WARNING,
+                log_to_driver=False,
+            )
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        told = [{"task": task.model_dump_json()} for task in tasks]
+        ends = ray.data.from_items(told, override_num_blocks=len(told)).map_batches(
+            PartitionActor,
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
+            fn_constructor_args=(self._stop,),
+            num_cpus=1,
+        )
+        return [PartitionEnd.model_validate_json(row["end"]) for row in ends.iter_rows()]
+
+
+def _shutdown() -> None:
+    import ray
+
+    ray.shutdown()

@@ -1,0 +1,58 @@
+"""A process that works on parts of a batch: tasks come in by lines, and how they ended goes out.
+
+``python -m agentrec.app.batch.worker``, for ``WorkerProcesses``. When its input ends, whoever
+drove it wants it to stop, or is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import BinaryIO
+
+from agentrec.app.batch.engine import PartitionEnd, work_through
+from agentrec.app.batch.following import telling
+from agentrec.app.batch.partition_work import PartitionTask, PartitionWorker
+
+LONGEST_TASK = 1 << 24
+"""Most bytes of a task."""
+
+
+async def _work(answers: BinaryIO) -> None:
+    tasks = asyncio.StreamReader(limit=LONGEST_TASK)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(tasks), sys.stdin)
+    worker = PartitionWorker()
+    following = asyncio.create_task(tasks.readline())
+    while line := await following:
+        task = PartitionTask.model_validate_json(line)
+        following = asyncio.create_task(tasks.readline())
+        async with telling(worker, task):
+            work = asyncio.create_task(work_through(worker, task))
+            await asyncio.wait({work, following}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                # The input ended: no task comes before the one at hand has ended.
+                work.cancel()
+                await asyncio.wait({work})
+        end = PartitionEnd(partition=task.partition, kind="stopped")
+        if not work.cancelled():
+            end = work.result()
+        answers.write(end.model_dump_json().encode() + b"\n")
+        answers.flush()
+
+
+def main() -> None:
+    """Work until the input ends."""
+    # What a library prints must not get between the answers.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    try:
+        asyncio.run(_work(answers))
+    except BrokenPipeError:
+        # Nobody is there any more to be told; what was done is in the logs.
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
