@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from agentrec.app.batch.partition_work import PartitionTask, PartitionWorker
 from agentrec.app.batch.standing import Standing
+from agentrec.app.run_parts import PATIENCE
 from agentrec.errors import (
     AgentRecError,
     FailureKind,
@@ -18,6 +19,9 @@ from agentrec.errors import (
     StoreError,
 )
 from agentrec.runs.batch.partitions import Partition
+
+TO_END = PATIENCE + 0.5
+"""For how many seconds a process that is to stop is waited for."""
 
 
 class BatchEngine(Protocol):

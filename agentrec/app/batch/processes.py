@@ -10,17 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentrec.app.batch.engine import PartitionEnd, WorkerError
+from agentrec.app.batch.engine import TO_END, PartitionEnd, WorkerError
 from agentrec.app.batch.following import begin_to_follow, followed
 from agentrec.app.batch.partition_work import PartitionTask
 from agentrec.app.batch.standing import Standing
-from agentrec.app.run_parts import PATIENCE
 from agentrec.runs.batch.partitions import Partition
 
 _MOST_DEATHS = 3
 """How often in a row a process may die over a part without getting anything done."""
-_TO_END = PATIENCE + 5.0
-"""Seconds after which a process that was asked to stop is killed."""
 
 
 class WorkerProcesses:
@@ -56,11 +53,20 @@ class WorkerProcesses:
         except BaseExceptionGroup as failures:
             # One stopped the others; they are told of by one line.
             raise failures.exceptions[0] from None
+        finally:
+            await asyncio.to_thread(self._forget_empty_logs)
         return out_of_money
 
     async def standing(self) -> Standing:
         """What this attempt came to up to now."""
         return await followed(self._tasks)
+
+    def _forget_empty_logs(self) -> None:
+        for log in self._logs.glob("worker-*.log"):
+            if not log.stat().st_size:
+                log.unlink()
+        if not any(self._logs.iterdir()):
+            self._logs.rmdir()
 
 
 @dataclass(frozen=True)
@@ -125,13 +131,17 @@ class _Worker:
         return _Started(process, process.stdin, process.stdout)
 
     async def _end(self) -> None:
-        """Let the process end; it stops where it is when its input ends."""
+        """Let the process end; it stops where it is when its input ends.
+
+        One that does not, because it has only begun or is held up, is killed: its log and its
+        journal can bear that.
+        """
         if self._started is None:
             return
         process = self._started.process
         self._started.tasks.close()
         try:
-            async with asyncio.timeout(_TO_END):
+            async with asyncio.timeout(TO_END):
                 await process.wait()
         except TimeoutError:
             process.kill()

@@ -8,25 +8,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from agentrec.app.batch.engine import PartitionEnd, work_through
+from agentrec.app.batch.engine import TO_END, PartitionEnd, work_through
 from agentrec.app.batch.following import begin_to_follow, followed, telling
 from agentrec.app.batch.partition_work import PartitionTask, PartitionWorker
 from agentrec.app.batch.standing import Standing
-from agentrec.app.run_parts import PATIENCE
 from agentrec.errors import InputError
 from agentrec.runs.batch.partitions import Partition
 
 if TYPE_CHECKING:
     import numpy as np
 
+Made = TypeVar("Made")
+
 _STOP = "stop"
 _LOOK = 0.2
 """Seconds between two looks whether to stop."""
-_TO_END = PATIENCE + 5.0
 
 
 class PartitionActor:
@@ -97,15 +99,17 @@ class RayActors:
             await begin_to_follow(tasks)
             self._tasks = tasks
         await asyncio.to_thread(lambda: self._stop.unlink(missing_ok=True))
-        working = asyncio.create_task(asyncio.to_thread(self._run, tasks))
+        working = _in_thread(lambda: self._run(tasks))
         try:
             ends = await asyncio.shield(working)
         except asyncio.CancelledError:
             await asyncio.to_thread(self._stop.touch)
-            await asyncio.wait({working}, timeout=_TO_END)
+            await asyncio.wait({working}, timeout=_LOOK + TO_END)
             raise
         finally:
-            await asyncio.to_thread(_shutdown)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TO_END):
+                    await _in_thread(_shutdown)
             await asyncio.to_thread(lambda: self._stop.unlink(missing_ok=True))
         for end in ends:
             if end.kind != "done" and not end.is_out_of_money:
@@ -118,8 +122,7 @@ class RayActors:
 
     def _run(self, tasks: Sequence[PartitionTask]) -> list[PartitionEnd]:
         """Have Ray do it; blocks."""
-        # Nothing is sent to Ray's makers that nobody asked for.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        _quieten()
         import ray
         import ray.data
 
@@ -128,12 +131,10 @@ class RayActors:
             ray.init(
                 num_cpus=None if "RAY_ADDRESS" in os.environ else workers + 1,
                 include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
-                logging_level=logging.WARNING,
+                logging_level=logging.ERROR,
                 log_to_driver=False,
             )
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        ray.data.DataContext.get_current().enable_progress_bars = False
         told = [{"task": task.model_dump_json()} for task in tasks]
         ends = ray.data.from_items(told, override_num_blocks=len(told)).map_batches(
             PartitionActor,
@@ -143,6 +144,41 @@ class RayActors:
             num_cpus=1,
         )
         return [PartitionEnd.model_validate_json(row["end"]) for row in ends.iter_rows()]
+
+
+def _in_thread(do: Callable[[], Made]) -> asyncio.Future[Made]:
+    """Do something that blocks in a thread that nobody has to wait for: Ray's calls may hang."""
+    loop = asyncio.get_running_loop()
+    made: asyncio.Future[Made] = loop.create_future()
+
+    def settle(result: Made | None, error: Exception | None) -> None:
+        if made.done():
+            return
+        if error is not None:
+            made.set_exception(error)
+        else:
+            made.set_result(cast("Made", result))
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = do()
+        except Exception as error:
+            failure = error
+        # The loop is closed where nobody waited.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    Thread(target=run, name="ray", daemon=True).start()
+    return made
+
+
+def _quieten() -> None:
+    """Have Ray say what went wrong and nothing else; before it is imported."""
+    # Nothing is sent to Ray's makers that nobody asked for.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    logging.getLogger("ray").setLevel(logging.ERROR)
 
 
 def _shutdown() -> None:

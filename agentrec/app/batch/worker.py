@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import suppress
 from typing import BinaryIO
 
 from agentrec.app.batch.engine import PartitionEnd, work_through
@@ -40,6 +41,9 @@ async def _work(answers: BinaryIO) -> None:
             end = work.result()
         answers.write(end.model_dump_json().encode() + b"\n")
         answers.flush()
+    # All files are closed. Taking the interpreter and its libraries apart would take a second, in
+    # which somebody waits for the prompt.
+    os._exit(0)
 
 
 def main() -> None:
@@ -47,11 +51,9 @@ def main() -> None:
     # What a library prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    try:
+    with suppress(BrokenPipeError):
+        # If nobody is there any more to be told: what was done is in the logs.
         asyncio.run(_work(answers))
-    except BrokenPipeError:
-        # Nobody is there any more to be told; what was done is in the logs.
-        os._exit(1)
 
 
 if __name__ == "__main__":
