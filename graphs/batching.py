@@ -10,19 +10,13 @@ from typing import Any, Protocol, cast
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 
-from agentrec.catalog import clean_text
 from agentrec.components import Components
-from agentrec.errors import FailureKind, InputError, ModelCallError
+from agentrec.errors import InputError
 from agentrec.graphs.recommendation import build_recommendation_graph
+from agentrec.graphs.session_failures import SessionFailure, failure_of
 from agentrec.rankings import Ranking
-from agentrec.runs.streaming import Outcome, UnfinishedError, stream
+from agentrec.runs.streaming import Outcome, stream
 from agentrec.sessions import Session
-
-_MAX_PROBLEM = 300
-
-SessionFailureKind = FailureKind | str
-"""A kind of ``ModelCallError``, or ``unfinished``: not done in time, ``bad_input``: the session or
-what it was handed with cannot be used, ``error``: anything else that a graph raised."""
 
 
 class InvokableGraph(Protocol):
@@ -33,21 +27,6 @@ class InvokableGraph(Protocol):
     ) -> Any:
         """Run the graph once, and return its last state."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class SessionFailure:
-    """Why a session has no result.
-
-    Attributes:
-        kind: A stable word for reports.
-        problem: What is wrong, in one line.
-        transient: Whether the same may succeed later without anybody doing anything.
-    """
-
-    kind: SessionFailureKind
-    problem: str
-    transient: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +122,6 @@ async def recommend_many(
     async with aclosing(outcomes):
         async for outcome in outcomes:
             yield _result(outcome)
-
-
-def failure_of(error: Exception) -> SessionFailure:
-    """Say in a stable word and one line what an exception means for a session."""
-    problem = clean_text(str(error), _MAX_PROBLEM)
-    if isinstance(error, ModelCallError):
-        return SessionFailure(error.kind, problem, error.transient)
-    if isinstance(error, UnfinishedError):
-        return SessionFailure("unfinished", problem, True)
-    if isinstance(error, InputError):
-        return SessionFailure("bad_input", problem, False)
-    named = f"{type(error).__name__}: {problem}" if problem else type(error).__name__
-    return SessionFailure("error", named, False)
 
 
 def _result(outcome: Outcome[Session, Mapping[str, Any]]) -> SessionResult:

@@ -12,7 +12,8 @@ from langgraph.graph import END, START, StateGraph
 from testing.answering import make_components, make_session, targets_of, world
 
 from agentrec.errors import InputError, ModelCallError
-from agentrec.graphs.batching import SessionResult, failure_of, recommend_many
+from agentrec.graphs.batching import SessionResult, recommend_many
+from agentrec.graphs.session_failures import failure_of
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
