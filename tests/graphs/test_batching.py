@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import TypedDict
+from typing import Any, TypedDict
+from uuid import UUID
 
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
+from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from testing.answering import make_components, make_session, targets_of, world
@@ -15,6 +18,7 @@ from agentrec.errors import InputError, ModelCallError
 from agentrec.graphs.batching import SessionResult, recommend_many
 from agentrec.graphs.session_failures import failure_of
 from agentrec.sessions import Session
+from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 SESSIONS = [make_session(number) for number in range(20)]
@@ -130,6 +134,48 @@ async def test_inputs_of_another_form_and_callbacks() -> None:
             assert one.state is not None
             assert one.state["number"] == 5
     assert seen.chains >= 2
+
+
+@pytest.mark.parametrize("structured", [False, True])
+async def test_callbacks_see_the_models_calls_inside_the_nodes_that_asked(structured: bool) -> None:
+    class Seen(AsyncCallbackHandler):
+        def __init__(self) -> None:
+            self.names: dict[UUID, str] = {}
+            self.above: dict[UUID, UUID | None] = {}
+            self.asked: list[UUID] = []
+            self.answered: list[UUID] = []
+
+        async def on_chain_start(self, *_: object, run_id: UUID, **told: Any) -> None:
+            self.names[run_id], self.above[run_id] = told["name"], told["parent_run_id"]
+
+        async def on_chat_model_start(self, *_: object, run_id: UUID, **told: Any) -> None:
+            self.above[run_id] = told["parent_run_id"]
+            self.asked.append(run_id)
+
+        async def on_llm_end(self, *_: object, run_id: UUID, **__: object) -> None:
+            self.answered.append(run_id)
+
+    async def asking(model: BaseChatModel) -> None:
+        components = make_components(model)  # type: ignore[arg-type]
+        results = recommend_many(SESSIONS, components, config={"callbacks": [seen]})
+        assert len([one.ranking async for one in results]) == len(SESSIONS)
+
+    seen = Seen()
+    if structured:
+        with OpenAIServer(model_for(SESSIONS)) as server:
+            # Of this one it is known that its answers can be made to fit a schema.
+            await asking(
+                ChatOpenAI(model="gpt-4o-mini", base_url=server.base_url, api_key="unused")
+            )
+            assert all("response_format" in body for body in server.bodies)
+    else:
+        await asking(model_for(SESSIONS))
+    assert sorted(seen.asked) == sorted(seen.answered)
+    nodes = [seen.above[run] for run in seen.asked]
+    assert [seen.names[node] for node in nodes if node is not None] == ["recommend"] * 20
+    graphs = {seen.above[node] for node in nodes if node is not None}
+    assert len(graphs) == len(SESSIONS)
+    assert {seen.names[graph] for graph in graphs if graph is not None} == {"LangGraph"}
 
 
 async def test_each_session_has_its_own_thread_in_a_checkpointer() -> None:
