@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+from testing.recorded_telemetry import RecordedTelemetry, recorded_telemetry
+
 
 def pytest_configure() -> None:
     """Ctrl-C is heard, also by the processes that tests start.
@@ -12,3 +15,11 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def telemetry() -> RecordedTelemetry:
+    """What OpenTelemetry is told from now on."""
+    recorded = recorded_telemetry()
+    recorded.clear()
+    return recorded

@@ -92,6 +92,7 @@ class ModelGateway:
             limiter=_limiter(limiter, max_concurrency, requests_per_minute),
             retries=RetryPolicy() if retries is None else retries,
             account=account,
+            prices=self._prices,
             journal=journal,
             draws=Random(seed),
         )

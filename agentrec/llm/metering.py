@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from agentrec.llm.call_telemetry import CallTelemetry
 from agentrec.llm.prices import Price
 from agentrec.llm.usage import NodeUsage, Usage
 
 
 class UsageMeter:
-    """Counts by node."""
+    """Counts by node.
 
-    def __init__(self) -> None:
+    Args:
+        telemetry: Told of answers that needed no call.
+    """
+
+    def __init__(self, telemetry: CallTelemetry) -> None:
+        self._telemetry = telemetry
         self._made: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._retried: Counter[str] = Counter()
@@ -38,6 +44,7 @@ class UsageMeter:
     def cached(self, node: str) -> None:
         """An answer needed no call of its own."""
         self._cached[node] += 1
+        self._telemetry.cached(node)
 
     @property
     def calls(self) -> Mapping[str, Mapping[str, int]]:

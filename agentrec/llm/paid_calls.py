@@ -15,12 +15,14 @@ from langchain_core.messages import BaseMessage
 from agentrec.errors import ModelCallError
 from agentrec.llm.budget import BudgetAccount, Reservation
 from agentrec.llm.call_errors import as_model_call_error, secrets_of
+from agentrec.llm.call_telemetry import CallTelemetry
 from agentrec.llm.draws import Draw
 from agentrec.llm.journal import CallJournal
 from agentrec.llm.journal_rows import JournaledAnswer, JournaledFailure
 from agentrec.llm.limits import CallLimiter
 from agentrec.llm.metering import UsageMeter
 from agentrec.llm.pacing import Start
+from agentrec.llm.prices import PriceTable
 from agentrec.llm.reply_reading import Reply, read_reply
 from agentrec.llm.retrying import RetryPolicy
 from agentrec.llm.structured_calls import StructuredCaller
@@ -76,6 +78,7 @@ class PaidCaller:
         limiter: The limits.
         retries: What is tried again.
         account: The budget, if there is one.
+        prices: What tokens cost, for telemetry.
         journal: Where failures are noted, if anywhere.
         draws: Where the jitter of waits comes from.
     """
@@ -88,6 +91,7 @@ class PaidCaller:
         limiter: CallLimiter,
         retries: RetryPolicy,
         account: BudgetAccount | None,
+        prices: PriceTable,
         journal: CallJournal | None,
         draws: Random,
     ) -> None:
@@ -101,7 +105,8 @@ class PaidCaller:
         self._draws = draws
         self._estimator = TokenEstimator()
         self._secrets = secrets_of(model)
-        self.meter = UsageMeter()
+        self._telemetry = CallTelemetry(name, prices)
+        self.meter = UsageMeter(self._telemetry)
 
     async def answer(self, request: Request, flight: Flight) -> JournaledAnswer:
         """Get an answer.
@@ -140,7 +145,9 @@ class PaidCaller:
             async with self._limiter.place(sum(guess)) as start:
                 flight.sent = True
                 self.meter.made(request.node, attempt)
-                reply = await self._reply(request)
+                with self._telemetry.call(request.node, attempt) as call:
+                    reply = await self._reply(request)
+                    call.replied(reply)
                 came_to = self._learn(request, reply, guess, start)
                 return reply
         finally:
