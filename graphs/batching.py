@@ -14,6 +14,7 @@ from agentrec.components import Components
 from agentrec.errors import InputError
 from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.graphs.session_failures import SessionFailure, failure_of
+from agentrec.graphs.session_telemetry import session_span
 from agentrec.rankings import Ranking
 from agentrec.runs.streaming import Outcome, stream
 from agentrec.sessions import Session
@@ -108,12 +109,13 @@ async def recommend_many(
     has_threads = bool(getattr(used, "checkpointer", None))
 
     async def work(session: Session) -> Mapping[str, Any]:
-        given = {"session": session} if inputs is None else inputs(session)
         own = config
         if has_threads:
             thread: RunnableConfig = {"configurable": {"thread_id": session.session_id}}
             own = merge_configs(config, thread)
-        state: Mapping[str, Any] = await used.ainvoke(given, own, context=components)
+        with session_span():
+            given = {"session": session} if inputs is None else inputs(session)
+            state: Mapping[str, Any] = await used.ainvoke(given, own, context=components)
         return state
 
     outcomes = stream(

@@ -17,6 +17,7 @@ from agentrec.app.run_parts import RunParts, RunPlace, find_run, open_run
 from agentrec.app.settings import DemoSettings
 from agentrec.components import Components
 from agentrec.graphs.recommendation import build_recommendation_graph
+from agentrec.graphs.session_telemetry import session_span
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
@@ -60,9 +61,10 @@ class RecommenderService:
             KeyError: If an item is not in the catalogue.
         """
         async with asyncio.timeout(time_limit):
-            state: Mapping[str, Any] = await self._graph.ainvoke(
-                {"session": session}, context=self.components
-            )
+            with session_span():
+                state: Mapping[str, Any] = await self._graph.ainvoke(
+                    {"session": session}, context=self.components
+                )
         ranking: Ranking = state["ranking"]
         return ranking
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from app.batch_runs import of_planted
 from app.conftest import FinishedRun
+from testing.recorded_telemetry import RecordedTelemetry
 
 from agentrec.app.serving import open_service
 from agentrec.errors import InputError
@@ -59,6 +60,24 @@ async def test_a_caller_that_gives_up_costs_nobody_else_anything(
         assert (await service.arecommend(sessions[0])).session_id == sessions[0].session_id
         with pytest.raises(asyncio.CancelledError):
             await leaving
+
+
+async def test_callers_are_told_of_as_sessions(
+    finished: FinishedRun,
+    sessions: list[Session],
+    tmp_path: Path,
+    telemetry: RecordedTelemetry,
+) -> None:
+    async with open_service(finished.folder, calls=tmp_path / "calls.sqlite") as service:
+        await asyncio.gather(*(service.arecommend(session) for session in sessions[:3]))
+        with pytest.raises(TimeoutError):
+            await service.arecommend(sessions[3], time_limit=1e-9)
+        with pytest.raises(KeyError):
+            await service.arecommend(sessions[4].model_copy(update={"items": ("none",)}))
+        calls = service.components.model.usage.total.calls
+    told = telemetry.counts("agentrec.session.duration", "error.type")
+    assert told == {None: 3, "unfinished": 1, "error": 1}
+    assert sum(telemetry.counts("gen_ai.client.operation.duration", "").values()) == calls
 
 
 async def test_settings_for_the_service_alone(finished: FinishedRun, tmp_path: Path) -> None:
