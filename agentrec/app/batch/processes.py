@@ -18,6 +18,8 @@ from agentrec.runs.batch.partitions import Partition
 
 _MOST_DEATHS = 3
 """How often in a row a process may die over a part without getting anything done."""
+_TO_TELL = 10.0
+"""For how many seconds a process that is done is waited for: telemetry may have to be sent."""
 
 
 class WorkerProcesses:
@@ -85,6 +87,7 @@ class _Worker:
 
     async def work_on(self, waiting: deque[PartitionTask], out_of_money: list[Partition]) -> None:
         """Take parts until there are none left."""
+        patience = TO_END
         try:
             while waiting:
                 task = waiting.popleft()
@@ -93,8 +96,9 @@ class _Worker:
                     out_of_money.append(task.partition)
                 elif end.kind != "done":
                     raise end.error()
+            patience = _TO_TELL
         finally:
-            await self._end()
+            await self._end(patience)
 
     async def _work_on(self, task: PartitionTask) -> PartitionEnd:
         deaths, before = 0, 0
@@ -130,7 +134,7 @@ class _Worker:
             raise RuntimeError("a process was begun without its pipes")
         return _Started(process, process.stdin, process.stdout)
 
-    async def _end(self) -> None:
+    async def _end(self, patience: float) -> None:
         """Let the process end; it stops where it is when its input ends.
 
         One that does not, because it has only begun or is held up, is killed: its log and its
@@ -141,7 +145,7 @@ class _Worker:
         process = self._started.process
         self._started.tasks.close()
         try:
-            async with asyncio.timeout(TO_END):
+            async with asyncio.timeout(patience):
                 await process.wait()
         except TimeoutError:
             process.kill()

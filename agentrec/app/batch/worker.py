@@ -7,6 +7,7 @@ drove it wants it to stop, or is dead.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -41,9 +42,6 @@ async def _work(answers: BinaryIO) -> None:
             end = work.result()
         answers.write(end.model_dump_json().encode() + b"\n")
         answers.flush()
-    # All files are closed. Taking the interpreter and its libraries apart would take a second, in
-    # which somebody waits for the prompt.
-    os._exit(0)
 
 
 def main() -> None:
@@ -54,6 +52,8 @@ def main() -> None:
     with suppress(BrokenPipeError):
         # If nobody is there any more to be told: what was done is in the logs.
         asyncio.run(_work(answers))
+    # As at the end of a command: somebody waits for the prompt.
+    gc.freeze()
 
 
 if __name__ == "__main__":
