@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,8 +16,13 @@ from typer.testing import CliRunner
 
 from agentrec.app.batch.work import BatchOptions, run_batch
 from agentrec.app.cli import app
+from agentrec.app.serving import open_service
 from agentrec.app.settings import DemoSettings
 from agentrec.errors import InputError, ModelCallError
+from agentrec.hints import Hint
+from agentrec.policies.fixed import FixedHintPolicy
+from agentrec.rankings import Ranking
+from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
 from agentrec.testing.planted_sessions import PlantedSessions
 
@@ -36,23 +42,51 @@ def settings(finished: FinishedRun, settings_for: Settings) -> DemoSettings:
     return settings_for(finished.folder)
 
 
+@pytest.fixture
+def hinting(finished: FinishedRun, tmp_path: Path) -> Path:
+    """A copy of the run in which a policy is live that always gives the first of its hints."""
+    folder = tmp_path / "hinting"
+    shutil.copytree(finished.folder, folder)
+    place = RunFolder(folder)
+    first, *_ = place.hints.read_text().splitlines()
+    FixedHintPolicy(Hint.model_validate_json(first).hint_id).save(place.live)
+    return folder
+
+
 def test_every_session_has_one_result_as_the_run_recommends(
-    settings: DemoSettings, source: Path, sessions: list[Session], tmp_path: Path
+    hinting: Path,
+    settings_for: Settings,
+    source: Path,
+    sessions: list[Session],
+    tmp_path: Path,
 ) -> None:
-    summary = run(settings, source, tmp_path / "out")
+    async def by_the_service() -> list[Ranking]:
+        async with open_service(hinting, calls=tmp_path / "calls.sqlite") as service:
+            return [await service.arecommend(session) for session in sessions]
+
+    summary = run(settings_for(hinting), source, tmp_path / "out")
     rows = results(tmp_path / "out")
-    assert summary.done == len(sessions) == len(rows)
+    assert summary.done == len(sessions)
     assert summary.is_clean
-    assert [row["session_id"] for row in rows] == [one.session_id for one in sessions]
-    for place, (row, session) in enumerate(zip(rows, sessions, strict=True)):
-        assert row["place"] == place
+    rankings = asyncio.run(by_the_service())
+    # The live policy chooses here and there.
+    assert all(ranking.hint_id for ranking in rankings)
+    for row in rows:
+        assert row.pop("seconds") >= 0  # type: ignore[operator]
+    assert rows == [{"place": place, **told_of(ranking)} for place, ranking in enumerate(rankings)]
+    for row, session in zip(rows, sessions, strict=True):
         items = row["items"]
         assert isinstance(items, list)
         assert set(items) <= set(session.candidates)
         assert len(set(items)) == len(items) == min(10, len(session.candidates))
-    # The live policy chooses: some of these sessions are given a hint where it gives any.
     told = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert told == summary.model_dump(mode="json")
+
+
+def told_of(ranking: Ranking) -> dict[str, object]:
+    """What a row of results tells of a ranking."""
+    told = ranking.model_dump(mode="json", exclude={"structured"})
+    return {"items": told.pop("item_ids"), **told}
 
 
 def test_the_same_again_does_nothing_and_more_rows_are_added(

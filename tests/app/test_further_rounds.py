@@ -64,10 +64,12 @@ async def test_pairs_of_another_writer_lie_beside_those_of_the_run(
 async def test_a_writer_that_is_none_is_told_before_anything_is_made(
     settings_for: Settings, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "run"
-    settings = settings_for(folder, prefer={**QUICK, "writer": f"catalog-lm:{tmp_path / 'no'}"})
-    with pytest.raises(InputError, match="no"):
+    folder, none = tmp_path / "run", tmp_path / "no"
+    settings = settings_for(folder, prefer={**QUICK, "writer": f"catalog-lm:{none}"})
+    with pytest.raises(InputError) as caught:
         await collect_in_run(settings, quiet())
+    told = f"{none}: is not a folder of an embedded model (no catalog_lm.json)"
+    assert str(caught.value) == told
     assert not folder.exists()
 
 

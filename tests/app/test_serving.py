@@ -80,11 +80,39 @@ async def test_callers_are_told_of_as_sessions(
     assert sum(telemetry.counts("gen_ai.client.operation.duration", "").values()) == calls
 
 
-async def test_settings_for_the_service_alone(finished: FinishedRun, tmp_path: Path) -> None:
-    settings = {"limits": {"max_concurrency": 3}}
-    calls = tmp_path / "calls.sqlite"
-    async with open_service(finished.folder, settings=settings, calls=calls) as service:
-        assert service.components.run_name
+async def test_settings_for_the_service_alone(
+    finished: FinishedRun,
+    sessions: list[Session],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer, flying, most = CatalogChatModel._agenerate, 0, 0
+
+    async def counted(self, messages, *given, **options):  # type: ignore[no-untyped-def]
+        nonlocal flying, most
+        flying += 1
+        most = max(most, flying)
+        try:
+            # Long enough for all that may come to be on their way together.
+            await asyncio.sleep(0.1)
+            return await answer(self, messages, *given, **options)
+        finally:
+            flying -= 1
+
+    async def most_in_flight(name: str, settings: dict[str, object] | None) -> int:
+        nonlocal most
+        most, calls = 0, tmp_path / f"{name}.sqlite"
+        async with open_service(finished.folder, settings=settings, calls=calls) as service:
+            await asyncio.gather(*(service.arecommend(one) for one in sessions[:12]))
+        return most
+
+    monkeypatch.setattr(CatalogChatModel, "_agenerate", counted)
+    assert await most_in_flight("three", {"limits": {"max_concurrency": 3}}) == 3
+    # The run's own settings let more of the same sessions go at a time.
+    assert await most_in_flight("own", None) > 3
+
+
+async def test_where_no_run_is_there_is_no_service(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no run here"):
         async with open_service(tmp_path / "no"):
             pass
