@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 
 from agentrec.app.batch.work import BatchOptions, run_batch
 from agentrec.app.cli import app
+from agentrec.app.model_settings import LimitsSettings
 from agentrec.app.serving import open_service
 from agentrec.app.settings import DemoSettings
 from agentrec.errors import InputError, ModelCallError
 from agentrec.hints import Hint
-from agentrec.policies.fixed import FixedHintPolicy
+from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
@@ -116,10 +117,34 @@ def test_another_file_of_sessions_is_another_batch(
         run(settings, written(source, sessions[:4]), out)
     with pytest.raises(InputError, match="holds a batch already"):
         run(settings, written(source, sessions[:5]), out, resume=False)
-    other = settings.model_copy(update={"seed": 5})
-    with pytest.raises(InputError, match="seed"):
-        run(other, source, out)
     assert len(results(out)) == 5
+
+
+def test_another_run_is_another_batch(
+    hinting: Path, settings_for: Settings, sessions: list[Session], tmp_path: Path
+) -> None:
+    source, out = written(tmp_path / "sessions.jsonl", sessions[:5]), tmp_path / "out"
+    settings, live = settings_for(hinting), RunFolder(hinting).live
+    run(settings, source, out)
+    before = results(out)
+    with pytest.raises(InputError, match="holds a run with seed 0, not 5"):
+        run(settings.model_copy(update={"seed": 5}), source, out)
+    policy = (live / "policy.json").read_bytes()
+    NoHintPolicy().save(live)
+    with pytest.raises(InputError, match="the run's policy changed since this batch was begun"):
+        run(settings, source, out)
+    (live / "policy.json").write_bytes(policy)
+    assert run(settings, source, out).attempted == 0
+    added = CliRunner().invoke(app, ["kb", "add", "Prefer what is old.", "--base", str(hinting)])
+    assert added.exit_code == 0, added.output
+    with pytest.raises(InputError, match="the run's hints changed since this batch was begun"):
+        run(settings, source, out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["identity"]["seed"] = 5
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"holds a run with seed 5, not 0; .* --out"):
+        run(settings, source, out)
+    assert results(out) == before
 
 
 def test_bad_rows_are_told_of_and_the_others_done(
@@ -133,11 +158,11 @@ def test_bad_rows_are_told_of_and_the_others_done(
     for _ in range(2):
         summary = run(settings, source, out)
         assert summary.done == 6
-        assert sum(summary.rejected.values()) == 4
-        assert summary.rejected["duplicate_id"] == 1
+        reasons = ("not_json", "missing_field", "duplicate_id", "unknown_item")
+        assert summary.rejected == dict.fromkeys(reasons, 1)
     lines = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
-    assert [line["place"] for line in lines] == [6, 7, 8, 9]
-    assert all(line["problem"] and line["reason"] for line in lines)
+    assert [(line["place"], line["reason"]) for line in lines] == list(enumerate(reasons, 6))
+    assert all(line["problem"] for line in lines)
     assert lines[2]["session_id"] == sessions[2].session_id
     assert len(results(out)) == 6
 
@@ -215,26 +240,33 @@ def test_whoever_cancels_finds_valid_output_and_goes_on(
 ) -> None:
     from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
 
-    out, answered, answer = tmp_path / "out", asyncio.Event(), CatalogChatModel._agenerate
+    out, asked, answer = tmp_path / "out", 0, CatalogChatModel._agenerate
+    half = asyncio.Event()
+    settings = settings.model_copy(update={"limits": LimitsSettings(max_concurrency=2)})
 
     async def told_of(self, messages, *given, **options):  # type: ignore[no-untyped-def]
-        made = await answer(self, messages, *given, **options)
-        answered.set()
-        return made
+        nonlocal asked
+        asked += 1
+        if asked == len(sessions) // 2:
+            half.set()
+        return await answer(self, messages, *given, **options)
 
     monkeypatch.setattr(CatalogChatModel, "_agenerate", told_of)
 
     async def stopped() -> None:
         options = BatchOptions(sessions=source, out=out, form="jsonl")
         task = asyncio.create_task(run_batch(settings, options, quiet()))
-        await answered.wait()
+        await half.wait()
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
     asyncio.run(stopped())
-    some = results(out) if (out / "results").exists() else []
-    assert len({row["session_id"] for row in some}) == len(some)
+    some = results(out)
+    assert 0 < len({row["session_id"] for row in some}) == len(some) < len(sessions)
     assert run(settings, source, out).is_clean
+    # But for the two that were on their way.
+    assert len(sessions) <= asked <= len(sessions) + 2
     ids = [row["session_id"] for row in results(out)]
     assert sorted(ids, key=str) == sorted(one.session_id for one in sessions)
 

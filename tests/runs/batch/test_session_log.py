@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +14,7 @@ from agentrec.errors import InputError, StoreError
 from agentrec.runs.batch.records import DoneSession, KnownSession, RejectedSession
 from agentrec.runs.batch.result_format import ResultFormat
 from agentrec.runs.batch.session_log import SessionLog
+from agentrec.runs.batch.session_log_file import SessionLogFile
 
 LINES = ResultFormat("jsonl")
 
@@ -186,7 +189,33 @@ async def test_facts(tmp_path: Path) -> None:
         assert await log.fact("input") == "b"
 
 
-async def test_very_many_at_once_wait_for_the_disk(tmp_path: Path) -> None:
+async def test_very_many_at_once_are_all_kept(tmp_path: Path) -> None:
     async with await SessionLog.open(tmp_path, LINES) as log:
         await asyncio.gather(*(log.put(done(number)) for number in range(5000)))
+        assert (await log.counts()).done == 5000
+
+
+async def test_who_brings_very_many_waits_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, free, brought = SessionLogFile.keep, threading.Event(), 0
+
+    def slow(self: SessionLogFile, *given: Any) -> None:
+        free.wait(30)
+        keep(self, *given)
+
+    async def bring(log: SessionLog) -> None:
+        nonlocal brought
+        for number in range(5000):
+            await log.put(done(number))
+            brought += 1
+
+    monkeypatch.setattr(SessionLogFile, "keep", slow)
+    async with await SessionLog.open(tmp_path, LINES) as log:
+        bringing = asyncio.create_task(bring(log))
+        await asyncio.sleep(0.05)
+        # A thousand may wait, and as many more while these are being written.
+        assert 0 < brought <= 2002
+        free.set()
+        await bringing
         assert (await log.counts()).done == 5000
