@@ -88,7 +88,7 @@ def mortal_process() -> Iterator[Mortal]:
         assert process.wait(30) == 0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def mortal() -> Iterator[Mortal]:
     with mortal_process() as started:
         yield started

@@ -2,6 +2,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ RETIRED = [hint.model_copy(update={"state": "retired"}) for hint in HINTS]
     ("written", "left"), [(1, []), (299, []), (300, []), (301, [300]), (600, [300])]
 )
 def test_kill_9_leaves_a_revision_whole_or_not_at_all_and_the_same_calls_complete_it(
-    tmp_path: Path, written: int, left: list[int]
+    tmp_path: Path, written: int, left: list[int], run_forked: Callable[..., int]
 ) -> None:
     async def check() -> None:
         async with await QdrantHintStore.open(tmp_path, 2) as store:
@@ -92,6 +93,5 @@ def test_kill_9_leaves_a_revision_whole_or_not_at_all_and_the_same_calls_complet
             assert await store.change(RETIRED, "retired") == 2
             assert len(await store.search([1.0, 0.0], 1000, ["retired"])) == 300
 
-    killed = subprocess.run([sys.executable, "-c", DYING, str(tmp_path), str(written)], check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert run_forked(DYING, tmp_path, written) == -signal.SIGKILL
     asyncio.run(check())

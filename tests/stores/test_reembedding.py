@@ -2,9 +2,7 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -146,11 +144,10 @@ asyncio.run(reembedding.reembed(sys.argv[1], embed, "large", 16))
     ],
 )
 def test_kill_9_leaves_the_old_or_the_new_one_and_the_same_call_completes_it(
-    tmp_path: Path, step: str, call: int, is_new: bool
+    tmp_path: Path, step: str, call: int, is_new: bool, run_forked: Callable[..., int]
 ) -> None:
     asyncio.run(make(tmp_path))
-    done = subprocess.run([sys.executable, "-c", DYING, str(tmp_path), step, str(call)])
-    assert done.returncode == -signal.SIGKILL
+    assert run_forked(DYING, tmp_path, step, call) == -signal.SIGKILL
 
     async def check() -> None:
         info = await describe(tmp_path)

@@ -3,6 +3,7 @@ import hashlib
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -88,11 +89,10 @@ def test_every_acknowledged_pair_survives_kill_9_and_the_bytes_come_out_the_same
 
 @pytest.mark.parametrize("room", [700, 1_500])
 def test_kill_9_in_the_middle_of_an_append_leaves_the_first_pairs_whole(
-    tmp_path: Path, room: int
+    tmp_path: Path, room: int, run_forked: Callable[..., int]
 ) -> None:
     file, whole = tmp_path / "pairs.jsonl", tmp_path / "whole.jsonl"
-    killed = subprocess.run([sys.executable, "-c", DYING, str(file), str(room)], check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert run_forked(DYING, file, room) == -signal.SIGKILL
     assert file.stat().st_size == room
     kept = list(pairs_in(file))
     assert kept == [numbered_pair(number) for number in range(len(kept))]
