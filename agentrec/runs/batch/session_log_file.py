@@ -12,11 +12,12 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import portalocker
 
-from agentrec.atomic_files import write_atomically
+from agentrec.atomic_files import write_pieces_atomically
 from agentrec.errors import InputError, StoreError
 from agentrec.runs.batch.records import (
     BatchCounts,
@@ -222,11 +223,12 @@ class SessionLogFile:
 
     def _write_lines(self, name: Remarks, rows: sqlite3.Cursor) -> None:
         file = self._folder / f"{name}.jsonl"
-        lines = [row for (row,) in rows]
-        if lines:
-            write_atomically(file, ("\n".join(lines) + "\n").encode())
-        else:
+        first = rows.fetchone()
+        if first is None:
             file.unlink(missing_ok=True)
+        else:
+            # One by one: nothing bounds how many rows of a file are wrong.
+            write_pieces_atomically(file, (f"{row}\n".encode() for (row,) in chain([first], rows)))
 
     def _number(self, query: str) -> int:
         with self._typed():

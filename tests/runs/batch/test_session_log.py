@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import tracemalloc
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,21 @@ async def test_very_many_at_once_are_all_kept(tmp_path: Path) -> None:
     async with await SessionLog.open(tmp_path, LINES) as log:
         await asyncio.gather(*(log.put(done(number)) for number in range(5000)))
         assert (await log.counts()).done == 5000
+
+
+async def test_memory_does_not_grow_with_what_is_rejected(tmp_path: Path) -> None:
+    async with await SessionLog.open(tmp_path, LINES) as log:
+        for place in range(8000):
+            row = {"place": place, "raw": f"{place}{'x' * 2000}"}
+            await log.reject(RejectedSession(place, "not_json", row))
+        assert (await log.counts()).rejections == 8000
+        tracemalloc.start()
+        await log.flush()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert [row["place"] for row in written(tmp_path, "rejected.jsonl")] == list(range(8000))
+    assert (tmp_path / "rejected.jsonl").stat().st_size > 16_000_000
+    assert peak < 1 << 20
 
 
 async def test_who_brings_very_many_waits_for_the_disk(
