@@ -16,10 +16,11 @@ from agentrec.data import load_folder
 from agentrec.llm.session_view import SessionView
 from agentrec.testing.faulty_server import FaultPlan, FaultyServer
 from agentrec.testing.openai_server import OpenAIServer
-from agentrec.testing.planted_sessions import PlantedSessions
+from agentrec.testing.planted_sessions import PlantedSessions, write_planted_sessions
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 CALLS = 20_000
+TESTED = 16
 SETTINGS = """
 data = "{data}"
 run = "run"
@@ -28,6 +29,7 @@ max_hints = 3
 max_explored = 12
 max_rewarded = 20
 num_probes = 8
+backbone = "none"
 [llm]
 name = "openai:local"
 base_url = "{url}"
@@ -46,7 +48,14 @@ iterations = 3
 Answer = Callable[[Sequence[BaseMessage]], str]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> PlantedSessions:
+    """A smaller world than the others': every call goes over a socket, in every test anew."""
+    folder = tmp_path_factory.mktemp("world") / "planted"
+    return write_planted_sessions(folder, num_items=60, num_train=24, num_valid=8, num_test=TESTED)
+
+
+@pytest.fixture(scope="module")
 def answer(planted: PlantedSessions) -> Answer:
     """Finds the target if given a hint; proposes hints that differ from session to session."""
     dataset = load_folder(planted.folder)
@@ -162,7 +171,7 @@ def test_answers_are_told_of(server: OpenAIServer, call: Call, tmp_path: Path) -
     assert set(told["quality"]) == set(told["position_bias"])
     assert {"no_hint", "policy"} <= set(told["quality"])
     for quality in told["quality"].values():
-        assert quality["rankings"] == quality["clean"] == 40
+        assert quality["rankings"] == quality["clean"] == TESTED
     assert "Answers on test sessions" in result.stdout
     assert "100.0%" in result.stdout
     assert "target in places 1-" in result.stdout
