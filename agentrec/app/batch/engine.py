@@ -119,25 +119,34 @@ async def work_through(worker: PartitionWorker, task: PartitionTask) -> Partitio
 
 
 class OwnProcess:
-    """Works on a batch that is in one part in this process.
+    """Works on the parts of a batch in this process, one after the other.
 
     Args:
-        worker: Who works on it.
+        worker: Who works on them.
     """
 
     def __init__(self, worker: PartitionWorker) -> None:
         self._worker = worker
+        self._before = Standing()
+        self._begun = False
 
     async def run(self, tasks: Sequence[PartitionTask]) -> list[Partition]:
-        """Work on the one part there is; see ``BatchEngine.run``.
+        """Work on parts; see ``BatchEngine.run``.
 
         Raises:
-            ModelCallError: Also if the budget is spent.
+            ModelCallError: Also if the budget is spent and there is but one part.
         """
-        (task,) = tasks
-        await self._worker.work(task)
-        return []
+        out_of_money = []
+        for task in tasks:
+            self._before, self._begun = await self.standing(), True
+            try:
+                await self._worker.work(task)
+            except ModelCallError as error:
+                if error.kind != "budget_spent" or len(tasks) == 1:
+                    raise
+                out_of_money.append(task.partition)
+        return out_of_money
 
     async def standing(self) -> Standing:
         """What this attempt came to up to now."""
-        return self._worker.standing()
+        return self._before + self._worker.standing() if self._begun else Standing()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from agentrec.app.batch.options import BatchOptions
 from agentrec.app.batch.partition_work import open_log
 from agentrec.app.batch.shares import Spent
 from agentrec.app.settings import DemoSettings
+from agentrec.atomic_files import write_pieces_atomically
 from agentrec.errors import InputError
 from agentrec.llm.budget import BudgetAccount
 from agentrec.llm.journal import CallJournal
@@ -116,16 +116,11 @@ def _merge(name: Remarks, folders: Sequence[Path], out: Path) -> None:
     if not files:
         whole.unlink(missing_ok=True)
         return
-    # Not in memory: there may be millions.
-    temporary = whole.with_suffix(".jsonl.tmp")
     try:
-        with ExitStack() as stack, temporary.open("wb") as target:
+        with ExitStack() as stack:
+            # Not in memory: there may be millions.
             lines = [_placed(stack.enter_context(file.open("rb"))) for file in files]
-            for _, line in heapq.merge(*lines):
-                target.write(line)
-            target.flush()
-            os.fsync(target.fileno())
-        temporary.replace(whole)
+            write_pieces_atomically(whole, (line for _, line in heapq.merge(*lines)))
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", file=whole) from error
 

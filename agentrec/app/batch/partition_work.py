@@ -70,7 +70,7 @@ class PartitionWorker:
         self._at_work: tuple[BatchRunner, RunParts, int] | None = None
 
     def standing(self) -> Standing:
-        """What the work on the part came to up to now, in this process."""
+        """What the work on the part at hand, or the last one, came to up to now."""
         if self._at_work is None:
             return Standing()
         runner, parts, tokens = self._at_work

@@ -83,9 +83,11 @@ async def run_batch(
     parts = await begin_layout(place, options, console)
     async with AsyncExitStack() as open_until_the_end:
         engine: BatchEngine
-        if len(parts) == 1 and options.engine == "local":
+        if min(options.workers, len(parts)) == 1 and options.engine == "local":
             engine = OwnProcess(PartitionWorker(console, place))
-            tasks = [PartitionTask(settings=settings, options=options, partition=parts[0])]
+            tasks = [
+                PartitionTask(settings=settings, options=options, partition=part) for part in parts
+            ]
         else:
             await open_until_the_end.enter_async_context(sole_driver(options.out))
             engine = _engine(options)
