@@ -19,6 +19,8 @@ EMBEDDED = "catalog-lm"
 # Beyond the gateway's own time limit, so that the gateway's is the one that is told of.
 _MARGIN = 30.0
 _PATIENCE = 120.0
+# Whose clients a caller brings along; with one of them nothing is added.
+_CLIENTS = ("http_client", "http_async_client", "openai_proxy")
 
 _KEY_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9_]*_API_KEY\b")
 # Say where and as whom to ask, or how patiently, but not what will be answered.
@@ -39,6 +41,7 @@ def open_chat_model(
     from the environment variables of the provider (``OPENAI_API_KEY``, ``OPENAI_BASE_URL``...)
     unless they are parameters. Where the provider's class knows them, retries of its own are
     switched off (a gateway makes them, where limits and counts see them) and a time limit is set.
+    OpenAI's client spreads its connections, see ``spread_client``.
 
     Args:
         name: The provider and its model.
@@ -73,6 +76,8 @@ def open_chat_model(
     defaults: dict[str, object] = {"temperature": 0.0, "max_retries": 0}
     if patience is not None:
         defaults["timeout"] = patience + _MARGIN
+    if provider == "openai" and not any(each in given for each in _CLIENTS):
+        defaults |= _spread_connections()
     added = {each: defaults[each] for each in defaults if each in known and each not in given}
     return _made(name, provider, model, {**added, **kept})
 
@@ -102,6 +107,15 @@ def model_identity(
         return f"{name}{suffix}"
     shown = json.dumps(decisive, default=_shown, separators=(",", ":"), sort_keys=True)
     return f"{name}{suffix} {shown}"
+
+
+def _spread_connections() -> dict[str, object]:
+    try:
+        from agentrec.llm.spread_connections import spread_client
+    except ImportError:
+        return {}
+    client = spread_client()
+    return {} if client is None else {"http_async_client": client}
 
 
 def _shown(value: object) -> str:

@@ -1,9 +1,9 @@
 """How near recommending for many comes to what an endpoint allows; every number within one run.
 
 The endpoint runs in a process of its own with a set latency and a set limit. Beside the whole
-recommendation graph through the gateway with a journal file stand plain LangGraph with the same
-client, and requests made by hand. The ideal wall time of N sessions, C at a time, L seconds each,
-is that of full waves: ``ceil(N / C) * L``.
+recommendation graph through the gateway with a journal file stand plain LangGraph, with the same
+client and with LangChain's as it comes, and requests made by hand. The ideal wall time of N
+sessions, C at a time, L seconds each, is that of full waves: ``ceil(N / C) * L``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from benchmarks.recommending_parts import (
     parts,
     sessions,
 )
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_openai import ChatOpenAI
 
@@ -36,6 +38,7 @@ from agentrec.graphs.batching import recommend_many
 from agentrec.graphs.recommending import view_of
 from agentrec.llm.gateway import ModelGateway
 from agentrec.llm.journal import CallJournal
+from agentrec.llm.model_names import open_chat_model
 
 LIMIT, LIMITED_FOR = 1200, 90
 """Requests a minute, and for how many seconds they are made."""
@@ -54,7 +57,13 @@ class Task:
     structured: Any = "auto"
 
 
-def chat_model(endpoint: PacedEndpoint) -> ChatOpenAI:
+def chat_model(endpoint: PacedEndpoint) -> BaseChatModel:
+    """What the command line opens."""
+    return open_chat_model("openai:paced", {"api_key": "none", "base_url": endpoint.base_url})
+
+
+def plain_model(endpoint: PacedEndpoint) -> BaseChatModel:
+    """LangChain's, as it comes."""
     fields: dict[str, Any] = {"api_key": "none", "base_url": endpoint.base_url}
     return ChatOpenAI(model="paced", max_retries=0, timeout=60, **fields)
 
@@ -94,9 +103,11 @@ async def by_recommend_many(task: Task) -> float:
         return wall
 
 
-async def by_plain_langgraph(task: Task) -> float:
+async def by_plain_langgraph(
+    task: Task, opened: Callable[[PacedEndpoint], BaseChatModel] = plain_model
+) -> float:
     """``abatch`` of a graph whose one node asks the model: no hints, no journal, no ranking."""
-    model = chat_model(task.endpoint)
+    model = opened(task.endpoint)
 
     async def ask(state: Any) -> dict[str, object]:
         await model.ainvoke(state["session"])
@@ -138,6 +149,7 @@ async def by_hand(task: Task) -> float:
 WAYS: dict[str, Callable[[Task], Awaitable[float]]] = {
     "recommend_many, whole graph, journal": by_recommend_many,
     "plain LangGraph abatch": by_plain_langgraph,
+    "plain LangGraph, client of ours": partial(by_plain_langgraph, opened=chat_model),
     "asyncio and httpx by hand": by_hand,
 }
 
@@ -192,6 +204,7 @@ async def test_ceiling_of_one_process(tmp_path: Path) -> None:
         task = Task(endpoint, AT_ONCE_SESSIONS, AT_ONCE, tmp_path)
         rates["asyncio and httpx by hand"] = task.count / await by_hand(task)
         rates["ChatOpenAI alone"] = await rate_of(chat_model(endpoint).ainvoke, asked)
+        rates["ChatOpenAI as it comes"] = await rate_of(plain_model(endpoint).ainvoke, asked)
         rates[f"empty graph of {NODES} nodes"] = await rate_of(
             empty_graph().ainvoke, [{"session": one} for one in sessions(AT_ONCE_SESSIONS)]
         )
