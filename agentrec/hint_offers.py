@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self, overload
 
 import numpy as np
@@ -45,7 +46,7 @@ class HintOffer:
             raise ValueError(f"states have shape {list(self.states.shape)}, not [batch, state_dim]")
         if not bool(np.isfinite(self.states).all()):
             raise ValueError("states hold a value that is not finite")
-        if len({hint.hint_id for hint in self.hints}) != len(self.hints):
+        if len(set(self.hint_ids)) != len(self.hints):
             raise ValueError("hints name one hint twice")
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.hints):
             raise ValueError(
@@ -73,13 +74,15 @@ class HintOffer:
         """How many hints a session is offered at most."""
         return int(self.candidates.shape[1])
 
-    @property
+    @cached_property
     def present(self) -> npt.NDArray[np.bool_]:
         """Where there is a candidate, shape ``[batch, width]``."""
         there: npt.NDArray[np.bool_] = self.candidates != NO_CANDIDATE
+        # Kept for all who ask, so nobody may write into it.
+        there.setflags(write=False)
         return there
 
-    @property
+    @cached_property
     def hint_ids(self) -> tuple[str, ...]:
         """The ids of ``hints``, in order."""
         return tuple(hint.hint_id for hint in self.hints)
@@ -200,7 +203,7 @@ class HintChoices(Sequence[HintChoice]):
     @property
     def hint_ids(self) -> list[str | None]:
         """The chosen hint of each session, ``None`` for no hint."""
-        ids: list[str | None] = [*(hint.hint_id for hint in self.offer.hints), None]
+        ids: list[str | None] = [*self.offer.hint_ids, None]
         return [ids[place] for place in self.places.tolist()]
 
     @property
@@ -233,18 +236,19 @@ class HintChoices(Sequence[HintChoice]):
         option = int(self.options[place])
         candidate = int(self.offer.candidates[place, option - 1]) if option else NO_CANDIDATE
         return HintChoice(
-            hint_id=None if candidate == NO_CANDIDATE else self.offer.hints[candidate].hint_id,
+            hint_id=None if candidate == NO_CANDIDATE else self.offer.hint_ids[candidate],
             log_probability=float(self.log_probabilities[place]),
             value=float(self.values[place]),
         )
 
     def scores_of(self, place: int) -> dict[str | None, float]:
         """What the policy thinks of every option of one session, by hint id, best first."""
-        row = self.scores[place]
-        scored: dict[str | None, float] = {None: float(row[0])}
-        for column, candidate in enumerate(self.offer.candidates[place].tolist()):
+        of_none, *of_candidates = self.scores[place].tolist()
+        scored: dict[str | None, float] = {None: of_none}
+        candidates = self.offer.candidates[place].tolist()
+        for candidate, score in zip(candidates, of_candidates, strict=True):
             if candidate != NO_CANDIDATE:
-                scored[self.offer.hints[candidate].hint_id] = float(row[1 + column])
+                scored[self.offer.hint_ids[candidate]] = score
         return dict(sorted(scored.items(), key=lambda item: (-item[1], item[0] or "")))
 
 
@@ -282,8 +286,9 @@ def choose_best(
 
 def masked(offer: HintOffer, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Scores ``[batch, 1 + width]`` with ``-inf`` where there is no candidate."""
-    there = np.concatenate([np.ones((len(offer), 1), dtype=bool), offer.present], axis=1)
-    return np.where(there, scores, np.float32(-np.inf)).astype(np.float32)
+    there = np.ones((len(offer), 1 + offer.width), dtype=bool)
+    there[:, 1:] = offer.present
+    return np.where(there, scores, np.float32(-np.inf)).astype(np.float32, copy=False)
 
 
 def unit_rows(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -125,9 +125,10 @@ async def ground(answer: RankingAnswer, components: Components) -> Ranking:
         if len(second.item_ids) > len(parsed.item_ids):
             parsed = second
     named = parsed.item_ids[:count]
+    missing: list[str] = []
     if len(named) < count:
         filling = await _by_merit(filling, answer.session, components)
-    missing = [item_id for item_id in filling if item_id not in named]
+        missing = [item_id for item_id in filling if item_id not in named]
     return Ranking(
         session_id=view.session_id,
         item_ids=(*named, *missing[: count - len(named)]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import TypeVar
@@ -39,13 +40,13 @@ def unit_vector(vector: Sequence[float], dimension: int) -> npt.NDArray[np.float
     if values.shape != (dimension,):
         raise ValueError(f"a vector here has shape ({dimension},), not {values.shape}")
     largest = float(np.max(np.abs(values)))
-    if not np.isfinite(largest):
+    if not math.isfinite(largest):
         raise ValueError("a vector holds a number that is not finite")
     if largest == 0.0:
         raise ValueError("a vector of zeros has no direction")
     # Dividing by the largest entry first keeps the squares of huge and tiny numbers in range.
     scaled = values / largest
-    return np.asarray(scaled / np.linalg.norm(scaled), dtype=np.float64)
+    return np.asarray(scaled / math.sqrt(scaled.dot(scaled)), dtype=np.float64)
 
 
 def unit_vectors(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,7 @@ class HintDirections:
         self._ids: list[str] = []
         self._rows: dict[str, int] = {}
         self._vectors: dict[int, tuple[float, ...]] = {}
+        self._in_states: dict[tuple[HintState, ...], Searched] = {}
 
     def __contains__(self, hint_id: object) -> bool:
         return hint_id in self._rows
@@ -52,6 +54,7 @@ class HintDirections:
             hint: The hint.
             direction: Its vector of length 1, ``[dimension]``.
         """
+        self._in_states.clear()
         row = len(self._ids)
         if row == len(self._matrix):
             # Into new arrays: a search that is under way keeps those it began with.
@@ -64,15 +67,21 @@ class HintDirections:
 
     def settle(self, hints: Iterable[Hint]) -> None:
         """Note the states of hints that are there."""
+        self._in_states.clear()
         for hint in hints:
             self._states[self._rows[hint.hint_id]] = STATES.index(hint.state)
 
     def in_states(self, states: Sequence[HintState]) -> Searched:
         """The hints that are in some states now, whatever happens to them later."""
-        stored = len(self._ids)
-        asked = np.zeros(len(STATES), dtype=bool)
-        asked[[STATES.index(state) for state in states]] = True
-        return Searched(np.flatnonzero(asked[self._states[:stored]]), self._matrix[:stored], self)
+        among = self._in_states.get(tuple(states))
+        if among is None:
+            stored = len(self._ids)
+            asked = np.zeros(len(STATES), dtype=bool)
+            asked[[STATES.index(state) for state in states]] = True
+            rows = np.flatnonzero(asked[self._states[:stored]])
+            among = Searched(rows, self._matrix[:stored], self)
+            self._in_states[tuple(states)] = among
+        return among
 
     def hint_ids(self, rows: npt.NDArray[np.int64]) -> list[str]:
         """The ids of the hints in some rows."""
@@ -103,7 +112,7 @@ class Searched:
     matrix: _Directions
     directions: HintDirections
 
-    @property
+    @cached_property
     def hint_ids(self) -> list[str]:
         """Their ids."""
         return self.directions.hint_ids(self.rows)
@@ -149,9 +158,8 @@ class Searched:
         self, query: _Directions, limit: int, hint_of: Callable[[str], Hint]
     ) -> list[ScoredHint]:
         similarities = next(self._similarities(query))[0].tolist()
-        hint_ids, rows = self.hint_ids, self.rows.tolist()
-        pairs = zip(hint_ids, rows, strict=True)
-        found = zip(similarities, hint_ids, pairs, strict=True)
+        pairs = zip(self.hint_ids, self.rows.tolist(), strict=True)
+        found = zip(similarities, self.hint_ids, pairs, strict=True)
         return [
             ScoredHint(
                 hint=hint_of(hint_id), similarity=similarity, vector=self.directions.vector(row)

@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -104,7 +105,8 @@ class Prompts:
         Returns:
             A system message (where the prompt has that part) and a user message.
         """
-        system, user = (Template(p).substitute(values).strip() for p in _parts(self.texts[name]))
+        templates = _templates(self.texts[name])
+        system, user = (template.substitute(values).strip() for template in templates)
         messages: list[BaseMessage] = [SystemMessage(system)] if system else []
         return [*messages, HumanMessage(user)]
 
@@ -127,6 +129,11 @@ def _check_names(folder: Path) -> None:
         near = difflib.get_close_matches(name.casefold(), known, n=1)
         meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
         raise InputError(f"is the name of no prompt; {meant}", file=folder / name)
+
+
+@lru_cache
+def _templates(text: str) -> tuple[Template, ...]:
+    return tuple(map(Template, _parts(text)))
 
 
 def _parts(text: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ every sum runs over the ten places of one history, with weight 0 where a history
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -31,10 +32,9 @@ class Histories:
         self._places = np.zeros((batch, HISTORY_LENGTH), dtype=np.int64)
         self._weights = np.zeros((batch, HISTORY_LENGTH), dtype=np.float32)
         self.lengths = np.array([len(own) for own in places], dtype=np.int64)
-        weights = {n: _recency_weights(n, recency) for n in np.unique(self.lengths).tolist()}
         for row, own in enumerate(places):
             self._places[row, -len(own) :] = own
-            self._weights[row, -len(own) :] = weights[len(own)]
+            self._weights[row, -len(own) :] = _recency_weights(len(own), recency)
 
     def __len__(self) -> int:
         """How many sessions there are."""
@@ -46,6 +46,8 @@ class Histories:
 
     def spread(self, table: Floats) -> Floats:
         """Standard deviation over the items, each counting alike, ``[batch, width]``."""
+        if not table.shape[1]:
+            return np.zeros((len(self), 0), dtype=np.float32)
         shares = self._shares(HISTORY_LENGTH)
         apart = table[self._places] - self._weighted(table, shares)[:, None]
         spread: Floats = np.sqrt(_sums(apart * apart, shares))
@@ -62,6 +64,9 @@ class Histories:
         return np.where(from_the_end <= counted, 1 / counted, 0).astype(np.float32)
 
     def _weighted(self, table: Floats, weights: Floats) -> Floats:
+        if not table.shape[1]:
+            # As of catalogues without numbers; summing up nothing takes as long as summing up.
+            return np.zeros((len(self), 0), dtype=np.float32)
         return _sums(table[self._places], weights)
 
 
@@ -71,6 +76,10 @@ def _sums(rows: Floats, weights: Floats) -> Floats:
     return summed
 
 
+@lru_cache
 def _recency_weights(length: int, recency: float) -> Floats:
     weights = np.power(np.float32(recency), np.arange(length)[::-1].astype(np.float32))
-    return np.asarray(weights / weights.sum(), dtype=np.float32)
+    weights = np.asarray(weights / weights.sum(), dtype=np.float32)
+    # Kept for all sessions of that length, so nobody may write into it.
+    weights.setflags(write=False)
+    return weights

@@ -104,9 +104,11 @@ class SessionView:
     @cached_property
     def candidate_block(self) -> str:
         """The candidates, one a line, as ``C01 | label``."""
-        return "\n".join(
-            f"{handle(place)} | {as_data(label)}"
-            for place, label in enumerate(self.candidate_labels)
+        # Made safe as a whole: nothing that stands between labels opens or closes a block.
+        return as_data(
+            "\n".join(
+                f"{handle(place)} | {label}" for place, label in enumerate(self.candidate_labels)
+            )
         )
 
 
@@ -128,7 +130,8 @@ def _view(
     if attempt:
         shown = _permuted(shown, f"{seed}\x00{session.session_id}\x00{attempt}")
     history = session.items[-HISTORY_LENGTH:]
-    labels = {i: capped_label(catalog.labels[i], label_length) for i in (*history, *shown)}
+    whole = catalog.labels
+    labels = {i: capped_label(whole[i], label_length) for i in (*history, *shown)}
     return SessionView(
         session_id=session.session_id,
         history=tuple(labels[i] for i in history),
@@ -140,7 +143,7 @@ def _view(
             len(shown),
             len(filling),
             ordered,
-            sum(label != catalog.labels[i] for i, label in labels.items()),
+            sum(label != whole[i] for i, label in labels.items()),
             label_length,
         ),
     )
@@ -170,7 +173,7 @@ def handle(place: int) -> str:
 
 def numbered(labels: Sequence[str]) -> str:
     """Labels as numbered lines of data."""
-    return "\n".join(f"{n}. {as_data(label)}" for n, label in enumerate(labels, start=1))
+    return as_data("\n".join(f"{n}. {label}" for n, label in enumerate(labels, start=1)))
 
 
 def preference_block(preference: str | None) -> str:
