@@ -8,8 +8,6 @@ moments and is 0 unless told.
 
 from __future__ import annotations
 
-import asyncio
-import io
 import json
 import os
 import random
@@ -22,13 +20,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from benchmarks.small_runs import environment_of, make_run, write_sessions
 
-from agentrec.app.demo import run_demo
-from agentrec.app.settings import DemoSettings
-from agentrec.data import load_folder
 from agentrec.testing.openai_server import OpenAIServer
-from agentrec.testing.planted_sessions import write_planted_sessions
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 KILLS = int(os.environ.get("AGENTREC_BENCH_KILLS", "50"))
@@ -41,23 +35,11 @@ pytestmark = [pytest.mark.bench, pytest.mark.enable_socket, pytest.mark.filterwa
 
 
 def test_whatever_is_killed_no_result_is_lost_or_there_twice(tmp_path: Path) -> None:
-    folder, run, out = tmp_path / "data", tmp_path / "run", tmp_path / "out"
-    write_planted_sessions(folder, num_items=60, num_train=60, num_valid=16, num_test=40)
-    shown = load_folder(folder).test
-    source = tmp_path / "sessions.jsonl"
-    with source.open("w") as stream:
-        for number in range(SESSIONS):
-            one, turn = shown[number % len(shown)], number // len(shown)
-            # Another order is another prompt: as many different calls as sessions.
-            items = (*one.items[turn % len(one.items) :], *one.items[: turn % len(one.items)])
-            told = {"session_id": f"s{number}", "items": items, "candidates": one.candidates}
-            stream.write(json.dumps(told) + "\n")
-    own = os.environ.items()
-    environment = {name: value for name, value in own if "AGENTREC_BENCH" not in name}
-    environment |= {"OPENAI_API_KEY": "unused", "AGENTREC_CACHE": str(tmp_path / "cache")}
+    out = tmp_path / "out"
     with OpenAIServer(_ranker(), latency=0.2) as server:
-        environment["OPENAI_BASE_URL"] = server.base_url
-        _make_run(folder, run, environment)
+        environment = environment_of(tmp_path, server.base_url)
+        run = make_run(tmp_path, environment)
+        source = write_sessions(tmp_path / "sessions.jsonl", tmp_path, SESSIONS)
         command = [str(Path(sys.executable).with_name("agentrec")), "batch", str(source)]
         command += ["--out", str(out), "--run", str(run), "--format", "jsonl"]
         command += ["--concurrency", str(CONCURRENCY)]
@@ -90,26 +72,6 @@ def test_whatever_is_killed_no_result_is_lost_or_there_twice(tmp_path: Path) -> 
 
 def _ranker() -> ScriptedChatModel:
     return ScriptedChatModel([lambda _: RANKING] * (100 * (SESSIONS + 10_000)))
-
-
-def _make_run(folder: Path, run: Path, environment: dict[str, str]) -> None:
-    settings = DemoSettings.model_validate(
-        {
-            "data": folder,
-            "run": run,
-            "embeddings": "hashed",
-            "llm": "openai:local",
-            "backbone": None,
-            "max_hints": 2,
-            "max_explored": 4,
-            "max_rewarded": 10,
-            "num_probes": 2,
-        }
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "AGENTREC_CACHE"):
-            patch.setenv(name, environment[name])
-        asyncio.run(run_demo(settings, Console(file=io.StringIO())))
 
 
 def _life(

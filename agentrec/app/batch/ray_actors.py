@@ -134,7 +134,10 @@ class RayActors:
                 logging_level=logging.ERROR,
                 log_to_driver=False,
             )
-        ray.data.DataContext.get_current().enable_progress_bars = False
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        # It sets its own level when it is imported.
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         told = [{"task": task.model_dump_json()} for task in tasks]
         ends = ray.data.from_items(told, override_num_blocks=len(told)).map_batches(
             PartitionActor,
