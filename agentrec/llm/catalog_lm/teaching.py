@@ -20,6 +20,7 @@ from agentrec.llm.catalog_lm.network import build_network
 from agentrec.llm.catalog_lm.recipe_version import RECIPE_VERSION
 from agentrec.llm.catalog_lm.teacher import RuleWeights, Teacher
 from agentrec.llm.catalog_lm.training import OnStep, TrainingPlan, train_network
+from agentrec.llm.catalog_lm.turns import sole_maker
 from agentrec.llm.catalog_lm.vocabulary import Vocabulary
 
 
@@ -49,7 +50,7 @@ def obtain_model(
     """Load the catalogue's model from the cache, training it first where it is not there.
 
     Blocks for as long as the training takes: minutes. A training that is interrupted goes on
-    where it was.
+    where it was; while another process teaches the same it is waited for.
 
     Args:
         catalog: The items.
@@ -63,18 +64,28 @@ def obtain_model(
     name = f"catalog-lm-{_recipe_hash(catalog, features, counts, recipe)}"
     folder = cache / "catalog-lm" / name
     if not folder.is_dir():
-        checkpoint = Checkpoint(folder.with_suffix(".part.safetensors"))
-        aspects = discover_aspects(catalog, features)
-        vocabulary = Vocabulary.of(catalog, aspects)
-        teacher = Teacher(features, aspects, recipe.weights)
-        corpus = Corpus(features, teacher, vocabulary, recipe.seed)
-        network = build_network(vocabulary, features, aspects, recipe.seed)
-        losses = train_network(network, corpus, recipe.plan, checkpoint, on_step)
-        model = CatalogModel(name, network, vocabulary)
-        card = model_card(model, teacher, examine(model, corpus), recipe.plan, losses)
-        save_model(model, card, folder)
-        checkpoint.discard()
+        lock = cache / "locks" / f"{name}.lock"
+        # Two that taught the same would write the same checkpoint; who waits finds it made.
+        with sole_maker(lock, lambda: on_step(0, recipe.plan.steps)):
+            if not folder.is_dir():
+                _teach(catalog, features, recipe, folder, on_step)
     return load_model(folder)
+
+
+def _teach(
+    catalog: Catalog, features: ItemFeatures, recipe: Recipe, folder: Path, on_step: OnStep
+) -> None:
+    checkpoint = Checkpoint(folder.with_suffix(".part.safetensors"))
+    aspects = discover_aspects(catalog, features)
+    vocabulary = Vocabulary.of(catalog, aspects)
+    teacher = Teacher(features, aspects, recipe.weights)
+    corpus = Corpus(features, teacher, vocabulary, recipe.seed)
+    network = build_network(vocabulary, features, aspects, recipe.seed)
+    losses = train_network(network, corpus, recipe.plan, checkpoint, on_step)
+    model = CatalogModel(folder.name, network, vocabulary)
+    card = model_card(model, teacher, examine(model, corpus), recipe.plan, losses)
+    save_model(model, card, folder)
+    checkpoint.discard()
 
 
 def _recipe_hash(

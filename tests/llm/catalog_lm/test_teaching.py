@@ -1,7 +1,9 @@
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
@@ -162,3 +164,44 @@ def test_poor_catalogues_are_taught_and_answer(items: list[Item], tmp_path: Path
     session = Session(session_id="s", items=ids[:3], candidates=ids)
     answer = CatalogChatModel(catalog_model=model).invoke(rank_prompt(planted, session)).text
     assert len(answer.splitlines()) == min(10, len(items))
+
+
+def test_who_teaches_the_same_at_the_same_time_waits(films: Planted, tmp_path: Path) -> None:
+    steps: list[int] = []
+    waited, teaching_first = Event(), Event()
+
+    def slow(done: int, of: int) -> None:
+        steps.append(done)
+        teaching_first.set()
+        assert waited.wait(60)
+
+    def wait(done: int, of: int) -> None:
+        assert (done, of) == (0, RECIPE.plan.steps)
+        waited.set()
+
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(obtain, films, tmp_path, on_step=slow)
+        assert teaching_first.wait(60)
+        second = obtain(films, tmp_path, on_step=wait)
+        assert second.name == first.result().name
+    assert waited.is_set()
+    assert sorted(steps) == sorted(set(steps))
+
+
+def test_who_waits_can_be_stopped(films: Planted, tmp_path: Path) -> None:
+    teaching_first, over = Event(), Event()
+
+    def slow(done: int, of: int) -> None:
+        teaching_first.set()
+        over.wait(60)
+
+    def stop(done: int, of: int) -> None:
+        raise StoppedError
+
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(obtain, films, tmp_path, on_step=slow)
+        assert teaching_first.wait(60)
+        with pytest.raises(StoppedError):
+            obtain(films, tmp_path, on_step=stop)
+        over.set()
+        first.result()
