@@ -126,7 +126,7 @@ async def open_run(
         tell_usage: Whether usage is shown where nothing new was asked.
         calls: Another call journal than the run's.
         usage: Where to write what calls came to, if not into the run; whoever wants it there
-            tells of it.
+            tells of it. Of another journal nothing is written into the run.
         knowledge_base: Another folder of hints than the run's: a copy of it.
 
     Raises:
@@ -195,6 +195,9 @@ async def open_run(
                 # Also of a run that is stopped: what was paid is what people want to know then.
                 await gateway.aclose(patience)
                 report = await UsageReport.of(journal, settings.prices.table())
-                await asyncio.to_thread(report.save, usage or folder.usage)
+                # Another journal says nothing of what the run itself came to.
+                told = usage or (folder.usage if calls is None else None)
+                if told is not None:
+                    await asyncio.to_thread(report.save, told)
                 if usage is None and (tell_usage or len(journal) > known):
                     print_usage(report, console)

@@ -25,6 +25,7 @@ def sessions(planted: PlantedSessions) -> list[Session]:
 async def test_hundreds_of_callers_get_what_one_after_the_other_would(
     finished: FinishedRun, sessions: list[Session], tmp_path: Path
 ) -> None:
+    usage = (finished.folder / "usage.json").read_bytes()
     async with open_service(finished.folder, calls=tmp_path / "one.sqlite") as service:
         alone = [await service.arecommend(session) for session in sessions]
     async with open_service(finished.folder, calls=tmp_path / "many.sqlite") as service:
@@ -33,6 +34,8 @@ async def test_hundreds_of_callers_get_what_one_after_the_other_would(
     assert made == alone * 10
     # Callers that ask the same share one call.
     assert asked == len(sessions)
+    # What the run itself came to is told of as before.
+    assert (finished.folder / "usage.json").read_bytes() == usage
 
 
 async def test_a_caller_that_gives_up_costs_nobody_else_anything(
