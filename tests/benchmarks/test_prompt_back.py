@@ -94,6 +94,11 @@ def test_the_prompt_is_back_soon(
             after = whole * (number + draws.random()) / MOMENTS
             process = batch.begun(out, log)
             time.sleep(after)
+            if process.poll() is not None:
+                # The machine is less busy by now.
+                assert (process.returncode, _valid(out)) == (0, SESSIONS)
+                print(f"  after {after:5.1f} s: was done")
+                continue
             computed = _computed(process)
             process.send_signal(signal.SIGINT)
             pressed = time.monotonic()
@@ -110,7 +115,9 @@ def test_the_prompt_is_back_soon(
                 f"code {code}, {some} results, {told[-1] if told else 'nothing said'!r}; "
                 f"finished in {again:.1f} s"
             )
-            assert code in (0, 130, -signal.SIGINT)
+            # It may have been at its end just then.
+            assert code in (130, -signal.SIGINT) or (code, some) == (0, SESSIONS)
+    assert waits
     print(f"  longest {max(waits):.2f} s, mean {sum(waits) / len(waits):.2f} s; {load()}")
     # What is measured is told; that far beyond the goal something waits for what it should not.
     assert max(waits) < 3 * GOAL
