@@ -179,6 +179,7 @@ def demo(
     try:
         # Inside, because it takes seconds, in which people press Ctrl-C too.
         from agentrec.app.demo import estimate_demo, run_demo
+        from agentrec.app.parts import import_for_model
         from agentrec.app.settings_layers import load_settings
 
         given = {
@@ -206,7 +207,11 @@ def demo(
         settings, file = load_settings(without_none(given), config)
         if file is not None:
             _stdout.print(f"Settings from {file}", markup=False, highlight=False, soft_wrap=True)
-        asyncio.run((estimate_demo if dry_run else run_demo)(settings, _stdout))
+        if dry_run:
+            asyncio.run(estimate_demo(settings, _stdout))
+        else:
+            import_for_model(settings.llm)
+            asyncio.run(run_demo(settings, _stdout))
     except (Exception, KeyboardInterrupt) as error:
         end_with(error, debug)
 
@@ -259,9 +264,11 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # Nothing that imports make is garbage, and looking for some takes a fifth of their time.
+    gc.set_threshold(20_000, 20, 20)
     try:
         app()
     finally:
-        # Python looks through all objects once more when it ends, which takes seconds with these
-        # libraries, and somebody waits for the prompt.
+        # All that matters is closed. The interpreter would look through every object of every
+        # library once more, for a second or two in which people wait for the prompt.
         gc.freeze()

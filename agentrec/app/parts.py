@@ -175,6 +175,17 @@ def opened_model(
     return model, model_identity(name, model, given)
 
 
+def import_for_model(llm: LlmSettings) -> None:
+    """Import the embedded model's libraries if it is asked, which takes seconds.
+
+    For commands, before their event loop runs: there Ctrl-C ends an import at once, while one in
+    a loop or in a thread is waited for.
+    """
+    if llm.name is None or llm.name.partition(":")[0] == EMBEDDED:
+        import agentrec.llm.catalog_lm.chat_model
+        import agentrec.llm.catalog_lm.teaching  # noqa: F401
+
+
 def use_one_thread() -> None:
     """Small networks lose more than they win by a second compute thread on a busy machine."""
     torch.set_num_threads(1)

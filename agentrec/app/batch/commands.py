@@ -90,6 +90,7 @@ def batch(
         from agentrec.app.batch.planning import tell_batch_plan
         from agentrec.app.batch.tables import print_summary
         from agentrec.app.batch.work import run_batch
+        from agentrec.app.parts import import_for_model
         from agentrec.app.run_again import settings_of_run
 
         if time_limit is not None and not time_limit > 0:
@@ -116,6 +117,7 @@ def batch(
         if dry_run:
             asyncio.run(tell_batch_plan(settings, options, console))
             return
+        import_for_model(settings.llm)
         summary = asyncio.run(run_batch(settings, options, console))
         if json_:
             sys.stdout.write(summary.model_dump_json() + "\n")
