@@ -24,6 +24,7 @@ from agentrec.data.session_row_stream import stream_session_rows
 from agentrec.runs.batch.partitions import Partition
 from agentrec.runs.batch.result_format import ResultFormat
 from agentrec.runs.batch.session_log import SessionLog
+from agentrec.runs.fewer_collections import fewer_collections
 from agentrec.runs.run_folder import RunFolder
 
 
@@ -129,7 +130,8 @@ class PartitionWorker:
                 options.sessions, parts.dataset.catalog, wanted=partition.holds
             )
             async with aclosing(rows):
-                await runner.run(rows)
+                with fewer_collections():
+                    await runner.run(rows)
 
 
 async def open_log(options: BatchOptions, partition: Partition) -> SessionLog:
