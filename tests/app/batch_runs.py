@@ -20,6 +20,17 @@ def of_planted(planted: PlantedSessions) -> list[Session]:
     return list(load_folder(planted.folder, seed=0).test)
 
 
+def many_of_planted(planted: PlantedSessions) -> list[Session]:
+    """The same three times over, each time with fewer candidates: so many different prompts."""
+    return [
+        one.model_copy(
+            update={"session_id": f"{one.session_id}-{turn}", "candidates": one.candidates[turn:]}
+        )
+        for turn in range(3)
+        for one in of_planted(planted)
+    ]
+
+
 def written(file: Path, sessions: list[Session], *more: str) -> Path:
     """Sessions as JSON lines without their targets, and further lines."""
     lines = [one.model_dump_json(exclude={"target"}, exclude_none=True) for one in sessions]

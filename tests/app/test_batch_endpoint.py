@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from app.batch_runs import of_planted, results, run, written
+from app.batch_runs import many_of_planted, results, run, written
 from app.conftest import HttpRun
 from app.preference_runs import Settings
 
@@ -26,13 +26,7 @@ from agentrec.testing.planted_sessions import PlantedSessions
 @pytest.fixture(scope="module")
 def sessions(planted: PlantedSessions) -> list[Session]:
     """As many as make something go wrong in every way."""
-    return [
-        one.model_copy(
-            update={"session_id": f"{one.session_id}-{turn}", "candidates": one.candidates[turn:]}
-        )
-        for turn in range(3)
-        for one in of_planted(planted)
-    ]
+    return many_of_planted(planted)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from app.batch_runs import of_planted, results, run, written
+from app.batch_runs import many_of_planted, results, run, written
 from app.conftest import HttpRun
 from app.preference_runs import Settings
 
@@ -34,13 +34,7 @@ from agentrec.testing.planted_sessions import PlantedSessions
 
 @pytest.fixture
 def sessions(planted: PlantedSessions) -> list[Session]:
-    return [
-        one.model_copy(
-            update={"session_id": f"{one.session_id}-{turn}", "candidates": one.candidates[turn:]}
-        )
-        for turn in range(3)
-        for one in of_planted(planted)
-    ]
+    return many_of_planted(planted)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,9 +15,7 @@ from agentrec.app.given_settings import given_settings, without_none
 from agentrec.app.policy_commands import ConfigOption, DataOption, JsonOption
 from agentrec.errors import InputError
 
-if TYPE_CHECKING:
-    from agentrec.app.batch.options import EngineName
-    from agentrec.runs.batch.result_format import ResultFormatName
+Choice = TypeVar("Choice", bound=str)
 
 INCOMPLETE = 3
 """Exit code where the batch went through, and some row has no result."""
@@ -106,12 +104,12 @@ def batch(
         options = BatchOptions(
             sessions=sessions,
             out=out,
-            form=_form(form),
+            form=_known(form, "format", "parquet", "jsonl"),
             retry_failed=retry_failed,
             resume=resume,
             time_limit=time_limit,
             workers=workers,
-            engine=_engine(engine),
+            engine=_known(engine, "engine", "local", "ray"),
             partitions=partitions,
         )
         if dry_run:
@@ -129,17 +127,8 @@ def batch(
         raise typer.Exit(INCOMPLETE)
 
 
-def _form(name: str) -> ResultFormatName:
-    if name == "parquet":
-        return "parquet"
-    if name == "jsonl":
-        return "jsonl"
-    raise InputError(f"{name!r} is neither parquet nor jsonl", field="format")
-
-
-def _engine(name: str) -> EngineName:
-    if name == "local":
-        return "local"
-    if name == "ray":
-        return "ray"
-    raise InputError(f"{name!r} is neither local nor ray", field="engine")
+def _known(given: str, field: str, *choices: Choice) -> Choice:
+    for choice in choices:
+        if given == choice:
+            return choice
+    raise InputError(f"{given!r} is neither {' nor '.join(choices)}", field=field)
