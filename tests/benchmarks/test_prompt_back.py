@@ -83,13 +83,15 @@ def test_the_prompt_is_back_soon(
     waits: list[float] = []
     with _address(kind, monkeypatch):
         batch = _batch(kind, tmp_path)
+        if not batch.taught:
+            shutil.rmtree(batch.cache)
         whole = batch.seconds(tmp_path / "whole", tmp_path / "whole.log")
         assert _valid(tmp_path / "whole") == SESSIONS
         print(f"\n{kind}: {whole:.1f} s when nobody stops it; {load()}")
         for number in range(MOMENTS):
             out, log = tmp_path / f"out-{number}", tmp_path / f"{number}.log"
             if not batch.taught:
-                shutil.rmtree(tmp_path / "cache")
+                shutil.rmtree(batch.cache)
             # One in each tenth of the time, so that none is left out.
             after = whole * (number + draws.random()) / MOMENTS
             process = batch.begun(out, log)
