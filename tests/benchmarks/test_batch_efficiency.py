@@ -155,6 +155,7 @@ WAYS: dict[str, Callable[[Task], Awaitable[float]]] = {
 
 
 @pytest.mark.bench
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(("concurrency", "latency", "count"), [(256, 2.0, 2000), (64, 0.5, 1000)])
 async def test_share_of_the_ideal(
     concurrency: int, latency: float, count: int, tmp_path: Path
@@ -178,6 +179,7 @@ async def test_share_of_the_ideal(
 
 
 @pytest.mark.bench
+@pytest.mark.filterwarnings("default")
 async def test_share_of_a_limit_a_minute(tmp_path: Path) -> None:
     count = LIMIT * LIMITED_FOR // 60
     with PacedEndpoint(0.5, limit=LIMIT) as endpoint:
@@ -192,6 +194,7 @@ async def test_share_of_a_limit_a_minute(tmp_path: Path) -> None:
 
 
 @pytest.mark.bench
+@pytest.mark.filterwarnings("default")
 async def test_ceiling_of_one_process(tmp_path: Path) -> None:
     """Sessions a second where the endpoint answers at once."""
     asked = await prompts(AT_ONCE_SESSIONS)
