@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -182,8 +183,8 @@ def import_for_model(llm: LlmSettings) -> None:
     a loop or in a thread is waited for.
     """
     if llm.name is None or llm.name.partition(":")[0] == EMBEDDED:
-        import agentrec.llm.catalog_lm.chat_model
-        import agentrec.llm.catalog_lm.teaching  # noqa: F401
+        import_module("agentrec.llm.catalog_lm.chat_model")
+        import_module("agentrec.llm.catalog_lm.teaching")
 
 
 def use_one_thread() -> None:

@@ -28,17 +28,16 @@ async def drive(
         ModelCallError: Of kind ``budget_spent``, if the budget does not do.
         AgentRecError: What a part failed with otherwise.
     """
-    if len(tasks) == 1 or settings.budget.budget() is None:
-        if await engine.run(tasks):
-            raise budget_spent(settings, await _spent(tasks, settings))
-        return
-    unfinished, paid = list(tasks), -1.0
+    unfinished = list(tasks)
+    paid: Spent | None = None
+    had_all = False
     while unfinished:
         spent = {task.partition: await spent_in(task.folder, settings) for task in tasks}
         everywhere = sum(spent.values(), Spent())
-        if everywhere.money + everywhere.tokens <= paid:
+        if had_all or everywhere == paid:
             raise budget_spent(settings, everywhere)
-        paid = everywhere.money + everywhere.tokens
+        # Who is alone has all that is left, and need not be asked again.
+        paid, had_all = everywhere, len(unfinished) == 1
         parts = [task.partition for task in unfinished]
         shared = [
             task.model_copy(
@@ -48,7 +47,3 @@ async def drive(
         ]
         out_of_money = await engine.run(shared)
         unfinished = [task for task in tasks if task.partition in out_of_money]
-
-
-async def _spent(tasks: Sequence[PartitionTask], settings: DemoSettings) -> Spent:
-    return sum([await spent_in(task.folder, settings) for task in tasks], Spent())

@@ -109,15 +109,6 @@ class PartitionEnd(BaseModel):
         return error
 
 
-async def work_through(worker: PartitionWorker, task: PartitionTask) -> PartitionEnd:
-    """Have a part worked on, and say how that ended whatever happens; only cancelling it raises."""
-    try:
-        await worker.work(task)
-    except Exception as error:
-        return PartitionEnd.failed(task.partition, error)
-    return PartitionEnd(partition=task.partition)
-
-
 class OwnProcess:
     """Works on the parts of a batch in this process, one after the other.
 
@@ -128,7 +119,6 @@ class OwnProcess:
     def __init__(self, worker: PartitionWorker) -> None:
         self._worker = worker
         self._before = Standing()
-        self._begun = False
 
     async def run(self, tasks: Sequence[PartitionTask]) -> list[Partition]:
         """Work on parts; see ``BatchEngine.run``.
@@ -138,7 +128,7 @@ class OwnProcess:
         """
         out_of_money = []
         for task in tasks:
-            self._before, self._begun = await self.standing(), True
+            self._before = await self.standing()
             try:
                 await self._worker.work(task)
             except ModelCallError as error:
@@ -149,4 +139,4 @@ class OwnProcess:
 
     async def standing(self) -> Standing:
         """What this attempt came to up to now."""
-        return self._before + self._worker.standing() if self._begun else Standing()
+        return self._before + self._worker.standing()

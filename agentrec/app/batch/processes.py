@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentrec.app.batch.engine import TO_END, PartitionEnd, WorkerError
-from agentrec.app.batch.following import begin_to_follow, followed
+from agentrec.app.batch.following import Follower
 from agentrec.app.batch.partition_work import PartitionTask
 from agentrec.app.batch.standing import Standing
 from agentrec.runs.batch.partitions import Partition
@@ -33,7 +33,7 @@ class WorkerProcesses:
     def __init__(self, workers: int, logs: Path) -> None:
         self._workers = workers
         self._logs = logs
-        self._tasks: Sequence[PartitionTask] = ()
+        self._follower = Follower()
 
     async def run(self, tasks: Sequence[PartitionTask]) -> list[Partition]:
         """Work on parts, so many at a time; see ``BatchEngine.run``.
@@ -41,9 +41,7 @@ class WorkerProcesses:
         Raises:
             WorkerError: Also if a process died several times and got nothing done.
         """
-        if not self._tasks:
-            await begin_to_follow(tasks)
-            self._tasks = tasks
+        await self._follower.begin(tasks)
         await asyncio.to_thread(lambda: self._logs.mkdir(parents=True, exist_ok=True))
         waiting, out_of_money = deque(tasks), list[Partition]()
         count = min(self._workers, len(tasks))
@@ -61,7 +59,7 @@ class WorkerProcesses:
 
     async def standing(self) -> Standing:
         """What this attempt came to up to now."""
-        return await followed(self._tasks)
+        return await self._follower.standing()
 
     def _forget_empty_logs(self) -> None:
         for log in self._logs.glob("worker-*.log"):
@@ -111,7 +109,7 @@ class _Worker:
                 return end
             status = await started.process.wait()
             self._started = None
-            done = (await followed([task])).attempted
+            done = (await asyncio.to_thread(Standing.load, task.standing)).attempted
             deaths, before = (1 if done > before else deaths + 1), done
             if deaths == _MOST_DEATHS:
                 raise WorkerError(

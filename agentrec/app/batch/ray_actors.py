@@ -10,12 +10,13 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from agentrec.app.batch.engine import TO_END, PartitionEnd, work_through
-from agentrec.app.batch.following import begin_to_follow, followed, telling
+from agentrec.app.batch.engine import TO_END, PartitionEnd
+from agentrec.app.batch.following import Follower, work_until
 from agentrec.app.batch.partition_work import PartitionTask, PartitionWorker
 from agentrec.app.batch.standing import Standing
 from agentrec.errors import InputError
@@ -51,20 +52,17 @@ class PartitionActor:
             yield {"end": [end.model_dump_json()]}
 
     async def _work_on(self, task: PartitionTask) -> PartitionEnd:
-        stopping = asyncio.create_task(self._stopped())
-        async with telling(self._worker, task):
-            work = asyncio.create_task(work_through(self._worker, task))
-            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            work.cancel()
-            await asyncio.wait({work})
-        stopping.cancel()
-        if work.cancelled():
-            return PartitionEnd(partition=task.partition, kind="stopped")
-        return work.result()
+        stop = asyncio.create_task(self._stopped())
+        try:
+            return await work_until(self._worker, task, stop)
+        finally:
+            stop.cancel()
 
     async def _stopped(self) -> None:
         # No event reaches from one machine to another.
-        while not await asyncio.to_thread(self._stop.exists):  # noqa: ASYNC110
+        while True:
+            if await asyncio.to_thread(self._stop.exists):
+                return
             await asyncio.sleep(_LOOK)
 
 
@@ -83,21 +81,15 @@ class RayActors:
     """
 
     def __init__(self, workers: int, batch: Path) -> None:
-        try:
-            import ray  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise InputError(
-                "ray is not installed; `pip install 'agentrec[ray]'`", field="engine"
-            ) from error
+        if find_spec("ray") is None:
+            raise InputError("ray is not installed; `pip install 'agentrec[ray]'`", field="engine")
         self._workers = workers
         self._stop = batch / _STOP
-        self._tasks: Sequence[PartitionTask] = ()
+        self._follower = Follower()
 
     async def run(self, tasks: Sequence[PartitionTask]) -> list[Partition]:
         """Work on parts, so many at a time; see ``BatchEngine.run``."""
-        if not self._tasks:
-            await begin_to_follow(tasks)
-            self._tasks = tasks
+        await self._follower.begin(tasks)
         await asyncio.to_thread(lambda: self._stop.unlink(missing_ok=True))
         working = _in_thread(lambda: self._run(tasks))
         try:
@@ -111,14 +103,13 @@ class RayActors:
                 async with asyncio.timeout(TO_END):
                     await _in_thread(_shutdown)
             await asyncio.to_thread(lambda: self._stop.unlink(missing_ok=True))
-        for end in ends:
-            if end.kind != "done" and not end.is_out_of_money:
-                raise end.error()
+        if failed := next(filter(_is_failure, ends), None):
+            raise failed.error()
         return [end.partition for end in ends if end.is_out_of_money]
 
     async def standing(self) -> Standing:
         """What this attempt came to up to now."""
-        return await followed(self._tasks)
+        return await self._follower.standing()
 
     def _run(self, tasks: Sequence[PartitionTask]) -> list[PartitionEnd]:
         """Have Ray do it; blocks."""
@@ -139,14 +130,23 @@ class RayActors:
         # It sets its own level when it is imported.
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         told = [{"task": task.model_dump_json()} for task in tasks]
-        ends = ray.data.from_items(told, override_num_blocks=len(told)).map_batches(
+        rows = ray.data.from_items(told, override_num_blocks=len(told)).map_batches(
             PartitionActor,
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
             fn_constructor_args=(self._stop,),
             num_cpus=1,
         )
-        return [PartitionEnd.model_validate_json(row["end"]) for row in ends.iter_rows()]
+        ends = []
+        for row in rows.iter_rows():
+            ends.append(PartitionEnd.model_validate_json(row["end"]))
+            if _is_failure(ends[-1]):
+                self._stop.touch()
+        return ends
+
+
+def _is_failure(end: PartitionEnd) -> bool:
+    return end.kind not in ("done", "stopped") and not end.is_out_of_money
 
 
 def _in_thread(do: Callable[[], Made]) -> asyncio.Future[Made]:

@@ -13,8 +13,7 @@ import sys
 from contextlib import suppress
 from typing import BinaryIO
 
-from agentrec.app.batch.engine import PartitionEnd, work_through
-from agentrec.app.batch.following import telling
+from agentrec.app.batch.following import work_until
 from agentrec.app.batch.partition_work import PartitionTask, PartitionWorker
 
 LONGEST_TASK = 1 << 24
@@ -30,16 +29,8 @@ async def _work(answers: BinaryIO) -> None:
     while line := await following:
         task = PartitionTask.model_validate_json(line)
         following = asyncio.create_task(tasks.readline())
-        async with telling(worker, task):
-            work = asyncio.create_task(work_through(worker, task))
-            await asyncio.wait({work, following}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                # The input ended: no task comes before the one at hand has ended.
-                work.cancel()
-                await asyncio.wait({work})
-        end = PartitionEnd(partition=task.partition, kind="stopped")
-        if not work.cancelled():
-            end = work.result()
+        # What comes before the task at hand has ended is no other task, but the input's end.
+        end = await work_until(worker, task, following)
         answers.write(end.model_dump_json().encode() + b"\n")
         answers.flush()
 
