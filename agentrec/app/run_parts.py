@@ -30,6 +30,7 @@ from agentrec.llm.budget import BudgetAccount
 from agentrec.llm.gateway import ModelGateway
 from agentrec.llm.journal import CallJournal
 from agentrec.llm.limits import CallLimiter
+from agentrec.llm.model_names import drop_connections
 from agentrec.llm.prompts import Prompts
 from agentrec.llm.session_encoder import RecencySessionEncoder
 from agentrec.policies.fixed import NoHintPolicy
@@ -194,6 +195,7 @@ async def open_run(
             finally:
                 # Also of a run that is stopped: what was paid is what people want to know then.
                 await gateway.aclose(patience)
+                await drop_connections(named[0])
                 report = await UsageReport.of(journal, settings.prices.table())
                 # Another journal says nothing of what the run itself came to.
                 told = usage or (folder.usage if calls is None else None)

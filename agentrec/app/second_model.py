@@ -15,6 +15,7 @@ from agentrec.app.run_parts import PATIENCE, RunParts
 from agentrec.components import Components
 from agentrec.llm.gateway import ModelGateway
 from agentrec.llm.limits import CallLimiter
+from agentrec.llm.model_names import drop_connections
 
 
 def second_model(name: str, llm: LlmSettings) -> tuple[BaseChatModel, str]:
@@ -65,3 +66,4 @@ async def with_model(
         raise
     finally:
         await gateway.aclose(patience)
+        await drop_connections(model)

@@ -41,7 +41,8 @@ def open_chat_model(
     from the environment variables of the provider (``OPENAI_API_KEY``, ``OPENAI_BASE_URL``...)
     unless they are parameters. Where the provider's class knows them, retries of its own are
     switched off (a gateway makes them, where limits and counts see them) and a time limit is set.
-    OpenAI's client spreads its connections, see ``spread_client``.
+    OpenAI's client spreads its connections, see ``spread_client``, and does less for each call, see
+    ``send_directly``.
 
     Args:
         name: The provider and its model.
@@ -79,7 +80,21 @@ def open_chat_model(
     if provider == "openai" and not any(each in given for each in _CLIENTS):
         defaults |= _spread_connections()
     added = {each: defaults[each] for each in defaults if each in known and each not in given}
-    return _made(name, provider, model, {**added, **kept})
+    made = _made(name, provider, model, {**added, **kept})
+    if provider == "openai":
+        _send_directly(made)
+    return made
+
+
+async def drop_connections(model: BaseChatModel) -> None:
+    """Close the connections that an opened model keeps for its next call, which opens new ones.
+
+    Args:
+        model: What ``open_chat_model`` returned; nothing is done where its client is its own.
+    """
+    client = getattr(model, "http_async_client", None)
+    if (drop := getattr(client, "drop_connections", None)) is not None:
+        await drop()
 
 
 def model_identity(
@@ -116,6 +131,17 @@ def _spread_connections() -> dict[str, object]:
         return {}
     client = spread_client()
     return {} if client is None else {"http_async_client": client}
+
+
+def _send_directly(model: BaseChatModel) -> None:
+    try:
+        from langchain_openai import ChatOpenAI
+
+        from agentrec.llm.direct_completions import send_directly
+    except ImportError:
+        return
+    if isinstance(model, ChatOpenAI):
+        send_directly(model)
 
 
 def _shown(value: object) -> str:

@@ -9,9 +9,10 @@ To be imported where OpenAI's package is installed.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import httpx2
 from openai import DefaultAsyncHttpxClient
@@ -23,34 +24,70 @@ POOLS = 32
 class SpreadTransport(httpx2.AsyncBaseTransport):
     """Gives each request to the one of several transports that has the fewest under way.
 
+    It can be used again after it was closed, and in one event loop after another: connections of a
+    loop that is no more are left to themselves.
+
     Args:
-        transports: The transports, at least one; they are closed with this one.
+        make: Makes a transport.
+        count: How many there are, at least 1.
     """
 
-    def __init__(self, transports: Sequence[httpx2.AsyncBaseTransport]) -> None:
-        self._transports = tuple(transports)
-        self._under_way = [0] * len(transports)
+    def __init__(self, make: Callable[[], httpx2.AsyncBaseTransport], count: int = POOLS) -> None:
+        self._make = make
+        self._count = count
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._transports: tuple[httpx2.AsyncBaseTransport, ...] = ()
+        self._under_way: list[int] = []
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; what is still to be read of the answer does not count as under way."""
-        place = self._under_way.index(min(self._under_way))
-        self._under_way[place] += 1
+        if self._loop is not (loop := asyncio.get_running_loop()):
+            self._loop = loop
+            self._transports = tuple(self._make() for _ in range(self._count))
+            self._under_way = [0] * self._count
+        under_way = self._under_way
+        place = under_way.index(min(under_way))
+        under_way[place] += 1
         try:
             return await self._transports[place].handle_async_request(request)
         finally:
-            self._under_way[place] -= 1
+            under_way[place] -= 1
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        for transport in self._transports:
-            await transport.aclose()
+        """Close all connections of this event loop; the next request opens new ones."""
+        if self._loop is asyncio.get_running_loop():
+            transports, self._transports, self._loop = self._transports, (), None
+            for transport in transports:
+                await transport.aclose()
 
 
-def spread_client() -> httpx2.AsyncClient | None:
+class SpreadClient(DefaultAsyncHttpxClient):
     """A client for OpenAI's package that spreads its requests over several pools.
 
     It sets no limit on connections: how many calls there are at a time is for the gateway. As with
     LangChain's own client, the system looks after idle ones, so that a dead one is noticed.
+    """
+
+    def __init__(self) -> None:
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+        # One for all: making it reads every certificate that is trusted.
+        trusted = httpx2.create_ssl_context()
+        self._spread = SpreadTransport(
+            lambda: httpx2.AsyncHTTPTransport(
+                verify=trusted,
+                limits=limits,
+                socket_options=[(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)],
+            )
+        )
+        super().__init__(transport=self._spread)
+
+    async def drop_connections(self) -> None:
+        """Close the connections of this event loop, and no more: the client can be used again."""
+        await self._spread.aclose()
+
+
+def spread_client() -> SpreadClient | None:
+    """A client that spreads its requests.
 
     Returns:
         The client; ``None`` where the default one is needed: it knows the proxies that the
@@ -59,15 +96,4 @@ def spread_client() -> httpx2.AsyncClient | None:
     proxied = {"http", "https", "all"} & urllib.request.getproxies().keys()
     if proxied or not issubclass(DefaultAsyncHttpxClient, httpx2.AsyncClient):
         return None
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-    # One for all: making it reads every certificate that is trusted.
-    trusted = httpx2.create_ssl_context()
-    transports = [
-        httpx2.AsyncHTTPTransport(
-            verify=trusted,
-            limits=limits,
-            socket_options=[(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)],
-        )
-        for _ in range(POOLS)
-    ]
-    return DefaultAsyncHttpxClient(transport=SpreadTransport(transports))
+    return SpreadClient()
