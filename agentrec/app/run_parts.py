@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from agentrec.app.settings import DemoSettings
 from agentrec.app.tables import print_usage
 from agentrec.components import Components
 from agentrec.data import Dataset
+from agentrec.errors import InputError
 from agentrec.llm.budget import BudgetAccount
 from agentrec.llm.gateway import ModelGateway
 from agentrec.llm.journal import CallJournal
@@ -138,6 +139,10 @@ async def open_run(
     display = ProgressDisplay(console)
     embeddings = open_embeddings(settings.embeddings)
     async with await CallJournal.open(calls or folder.calls) as journal:
+        if calls is not None:
+            # What the run has learnt of its model need not be asked again, and paid for.
+            with suppress(InputError):
+                await journal.take_facts(folder.calls)
         # Before anything long: a price may be missing.
         account = await open_account(settings, journal)
         known, named = len(journal), place.named

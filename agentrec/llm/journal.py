@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -122,6 +123,27 @@ class CallJournal:
         self._unwritten.facts.append((name, value))
         await self._write()
         self._facts[name] = value
+
+    async def take_facts(self, other: Path) -> None:
+        """Remember what another journal does, but for what this one remembers itself.
+
+        Args:
+            other: That journal's file; one that is not there remembers nothing.
+
+        Raises:
+            InputError: If that file cannot be used as a journal.
+            AgentRecError: If it could not be written.
+        """
+
+        def facts() -> dict[str, str]:
+            if not other.is_file():
+                return {}
+            with closing(JournalFile(other)) as file:
+                return file.facts()
+
+        for name, value in (await asyncio.to_thread(facts)).items():
+            if name not in self._facts:
+                await self.put_fact(name, value)
 
     def at_hand(self, key: str) -> JournaledAnswer | None:
         """The answer under a key if it was used lately; ``None`` says nothing of the file."""

@@ -17,6 +17,7 @@ from app.preference_runs import Settings
 
 from agentrec.app.settings import DemoSettings
 from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
+from agentrec.llm.structured_output import PROBE_QUESTION
 from agentrec.sessions import Session
 from agentrec.testing.faulty_server import FaultPlan, FaultyServer
 from agentrec.testing.openai_server import OpenAIServer
@@ -84,6 +85,19 @@ def test_every_session_ends_in_a_ranking_or_a_typed_failure(
     assert finished.is_clean
     ids = [str(row["session_id"]) for row in results(out)]
     assert sorted(ids) == sorted(one.session_id for one in sessions)
+
+
+def test_what_the_run_learnt_of_its_model_is_not_asked_again(
+    settings_at: SettingsAt,
+    http_run: HttpRun,
+    embedded: CatalogChatModel,
+    source: Path,
+    tmp_path: Path,
+) -> None:
+    assert PROBE_QUESTION in http_run.asked
+    with OpenAIServer(embedded, port=http_run.port) as server:
+        assert run(settings_at(server), source, tmp_path / "out").is_clean
+        assert PROBE_QUESTION not in {asked[-1].text for asked in server.asked}
 
 
 def test_ctrl_c_leaves_valid_output_and_the_same_goes_on(

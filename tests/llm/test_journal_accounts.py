@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agentrec.errors import InputError
 from agentrec.llm.journal import CallJournal, JournaledAnswer, JournaledFailure
 from agentrec.llm.usage import Spending
 
@@ -86,6 +87,24 @@ async def test_facts_are_remembered(path: Path) -> None:
         await journal.put_fact("m can", "no")
     async with await CallJournal.open(path) as journal:
         assert journal.fact("m can") == "no"
+
+
+async def test_facts_of_another_journal_are_taken_where_none_is_known(
+    path: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.sqlite"
+    async with await CallJournal.open(other) as known:
+        await known.put_fact("m can", "yes")
+        await known.put_fact("n can", "yes")
+    async with await CallJournal.open(path) as journal:
+        await journal.put_fact("n can", "no")
+        await journal.take_facts(other)
+        await journal.take_facts(tmp_path / "nowhere.sqlite")
+    async with await CallJournal.open(path) as journal:
+        assert (journal.fact("m can"), journal.fact("n can")) == ("yes", "no")
+        other.write_text("not a journal at all, but long enough to be taken for one" * 20)
+        with pytest.raises(InputError):
+            await journal.take_facts(other)
 
 
 async def test_a_file_from_before_failures_and_models_is_brought_up_to_date(path: Path) -> None:
