@@ -17,46 +17,48 @@ from collections.abc import Callable
 import httpx2
 from openai import DefaultAsyncHttpxClient
 
-POOLS = 32
-"""So that a pool has a handful of connections where there are hundreds in all."""
+POOLS = 256
+"""So that a pool has one connection, or a handful where there are very many."""
 
 
 class SpreadTransport(httpx2.AsyncBaseTransport):
     """Gives each request to the one of several transports that has the fewest under way.
 
-    It can be used again after it was closed, and in one event loop after another: connections of a
-    loop that is no more are left to themselves.
+    A further one is made when all that there are have something under way. It can be used again
+    after it was closed, and in one event loop after another: connections of a loop that is no more
+    are left to themselves.
 
     Args:
         make: Makes a transport.
-        count: How many there are, at least 1.
+        count: How many there are at most, at least 1.
     """
 
     def __init__(self, make: Callable[[], httpx2.AsyncBaseTransport], count: int = POOLS) -> None:
         self._make = make
         self._count = count
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._transports: tuple[httpx2.AsyncBaseTransport, ...] = ()
+        self._transports: list[httpx2.AsyncBaseTransport] = []
         self._under_way: list[int] = []
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; what is still to be read of the answer does not count as under way."""
         if self._loop is not (loop := asyncio.get_running_loop()):
-            self._loop = loop
-            self._transports = tuple(self._make() for _ in range(self._count))
-            self._under_way = [0] * self._count
-        under_way = self._under_way
+            self._loop, self._transports, self._under_way = loop, [], []
+        transports, under_way = self._transports, self._under_way
+        if 0 not in under_way and len(transports) < self._count:
+            transports.append(self._make())
+            under_way.append(0)
         place = under_way.index(min(under_way))
         under_way[place] += 1
         try:
-            return await self._transports[place].handle_async_request(request)
+            return await transports[place].handle_async_request(request)
         finally:
             under_way[place] -= 1
 
     async def aclose(self) -> None:
         """Close all connections of this event loop; the next request opens new ones."""
         if self._loop is asyncio.get_running_loop():
-            transports, self._transports, self._loop = self._transports, (), None
+            transports, self._loop = self._transports, None
             for transport in transports:
                 await transport.aclose()
 
