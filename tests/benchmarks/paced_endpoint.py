@@ -143,11 +143,11 @@ class _Connection(asyncio.Protocol):
             self._transport.write(answer)
 
 
-async def _serve_until_closed(latency: float, limit: int | None, window: float) -> None:
+async def _serve_until_closed(latency: float, limit: int | None, window: float, port: int) -> None:
     loop = asyncio.get_running_loop()
     counts = _Counts(limit, window)
     server = await loop.create_server(
-        lambda: _Connection(counts, latency), "127.0.0.1", 0, backlog=_BACKLOG
+        lambda: _Connection(counts, latency), "127.0.0.1", port, backlog=_BACKLOG
     )
     print(server.sockets[0].getsockname()[1], flush=True)
     closed = asyncio.Event()
@@ -164,11 +164,13 @@ class PacedEndpoint:
         latency: Seconds from a request's arrival to its answer.
         limit: Most requests in any window; what comes above is refused with 429.
         window: Seconds.
+        port: Where it listens, which is to who keeps answers by address the same model; 0 for any.
     """
 
     latency: float = 0.0
     limit: int | None = None
     window: float = 60.0
+    port: int = 0
 
     def __enter__(self) -> PacedEndpoint:
         limit = [] if self.limit is None else ["--limit", str(self.limit)]
@@ -179,6 +181,7 @@ class PacedEndpoint:
                 str(Path(__file__)),
                 f"--latency={self.latency}",
                 f"--window={self.window}",
+                f"--port={self.port}",
                 *limit,
             ],
             stdin=subprocess.PIPE,
@@ -233,8 +236,9 @@ def _main() -> None:
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--limit", type=int)
     parser.add_argument("--window", type=float, default=60.0)
+    parser.add_argument("--port", type=int, default=0)
     given = parser.parse_args()
-    asyncio.run(_serve_until_closed(given.latency, given.limit, given.window))
+    asyncio.run(_serve_until_closed(given.latency, given.limit, given.window, given.port))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ both: what it takes to begin and to end counts as start-up.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -74,6 +75,35 @@ def test_what_several_processes_bring(tmp_path: Path) -> None:
             )
             assert len(found[name]) == sizes[1]
     assert all(rows == found["one process"] for rows in found.values())
+
+
+@pytest.mark.parametrize(("concurrency", "latency"), [(256, 2.0), (64, 0.5)])
+def test_share_of_the_ideal(concurrency: int, latency: float, tmp_path: Path) -> None:
+    """Beside the whole command its working phase, from the endpoint's first request to the last."""
+    ideal = math.ceil(SESSIONS / concurrency) * latency
+    with PacedEndpoint() as endpoint:
+        environment = environment_of(tmp_path, endpoint.base_url)
+        run = make_run(tmp_path, environment)
+        port = endpoint.port
+    source = write_sessions(tmp_path / "sessions.jsonl", tmp_path, SESSIONS)
+    print(
+        f"\n{SESSIONS} sessions, {concurrency} at a time, {latency:g} s each: ideal {ideal:.1f} s"
+    )
+    for name, way in WAYS.items():
+        out = tmp_path / name.replace(" ", "_")
+        with PacedEndpoint(latency, port=port) as endpoint:
+            begun = time.perf_counter()
+            subprocess.run(command(source, out, run, concurrency, way), env=environment, check=True)
+            wall = time.perf_counter() - begun
+            seen = endpoint.stats()
+        working = seen["last"] - seen["first"] + latency
+        print(
+            f"{name:26} {wall:6.2f} s; at work {working:6.2f} s, efficiency {ideal / working:.3f}; "
+            f"most in flight {seen['most_in_flight']:.0f}, {seen['requests']:.0f} calls; {load()}"
+        )
+        assert seen["requests"] == SESSIONS
+        assert seen["most_in_flight"] <= concurrency
+        assert len(rows_of(out)) == SESSIONS
 
 
 @pytest.mark.parametrize("way", list(WAYS)[1:])
