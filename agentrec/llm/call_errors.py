@@ -116,8 +116,8 @@ def _classified(error: Exception, secrets: Sequence[str]) -> ModelCallError:
 
 def _is_garbled(error: Exception, names: str) -> bool:
     # A body that is no JSON, or JSON without what an answer has: a proxy's error page, or cut off
-    # on the way. LengthFinishReason, CutOff: an answer in a schema that stopped at its token limit.
-    if re.search(r"JSONDecode|ResponseValidation|DecodingError|LengthFinish|CutOff", names):
+    # on the way. LengthFinishReason: an answer in a schema that stopped at its token limit.
+    if re.search(r"JSONDecode|ResponseValidation|DecodingError|LengthFinish", names):
         return True
     if isinstance(error, IndexError):
         return True

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import copy
 import json
 from http import HTTPStatus
 from typing import Any
 
+import httpx2
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_openai import ChatOpenAI
+from openai import AsyncOpenAI
+from pydantic import BaseModel
 
 from agentrec.errors import ModelCallError
 from agentrec.llm.gateway import ModelGateway
@@ -94,8 +98,7 @@ def opened(server: OpenAIServer, **parameters: Any) -> ChatOpenAI:
         "openai:m", {"api_key": "none", "base_url": server.base_url, **parameters}
     )
     assert isinstance(model, ChatOpenAI)
-    assert model.root_async_client is not None
-    assert model.async_client is not model.root_async_client.chat.completions
+    assert not isinstance(model.root_async_client, AsyncOpenAI)
     return model
 
 
@@ -182,11 +185,79 @@ async def test_headers_and_time_limits_of_a_call_are_kept() -> None:
     assert "Timeout" in kind.__name__
 
 
-async def test_a_form_is_still_parsed_by_the_package() -> None:
+async def formed(model: ChatOpenAI) -> object:
+    """All that a caller sees of a call whose answer is to fit."""
+    asking = model.with_structured_output(SCHEMA, include_raw=True)
+    try:
+        replied: Any = await asking.ainvoke(TALK[-1:])
+    except Exception as error:
+        return type(error), str(error)
+    finally:
+        await drop_connections(model)
+    return told(replied["raw"].model_dump(exclude={"id"})), replied["parsed"]
+
+
+FORMED = {
+    "fits": said(content='{"film": "Heat"}'),
+    "does not fit": said(content='{"film"'),
+    "refused": ANSWERS["refused"],
+    "cut off": said(content='{"fil', finish_reason="length"),
+    "filtered": said(content="", finish_reason="content_filter"),
+}
+
+
+@pytest.mark.parametrize("name", FORMED)
+async def test_an_answer_to_a_schema_is_read_as_it_would_be(name: str) -> None:
+    with Fixed(Reply(HTTPStatus.OK, json.dumps(FORMED[name]).encode())) as server:
+        direct = await formed(opened(server))
+        assert direct == await formed(usual(server))
+        assert server.bodies[0] == server.bodies[1]
+        assert "json_schema" in server.bodies[0]["response_format"]
+    assert isinstance(direct, tuple)
+    failed = isinstance(direct[0], type)
+    assert failed == (name in {"cut off", "filtered"})
+
+
+async def test_classes_and_tools_are_still_parsed_by_the_package() -> None:
+    class Film(BaseModel):
+        film: str
+
     with OpenAIServer(
         ScriptedChatModel([]), write_json=lambda messages, schema: '{"film": "Heat"}'
     ) as server:
         model = opened(server)
-        structured = model.with_structured_output(SCHEMA)
-        assert await structured.ainvoke("Which?") == {"film": "Heat"}
+        for method in ("json_schema", "function_calling"):
+            structured = model.with_structured_output(Film, method=method)
+            assert await structured.ainvoke("Which?") == Film(film="Heat")
         await drop_connections(model)
+
+
+async def test_what_is_streamed_goes_as_it_did() -> None:
+    chunks = [
+        answer(
+            object="chat.completion.chunk",
+            choices=[{"index": 0, "delta": {"role": "assistant", "content": text}}],
+        )
+        for text in ("He", "at")
+    ]
+    sent = "".join(f"data: {json.dumps(each)}\n\n" for each in chunks) + "data: [DONE]\n\n"
+    asked: list[Any] = []
+
+    def stream(request: httpx2.Request) -> httpx2.Response:
+        asked.append(json.loads(request.content))
+        return httpx2.Response(200, text=sent, headers={"Content-Type": "text/event-stream"})
+
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(stream))
+    for headers in (False, True):
+        given = {"http_async_client": client, "include_response_headers": headers}
+        model = open_chat_model("openai:m", {"api_key": "none", **given})
+        assert [piece.text async for piece in model.astream("Which?")][:2] == ["He", "at"]
+    assert [each["stream"] for each in asked] == [True, True]
+
+
+def test_a_model_can_be_copied() -> None:
+    model = open_chat_model("openai:m", {"api_key": "none"})
+    assert isinstance(model, ChatOpenAI)
+    copied = copy.copy(model.root_async_client)
+    assert copied.chat.completions.with_raw_response is not None
+    assert copied.base_url == model.root_async_client.base_url

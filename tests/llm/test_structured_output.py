@@ -7,17 +7,15 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import BaseMessage, HumanMessage
-from langchain_core.outputs import ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
 from agentrec.errors import ModelCallError
-from agentrec.llm.call_errors import as_model_call_error
 from agentrec.llm.gateway import ModelGateway
 from agentrec.llm.journal import CallJournal
 from agentrec.llm.retrying import RetryPolicy
-from agentrec.llm.structured_calls import CutOffError, StructuredCaller
+from agentrec.llm.structured_calls import StructuredCaller
 from agentrec.testing.faulty_server import Fault, FaultPlan, FaultyServer
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
@@ -235,26 +233,3 @@ async def test_every_request_is_the_same_on_the_wire(extra: dict[str, Any] | Non
         assert first["response_format"]["json_schema"]["schema"]["required"] == ["handles"]
         assert others == [first, first]
         assert first.get("top_k") == (extra or {}).get("top_k")
-
-
-class CutOff(ScriptedChatModel):
-    """Stops at its limit from the second answer on, and can be given what clients are given."""
-
-    extra_body: dict[str, Any] | None = None
-    ends: list[str] = ["stop", "length"]
-
-    async def _agenerate(self, *given: Any, **options: Any) -> ChatResult:
-        result = await super()._agenerate(*given)
-        result.generations[0].message.response_metadata["finish_reason"] = self.ends.pop(0)
-        return result
-
-    def with_structured_output(self, schema: Any, **options: Any) -> Runnable[Any, Any]:
-        return self.bind(response_format={"type": "json_schema", "json_schema": schema})
-
-
-async def test_an_answer_cut_off_in_a_schema_is_malformed() -> None:
-    caller, schema = StructuredCaller(CutOff([JSON, JSON[:-3]])), Ranking.model_json_schema()
-    assert (await caller.ask(schema, asking("a"))).text == JSON
-    with pytest.raises(CutOffError) as caught:
-        await caller.ask(schema, asking("b"))
-    assert as_model_call_error(caught.value).kind == "malformed"
