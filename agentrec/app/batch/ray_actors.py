@@ -69,8 +69,10 @@ class PartitionActor:
 class RayActors:
     """Works on parts of a batch by Ray actors.
 
-    The cluster is that of ``RAY_ADDRESS``, or one of this machine that ends with the batch. All
-    machines see the batch's folder, the run and the file of sessions under the same paths.
+    The cluster is the one that this process is connected to, or that of ``RAY_ADDRESS``, or one of
+    this machine that ends with the batch. All machines see the batch's folder, the run and the file
+    of sessions under the same paths. A part whose actor dies is given to another one, however often
+    that happens.
 
     Args:
         workers: How many actors, at least 1.
@@ -86,6 +88,7 @@ class RayActors:
         self._workers = workers
         self._stop = batch / _STOP
         self._follower = Follower()
+        self._is_ours = False
 
     async def run(self, tasks: Sequence[PartitionTask]) -> list[Partition]:
         """Work on parts, so many at a time; see ``BatchEngine.run``."""
@@ -99,9 +102,10 @@ class RayActors:
             await asyncio.wait({working}, timeout=_LOOK + TO_END)
             raise
         finally:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TO_END):
-                    await _in_thread(_shutdown)
+            if self._is_ours:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(TO_END):
+                        await _in_thread(_shutdown)
             await asyncio.to_thread(lambda: self._stop.unlink(missing_ok=True))
         if failed := next(filter(_is_failure, ends), None):
             raise failed.error()
@@ -113,12 +117,13 @@ class RayActors:
 
     def _run(self, tasks: Sequence[PartitionTask]) -> list[PartitionEnd]:
         """Have Ray do it; blocks."""
-        _quieten()
+        _set_up()
         import ray
         import ray.data
 
         workers = min(self._workers, len(tasks))
         if not ray.is_initialized():
+            self._is_ours = True
             ray.init(
                 num_cpus=None if "RAY_ADDRESS" in os.environ else workers + 1,
                 include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
@@ -176,11 +181,13 @@ def _in_thread(do: Callable[[], Made]) -> asyncio.Future[Made]:
     return made
 
 
-def _quieten() -> None:
-    """Have Ray say what went wrong and nothing else; before it is imported."""
+def _set_up() -> None:
+    """Have Ray say what went wrong and nothing else, and end soon; before it is imported."""
     # Nothing is sent to Ray's makers that nobody asked for.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # At its end it tries for five seconds to tell what was done to a service that has ended.
+    os.environ.setdefault("RAY_task_events_shutdown_flush_timeout_ms", "200")
     logging.getLogger("ray").setLevel(logging.ERROR)
 
 
