@@ -9,9 +9,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -28,7 +31,8 @@ from agentrec.errors import InputError
 from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
 from agentrec.runs.batch.partitions import partitions
 from agentrec.sessions import Session
-from agentrec.testing.openai_server import OpenAIServer
+from agentrec.testing.chat_completions import ChatRequest
+from agentrec.testing.openai_server import OpenAIServer, Reply
 from agentrec.testing.planted_sessions import PlantedSessions
 
 
@@ -42,12 +46,32 @@ def source(sessions: list[Session], tmp_path: Path) -> Path:
     return written(tmp_path / "sessions.jsonl", sessions)
 
 
+class CountingServer(OpenAIServer):
+    """Counts how many requests there were at a time, at most."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._counting = threading.Lock()
+        self._at_once = 0
+        self.most_at_once = 0
+
+    def reply(self, request: ChatRequest) -> Reply:
+        with self._counting:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            return super().reply(request)
+        finally:
+            with self._counting:
+                self._at_once -= 1
+
+
 @pytest.fixture
 def server(
     http_run: HttpRun, embedded: CatalogChatModel, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[OpenAIServer]:
+) -> Iterator[CountingServer]:
     """So slow that processes can be met at work."""
-    with OpenAIServer(embedded, latency=0.3, port=http_run.port) as server:
+    with CountingServer(embedded, latency=0.3, port=http_run.port) as server:
         monkeypatch.setenv("OPENAI_API_KEY", "unused")
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         yield server
@@ -132,19 +156,33 @@ def test_one_is_killed_all_are_stopped_and_each_session_has_one_result(
     assert by_workers == rankings(alone)
 
 
+def actors_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Those of Ray that work on parts for a command."""
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if " ".join(child.cmdline()).startswith("ray::MapWorker"):
+                found.append(child)
+    return found
+
+
 @pytest.mark.filterwarnings("default")
 def test_ray_comes_to_the_same(
     settings_for: Settings,
     http_run: HttpRun,
-    server: OpenAIServer,
+    server: CountingServer,
     sessions: list[Session],
     source: Path,
     tmp_path: Path,
 ) -> None:
     out, alone = tmp_path / "out", tmp_path / "alone"
     by_ray = command(http_run, source, out, "--engine", "ray", "--workers", "2")
-    ended = subprocess.run(by_ray, capture_output=True, text=True, check=False, timeout=240)
-    assert ended.returncode == 0, ended.stderr
+    begun = subprocess.Popen(by_ray, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    wait_for(lambda: len(actors_of(begun)) == 2, begun)
+    _, told = begun.communicate(timeout=240)
+    assert begun.returncode == 0, told
+    # The two share what may be asked at a time.
+    assert 2 < server.most_at_once <= 4
     run(settings_for(http_run.folder, llm="openai:local"), source, alone)
     assert len(rankings(out)) == len(sessions)
     assert rankings(out) == rankings(alone)
