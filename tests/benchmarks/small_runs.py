@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import io
 import json
 import os
-import warnings
 from pathlib import Path
 
 import pytest
@@ -50,10 +48,6 @@ def make_run(folder: Path, environment: dict[str, str]) -> Path:
         for name in _ADDRESSES:
             patch.setenv(name, environment[name])
         asyncio.run(run_demo(settings, Console(file=io.StringIO())))
-    with warnings.catch_warnings():
-        # LangChain's models have nothing to close the connections of OpenAI's client with.
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
     return run
 
 

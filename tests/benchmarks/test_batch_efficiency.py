@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,10 +81,22 @@ async def prompts(count: int) -> list[list[BaseMessage]]:
     return [prompt_of(components, session) for session in sessions(count)]
 
 
+@asynccontextmanager
+async def closing(model: Any) -> AsyncIterator[BaseChatModel]:
+    """Leaves no connection of a client of OpenAI's open."""
+    try:
+        yield model
+    finally:
+        await model.root_async_client.close()
+
+
 async def by_recommend_many(task: Task) -> float:
-    async with await CallJournal.open(task.folder / "calls.sqlite") as journal:
+    async with (
+        closing(chat_model(task.endpoint)) as model,
+        await CallJournal.open(task.folder / "calls.sqlite") as journal,
+    ):
         gateway = ModelGateway(
-            chat_model(task.endpoint),
+            model,
             "paced",
             journal,
             max_concurrency=task.concurrency,
@@ -107,17 +120,17 @@ async def by_plain_langgraph(
     task: Task, opened: Callable[[PacedEndpoint], BaseChatModel] = plain_model
 ) -> float:
     """``abatch`` of a graph whose one node asks the model: no hints, no journal, no ranking."""
-    model = opened(task.endpoint)
+    async with closing(opened(task.endpoint)) as model:
 
-    async def ask(state: Any) -> dict[str, object]:
-        await model.ainvoke(state["session"])
-        return {}
+        async def ask(state: Any) -> dict[str, object]:
+            await model.ainvoke(state["session"])
+            return {}
 
-    asked: list[Any] = [{"session": prompt} for prompt in await prompts(task.count)]
-    graph = chain_graph(ask)
-    begun = time.perf_counter()
-    await graph.abatch(asked, {"max_concurrency": task.concurrency})
-    return time.perf_counter() - begun
+        asked: list[Any] = [{"session": prompt} for prompt in await prompts(task.count)]
+        graph = chain_graph(ask)
+        begun = time.perf_counter()
+        await graph.abatch(asked, {"max_concurrency": task.concurrency})
+        return time.perf_counter() - begun
 
 
 async def by_hand(task: Task) -> float:
@@ -155,7 +168,6 @@ WAYS: dict[str, Callable[[Task], Awaitable[float]]] = {
 
 
 @pytest.mark.bench
-@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(("concurrency", "latency", "count"), [(256, 2.0, 2000), (64, 0.5, 1000)])
 async def test_share_of_the_ideal(
     concurrency: int, latency: float, count: int, tmp_path: Path
@@ -179,7 +191,6 @@ async def test_share_of_the_ideal(
 
 
 @pytest.mark.bench
-@pytest.mark.filterwarnings("default")
 async def test_share_of_a_limit_a_minute(tmp_path: Path) -> None:
     count = LIMIT * LIMITED_FOR // 60
     with PacedEndpoint(0.5, limit=LIMIT) as endpoint:
@@ -194,7 +205,6 @@ async def test_share_of_a_limit_a_minute(tmp_path: Path) -> None:
 
 
 @pytest.mark.bench
-@pytest.mark.filterwarnings("default")
 async def test_ceiling_of_one_process(tmp_path: Path) -> None:
     """Sessions a second where the endpoint answers at once."""
     asked = await prompts(AT_ONCE_SESSIONS)
@@ -206,8 +216,9 @@ async def test_ceiling_of_one_process(tmp_path: Path) -> None:
         )
         task = Task(endpoint, AT_ONCE_SESSIONS, AT_ONCE, tmp_path)
         rates["asyncio and httpx by hand"] = task.count / await by_hand(task)
-        rates["ChatOpenAI alone"] = await rate_of(chat_model(endpoint).ainvoke, asked)
-        rates["ChatOpenAI as it comes"] = await rate_of(plain_model(endpoint).ainvoke, asked)
+        for name, opened in (("alone", chat_model), ("as it comes", plain_model)):
+            async with closing(opened(endpoint)) as model:
+                rates[f"ChatOpenAI {name}"] = await rate_of(model.ainvoke, asked)
         rates[f"empty graph of {NODES} nodes"] = await rate_of(
             empty_graph().ainvoke, [{"session": one} for one in sessions(AT_ONCE_SESSIONS)]
         )

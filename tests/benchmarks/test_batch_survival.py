@@ -31,7 +31,7 @@ SEED = int(os.environ.get("AGENTREC_BENCH_SEED", "0"))
 CONCURRENCY = 16
 RANKING = "\n".join(f"{n}. C{n:02d} | item" for n in range(1, 11))
 
-pytestmark = [pytest.mark.bench, pytest.mark.enable_socket, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.bench, pytest.mark.enable_socket]
 
 
 def test_whatever_is_killed_no_result_is_lost_or_there_twice(tmp_path: Path) -> None:

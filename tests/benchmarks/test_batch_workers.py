@@ -30,7 +30,7 @@ WAYS = {
     "--engine ray --workers 2": ["--engine", "ray", "--workers", "2"],
 }
 
-pytestmark = [pytest.mark.bench, pytest.mark.enable_socket, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.bench, pytest.mark.enable_socket]
 
 
 def command(source: Path, out: Path, run: Path, concurrency: int, way: list[str]) -> list[str]:

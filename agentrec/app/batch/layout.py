@@ -52,8 +52,8 @@ async def begin_layout(place: RunPlace, options: BatchOptions, console: Console)
     await asyncio.to_thread(folder.begin, manifest)
     if options.workers > count:
         console.print(
-            f"note: this batch is in {count} part{'s' * (count > 1)}, and so are its workers;"
-            " a new one can be in more (--partitions)",
+            f"note: this batch was begun in {count} part{'s' * (count > 1)}, so {count} of"
+            f" {options.workers} workers can work on it; a new one can be in more (--partitions)",
             markup=False,
             highlight=False,
             soft_wrap=True,
