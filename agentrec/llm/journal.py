@@ -228,7 +228,7 @@ class CallJournal:
                 # Here and not in put, whose caller may be gone by now.
                 self._count(batch, written)
                 for each in told:
-                    each.set_result(written.earlier)
+                    each.set_result(written.kept)
         finally:
             self._writer = None
 
@@ -237,7 +237,7 @@ class CallJournal:
         self._tokens_read += written.input_tokens
         self._tokens_written += written.output_tokens
         for key, _, answer in batch.answers:
-            self._recent.hold(key, written.earlier.get(key, answer))
+            self._recent.hold(key, written.kept.get(key, answer))
 
     async def _read_all(self) -> None:
         loop = asyncio.get_running_loop()

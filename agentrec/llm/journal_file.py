@@ -18,6 +18,7 @@ from pathlib import Path
 from agentrec.errors import InputError
 from agentrec.llm.journal_rows import JournaledAnswer, JournaledFailure
 from agentrec.llm.usage import Spending
+from agentrec.sqlite_rows import insert_rows
 
 # Seconds to wait for another process that is writing; it is done in a few milliseconds unless it
 # is stopped, or the disk is slow beyond use.
@@ -113,13 +114,13 @@ class Written:
         answers: How many answers are new.
         input_tokens: Tokens read for them.
         output_tokens: Tokens written for them.
-        earlier: By key, the answers that were there first and stayed.
+        kept: By key, the answers that are there now.
     """
 
     answers: int
     input_tokens: int
     output_tokens: int
-    earlier: Mapping[str, JournaledAnswer]
+    kept: Mapping[str, JournaledAnswer]
 
 
 class JournalFile:
@@ -159,13 +160,23 @@ class JournalFile:
     def write(self, batch: Batch) -> Written:
         """Write all of it or nothing; of several answers under one key the first stays."""
         sums: dict[tuple[str, str], Counter[str]] = {}
-        late: list[str] = []
         with self._transaction() as connection:
+            earlier = self.answers([key for key, _, _ in batch.answers])
+            new: dict[str, tuple[str, JournaledAnswer]] = {}
             for key, node, answer in batch.answers:
-                new = connection.execute(
-                    "INSERT OR IGNORE INTO answers "
-                    "(key, node, text, input_tokens, output_tokens, model, attempt) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                if key not in earlier:
+                    new.setdefault(key, (node, answer))
+            for node, answer in new.values():
+                total = sums.setdefault((node, answer.model), Counter())
+                total["answers"] += 1
+                total["read"] += answer.input_tokens
+                total["written"] += answer.output_tokens
+                total["retries"] += answer.attempt > 1
+            insert_rows(
+                connection,
+                "INSERT INTO answers"
+                " (key, node, text, input_tokens, output_tokens, model, attempt)",
+                [
                     (
                         key,
                         node,
@@ -174,19 +185,14 @@ class JournalFile:
                         answer.output_tokens,
                         answer.model,
                         answer.attempt,
-                    ),
-                ).rowcount
-                if new:
-                    total = sums.setdefault((node, answer.model), Counter())
-                    total["answers"] += 1
-                    total["read"] += answer.input_tokens
-                    total["written"] += answer.output_tokens
-                    total["retries"] += answer.attempt > 1
-                else:
-                    late.append(key)
-            for each in batch.failures:
-                connection.execute(
-                    "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    )
+                    for key, (node, answer) in new.items()
+                ],
+            )
+            insert_rows(
+                connection,
+                "INSERT INTO failures",
+                [
                     (
                         each.key,
                         each.node,
@@ -197,8 +203,11 @@ class JournalFile:
                         each.model,
                         each.input_tokens,
                         each.output_tokens,
-                    ),
-                )
+                    )
+                    for each in batch.failures
+                ],
+            )
+            for each in batch.failures:
                 total = sums.setdefault((each.node, each.model), Counter())
                 total["failures"] += 1
                 total["lost read"] += each.input_tokens
@@ -211,7 +220,7 @@ class JournalFile:
             sum(total["answers"] for total in sums.values()),
             sum(total["read"] for total in sums.values()),
             sum(total["written"] for total in sums.values()),
-            self.answers(late),
+            earlier | {key: answer for key, (_, answer) in new.items()},
         )
 
     def spendings(self) -> tuple[Spending, ...]:

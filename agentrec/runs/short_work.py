@@ -17,29 +17,30 @@ Result = TypeVar("Result")
 SHORT = 0.001
 """Seconds that work may take in the event loop."""
 
-_LOOKED_AT = 8
+_IN_A_ROW = 8
+_MORE_EACH_TIME = 8
 _MUCH_TOO_LONG = 5 * SHORT
 
 
 class ShortWork:
     """Where to do one kind of work.
 
-    The first eight times it is done in a thread. If most of them computed for less than a
-    millisecond, it is done in the event loop from then on: the very first time nearly always takes
-    longer, with nothing in the processor's caches. It stays there until it takes five milliseconds
-    twice in a row: a single time may be the machine's doing. After that threads do it for good.
+    It begins in threads. When it computed for less than a millisecond eight times in a row, it is
+    done in the event loop from then on: the first times nearly always take longer, with nothing in
+    the processor's caches and many at once. It stays there until it takes five milliseconds twice
+    in a row: a single time may be the machine's doing. Then threads do it again, and it takes eight
+    times as many short ones to come back.
     """
 
     def __init__(self) -> None:
-        self._looked_at = 0
-        self._looked_long = 0
+        self._short = 0
+        self._wanted = _IN_A_ROW
         self._too_long = 0
-        self._is_long = False
 
     @property
     def in_the_loop(self) -> bool:
         """Whether the next one is done in the event loop."""
-        return not self._is_long and self._looked_at >= _LOOKED_AT
+        return self._short >= self._wanted
 
     async def do(self, work: Callable[[], Result]) -> Result:
         """Do it, here or in a thread.
@@ -51,12 +52,13 @@ class ShortWork:
             begun = perf_counter()
             result = work()
             self._too_long = self._too_long + 1 if perf_counter() - begun > _MUCH_TOO_LONG else 0
-            self._is_long = self._too_long > 1
+            if self._too_long > 1:
+                self._short = self._too_long = 0
+                self._wanted *= _MORE_EACH_TIME
             return result
         result, seconds = await asyncio.to_thread(_timed, work)
-        self._looked_at += 1
-        self._looked_long += seconds > SHORT
-        self._is_long = self._is_long or self._looked_long > _LOOKED_AT // 2
+        if not self.in_the_loop:
+            self._short = self._short + 1 if seconds <= SHORT else 0
         return result
 
 

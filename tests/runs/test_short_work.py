@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -35,17 +36,19 @@ async def test_what_computes_for_long_stays_in_threads() -> None:
     assert not any(await in_the_loop(ShortWork(), busy, 10))
 
 
-async def test_the_first_time_may_be_a_cold_one() -> None:
+async def test_the_first_times_may_be_cold_ones() -> None:
     work = ShortWork()
-    await in_the_loop(work, busy, 1)
-    assert await in_the_loop(work, lambda: None, 9) == [False] * 7 + [True] * 2
+    # All at once, as at the start of a batch.
+    await asyncio.gather(*(work.do(busy) for _ in range(20)))
+    assert await in_the_loop(work, lambda: None, 10) == [False] * 8 + [True] * 2
 
 
 async def test_what_turns_out_to_hold_the_loop_up_goes_back_to_threads() -> None:
     work = ShortWork()
     await in_the_loop(work, lambda: None, 8)
     assert await in_the_loop(work, lambda: time.sleep(0.02), 4) == [True, True, False, False]
-    assert not any(await in_the_loop(work, lambda: None, 20))
+    assert await in_the_loop(work, busy, 4) == [False] * 4
+    assert await in_the_loop(work, lambda: None, 66) == [False] * 64 + [True] * 2
 
 
 async def test_once_too_long_may_be_the_machine() -> None:

@@ -27,6 +27,7 @@ from agentrec.runs.batch.records import (
     Remarks,
 )
 from agentrec.runs.batch.result_format import ResultFormat
+from agentrec.sqlite_rows import insert_rows
 
 # Seconds to wait for another process; there is none but one that reads.
 _BUSY_TIMEOUT = 30.0
@@ -56,9 +57,8 @@ CREATE TABLE IF NOT EXISTS facts (
 );
 """
 # A result stays; a failure gives way to whatever came of trying again.
-_KEEP = """
-INSERT INTO sessions VALUES (?, ?, ?, NULL, ?) ON CONFLICT (session_id) DO UPDATE SET
-    failure = excluded.failure, row = excluded.row
+_UNLESS_A_RESULT = """
+ON CONFLICT (session_id) DO UPDATE SET failure = excluded.failure, row = excluded.row
 WHERE sessions.failure IS NOT NULL
 """
 
@@ -130,11 +130,15 @@ class SessionLogFile:
     def keep(self, done: Sequence[DoneSession], rejected: Sequence[RejectedSession]) -> None:
         """Keep what came of sessions, in one transaction."""
         with self._transaction() as connection:
-            connection.executemany(
-                _KEEP, [(one.session_id, one.place, one.failure, _json(one.row)) for one in done]
+            insert_rows(
+                connection,
+                "INSERT INTO sessions (session_id, place, failure, row)",
+                [(one.session_id, one.place, one.failure, _json(one.row)) for one in done],
+                _UNLESS_A_RESULT,
             )
-            connection.executemany(
-                "INSERT OR IGNORE INTO rejected VALUES (?, ?, ?)",
+            insert_rows(
+                connection,
+                "INSERT OR IGNORE INTO rejected",
                 [(one.place, one.reason, _json(one.row)) for one in rejected],
             )
 
