@@ -7,6 +7,7 @@ computation does. How long it takes is not known beforehand, so it is looked at.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from time import perf_counter, thread_time
 from typing import TypeVar
@@ -17,7 +18,7 @@ Result = TypeVar("Result")
 SHORT = 0.001
 """Seconds that work may take in the event loop."""
 
-_IN_A_ROW = 8
+_LOOKED_AT = 8
 _MORE_EACH_TIME = 8
 _MUCH_TOO_LONG = 5 * SHORT
 
@@ -25,22 +26,23 @@ _MUCH_TOO_LONG = 5 * SHORT
 class ShortWork:
     """Where to do one kind of work.
 
-    It begins in threads. When it computed for less than a millisecond eight times in a row, it is
-    done in the event loop from then on: the first times nearly always take longer, with nothing in
-    the processor's caches and many at once. It stays there until it takes five milliseconds twice
-    in a row: a single time may be the machine's doing. Then threads do it again, and it takes eight
-    times as many short ones to come back.
+    It begins in threads. When most of the last eight times it computed for less than a millisecond,
+    it is done in the event loop from then on: the first times nearly always take longer, with
+    nothing in the processor's caches and many at once. It stays there until it takes five
+    milliseconds twice in a row: a single time may be the machine's doing. Then threads do it again,
+    for eight times as long before it may come back.
     """
 
     def __init__(self) -> None:
-        self._short = 0
-        self._wanted = _IN_A_ROW
+        self._short: deque[bool] = deque(maxlen=_LOOKED_AT)
+        self._left = _LOOKED_AT
+        self._wanted = _LOOKED_AT
         self._too_long = 0
 
     @property
     def in_the_loop(self) -> bool:
         """Whether the next one is done in the event loop."""
-        return self._short >= self._wanted
+        return self._left <= 0 and sum(self._short) > _LOOKED_AT // 2
 
     async def do(self, work: Callable[[], Result]) -> Result:
         """Do it, here or in a thread.
@@ -53,12 +55,12 @@ class ShortWork:
             result = work()
             self._too_long = self._too_long + 1 if perf_counter() - begun > _MUCH_TOO_LONG else 0
             if self._too_long > 1:
-                self._short = self._too_long = 0
                 self._wanted *= _MORE_EACH_TIME
+                self._left, self._too_long = self._wanted, 0
             return result
         result, seconds = await asyncio.to_thread(_timed, work)
-        if not self.in_the_loop:
-            self._short = self._short + 1 if seconds <= SHORT else 0
+        self._left -= 1
+        self._short.append(seconds <= SHORT)
         return result
 
 
