@@ -40,7 +40,8 @@ class BatchSummary(BaseModel):
         rejected: Rows that are no sessions, by reason.
         attempted: Sessions that this attempt worked on.
         seconds: How long this attempt worked; for one process the opening of the run not counted.
-        latency: Seconds that a session of this attempt took, by quantile: p50, p90, p99.
+        latency: Seconds that a session of this attempt with a result took, by quantile: p50, p90,
+            p99; empty where there is none.
         usage: What calls to the model came to, over all attempts.
         currency: What money is counted in.
     """
@@ -162,7 +163,9 @@ def _summary(gathered: Gathered, standing: Standing, seconds: float) -> BatchSum
         rejected=dict(counts.rejected),
         attempted=standing.attempted,
         seconds=round(seconds, 3),
-        latency={f"p{q}": round(latencies.quantile(q / 100), 4) for q in (50, 90, 99)},
+        latency={
+            f"p{q}": round(latencies.quantile(q / 100), 4) for q in (50, 90, 99) if latencies.counts
+        },
         usage=usage.total,
         currency=usage.currency,
     )
