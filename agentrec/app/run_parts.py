@@ -200,7 +200,6 @@ async def open_run(
             finally:
                 # Also of a run that is stopped: what was paid is what people want to know then.
                 await gateway.aclose(patience)
-                await drop_connections(named[0])
                 report = await UsageReport.of(journal, settings.prices.table())
                 # Another journal says nothing of what the run itself came to.
                 told = usage or (folder.usage if calls is None else None)
@@ -208,3 +207,4 @@ async def open_run(
                     await asyncio.to_thread(report.save, told)
                 if usage is None and (tell_usage or len(journal) > known):
                     print_usage(report, console)
+                await drop_connections(named[0])

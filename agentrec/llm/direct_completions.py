@@ -36,7 +36,9 @@ def send_directly(model: ChatOpenAI) -> None:
     """
     client = model.root_async_client
     if isinstance(client, AsyncOpenAI) and model.async_client is client.chat.completions:
-        raw = _RawCompletions(client)
+        own = _RawCompletions(client)
+        usual = client.chat.completions.with_raw_response
+        raw = _Replaced(usual, {"create": own.create, "parse": own.parse})
         completions = _Replaced(client.chat.completions, {"with_raw_response": raw})
         chat = _Replaced(client.chat, {"completions": completions})
         model.async_client = completions
@@ -63,9 +65,6 @@ class _RawCompletions:
     def __init__(self, client: AsyncOpenAI) -> None:
         self._client = client
         self._usual = client.chat.completions.with_raw_response
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._usual, name)
 
     async def create(self, **given: Any) -> Any:
         if given.get("stream") or not _FOR_THE_PACKAGE.isdisjoint(given):

@@ -183,7 +183,7 @@ class CallJournal:
         self._check_open()
         answer = replace(answer, text=_storable(answer.text))
         self._unwritten.answers.append((key, node, answer))
-        return (await self._write()).get(key, answer)
+        return (await self._write())[key]
 
     def note_failure(self, failure: JournaledFailure) -> None:
         """Note a failed call, to be written with whatever is written next.
@@ -236,8 +236,8 @@ class CallJournal:
         self._answers += written.answers
         self._tokens_read += written.input_tokens
         self._tokens_written += written.output_tokens
-        for key, _, answer in batch.answers:
-            self._recent.hold(key, written.kept.get(key, answer))
+        for key, _, _ in batch.answers:
+            self._recent.hold(key, written.kept[key])
 
     async def _read_all(self) -> None:
         loop = asyncio.get_running_loop()
