@@ -252,8 +252,9 @@ class JournalFile:
             ).fetchone():
                 connection.execute(_SUMS)
                 connection.execute(_FIRST_SUMS)
-        # Tells a foreign table of the same name.
+        # Tells foreign tables of the same names.
         self.answers([""])
+        self.facts()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -137,6 +137,45 @@ async def test_the_endpoint_is_sent_the_same() -> None:
     assert plain["seed"] == 4
 
 
+async def test_it_is_sent_to_the_same_place_with_the_same_headers() -> None:
+    seen: list[httpx2.Request] = []
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request)
+        return httpx2.Response(HTTPStatus.OK, json=said(content='{"film": "Heat"}'))
+
+    fields: dict[str, Any] = {
+        "api_key": "sk-own",
+        "organization": "org-1",
+        "base_url": "http://models.example/v7/",
+        "default_headers": {"X-One": "1"},
+        "default_query": {"api-version": "2"},
+        "timeout": 7,
+    }
+    for open_model in (
+        lambda **given: ChatOpenAI(model="m", temperature=0, max_retries=0, **given),
+        lambda **given: open_chat_model("openai:m", given),
+    ):
+        client = httpx2.AsyncClient(transport=httpx2.MockTransport(handle))
+        model = open_model(http_async_client=client, **fields)
+        await model.ainvoke(TALK)
+        await model.with_structured_output(SCHEMA).ainvoke(TALK)
+    # How its own objects are made is told in the package's headers, and here they are not.
+    headers = [
+        {
+            name: value
+            for name, value in request.headers.items()
+            if name not in ("x-stainless-raw-response", "x-stainless-helper-method")
+        }
+        for request in seen
+    ]
+    assert headers[2:] == headers[:2]
+    assert headers[0]["authorization"] == "Bearer sk-own"
+    assert (headers[0]["openai-organization"], headers[0]["x-one"]) == ("org-1", "1")
+    assert [request.url for request in seen[2:]] == [request.url for request in seen[:2]]
+    assert str(seen[0].url) == "http://models.example/v7/chat/completions?api-version=2"
+
+
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_an_answer_is_read_as_it_would_be(name: str) -> None:
     with Fixed(Reply(HTTPStatus.OK, json.dumps(ANSWERS[name]).encode())) as server:

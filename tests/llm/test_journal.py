@@ -195,11 +195,12 @@ async def test_two_journals_on_one_file_lose_nothing(path: Path) -> None:
 async def test_what_is_no_journal_is_named(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("not a data base " * 100)
-    foreign = tmp_path / "other.sqlite"
-    connection = sqlite3.connect(foreign)
-    connection.execute("CREATE TABLE answers (something TEXT)")
-    connection.close()
-    for path in (text, foreign, tmp_path, text / "below" / "calls.sqlite"):
+    foreign = {name: tmp_path / f"{name}.sqlite" for name in ("answers", "facts")}
+    for table, place in foreign.items():
+        connection = sqlite3.connect(place)
+        connection.execute(f"CREATE TABLE {table} (something TEXT)")
+        connection.close()
+    for path in (text, *foreign.values(), tmp_path, text / "below" / "calls.sqlite"):
         with pytest.raises(InputError) as caught:
             await CallJournal.open(path)
         assert caught.value.file == path
