@@ -269,15 +269,18 @@ def choose_best(
         values: Expected reward of each session, ``[batch]``; ``None`` for 0.
     """
     scores = masked(offer, scores)
-    best = scores.max(axis=1, keepdims=True) if len(scores) else np.zeros((0, 1), np.float32)
-    by_id = np.argsort(np.argsort(np.array(offer.hint_ids, dtype=np.str_), kind="stable"))
-    order = np.concatenate([by_id + 1, [len(by_id) + 1]])[offer.candidates]
-    preference = np.concatenate([np.zeros((len(scores), 1), np.int64), order], axis=1)
-    options = np.where(scores == best, preference, len(by_id) + 2).argmin(axis=1)
+    is_best = scores == scores.max(axis=1, keepdims=True)
+    options = is_best.argmax(axis=1)
+    # No hint comes first among the options; of hints the first is not always the right one.
+    if np.count_nonzero(is_best[options > 0]) > np.count_nonzero(options):
+        by_id = np.argsort(np.argsort(np.array(offer.hint_ids, dtype=np.str_), kind="stable"))
+        order = np.concatenate([by_id + 1, [len(by_id) + 1]])[offer.candidates]
+        preference = np.concatenate([np.zeros((len(scores), 1), np.int64), order], axis=1)
+        options = np.where(is_best, preference, len(by_id) + 2).argmin(axis=1)
     batch = len(offer)
     return HintChoices(
         offer,
-        options.astype(np.int64),
+        options,
         np.zeros(batch, dtype=np.float32),
         np.zeros(batch, dtype=np.float32) if values is None else values,
         scores,
@@ -286,9 +289,9 @@ def choose_best(
 
 def masked(offer: HintOffer, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Scores ``[batch, 1 + width]`` with ``-inf`` where there is no candidate."""
-    there = np.ones((len(offer), 1 + offer.width), dtype=bool)
-    there[:, 1:] = offer.present
-    return np.where(there, scores, np.float32(-np.inf)).astype(np.float32, copy=False)
+    of_present = np.array(scores, dtype=np.float32)
+    of_present[:, 1:][~offer.present] = -np.inf
+    return of_present
 
 
 def unit_rows(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

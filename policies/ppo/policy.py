@@ -141,18 +141,23 @@ class PPOHintPolicy(PolicyOnDisk):
         """
         return self._acted(offer)[0]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _acted(self, offer: HintOffer) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Probabilities ``[batch, 1 + width]`` and predicted rewards ``[batch]``."""
         situations = Situations.of(offer, self._standardiser, self._hints)
-        probabilities = [torch.zeros(0, 1 + offer.width)]
-        values = [torch.zeros(0)]
-        for start in range(0, len(offer), _CHUNK):
-            some = situations.rows(slice(start, start + _CHUNK))
-            # Masked before the softmax: what is on offer shares all of the probability.
-            probabilities.append(torch.softmax(self._networks.logits(some), dim=-1).mean(dim=0))
-            values.append(self._networks.values(some).mean(dim=0))
-        return torch.cat(probabilities).numpy(), torch.cat(values).numpy()
+        chunks = [situations]
+        if len(offer) > _CHUNK:
+            starts = range(0, len(offer), _CHUNK)
+            chunks = [situations.rows(slice(start, start + _CHUNK)) for start in starts]
+        # Masked before the softmax: what is on offer shares all of the probability.
+        probabilities = [
+            torch.softmax(self._networks.logits(some), dim=-1).mean(dim=0).numpy()
+            for some in chunks
+        ]
+        values = [self._networks.values(some).mean(dim=0).numpy() for some in chunks]
+        if len(chunks) == 1:
+            return probabilities[0], values[0]
+        return np.concatenate(probabilities), np.concatenate(values)
 
     def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
         """What the numbers mean, and the numbers by name."""
