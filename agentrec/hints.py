@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from statistics import NormalDist, fmean, stdev
 from typing import Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agentrec.catalog import clean_text
 
@@ -193,7 +194,9 @@ class Revision(BaseModel):
     hint_ids: tuple[str, ...]
 
 
-class ScoredHint(BaseModel):
+# No model of pydantic's: a search makes thousands of these, of what is known to be right.
+@dataclass(frozen=True, slots=True)
+class ScoredHint:
     """A hint found by a search.
 
     Attributes:
@@ -202,12 +205,9 @@ class ScoredHint(BaseModel):
         vector: Its stored vector, of length 1, ``[dimension]``; empty where a store does not tell.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     hint: Hint
     similarity: float
-    # A search makes thousands of these; checking hundreds of floats in each took longer than it.
-    vector: SkipValidation[tuple[float, ...]] = Field(default=(), repr=False)
+    vector: tuple[float, ...] = field(default=(), repr=False)
 
 
 class HintChoice(BaseModel):

@@ -86,9 +86,9 @@ async def choose_hint(state: HintChoosingState, runtime: Runtime[Components]) ->
         return policy.choose(offer_of(state["state"][None], [offered], len(state["query"])))
 
     choices = await _CHOOSING.of(policy).do(choose)
-    choice = choices[0]
-    hint = next((one.hint for one in offered if one.hint.hint_id == choice.hint_id), None)
-    return {"choice": choice, "scores": choices.scores_of(0), "hint": hint}
+    option, offer = int(choices.options[0]), choices.offer
+    hint = offer.hints[int(offer.candidates[0, option - 1])] if option else None
+    return {"choice": choices[0], "scores": choices.scores_of(0), "hint": hint}
 
 
 HintChoosingGraph = CompiledStateGraph[

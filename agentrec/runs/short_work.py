@@ -73,9 +73,12 @@ class ShortWorks:
     def of(self, owner: object) -> ShortWork:
         """The work of an object."""
         try:
-            return self._works.setdefault(owner, ShortWork())
+            work = self._works.get(owner)
+            if work is None:
+                work = self._works[owner] = ShortWork()
         except TypeError:
             return ShortWork()
+        return work
 
 
 def _timed(work: Callable[[], Result]) -> tuple[Result, float]:

@@ -41,12 +41,12 @@ class StackedMLP(nn.Module):
             self.weights.append(nn.Parameter(torch.stack(drawn).contiguous()))
             self.biases.append(nn.Parameter(torch.zeros(len(drawn), 1, wide_out)))
         # The same tensors: looking them up in the lists takes longer than computing a small layer.
-        self._layers = list(zip(self.weights, self.biases, strict=True))
+        self.layers = list(zip(self.weights, self.biases, strict=True))
 
     @property
     def num_networks(self) -> int:
         """How many networks there are."""
-        return len(self._layers[0][0])
+        return len(self.layers[0][0])
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Compute every network.
@@ -59,8 +59,8 @@ class StackedMLP(nn.Module):
             Shape ``[num_networks, batch, wide_out]``.
         """
         outputs = inputs if inputs.ndim == 3 else inputs.expand(self.num_networks, -1, -1)
-        last = len(self._layers) - 1
-        for at, (weight, bias) in enumerate(self._layers):
+        last = len(self.layers) - 1
+        for at, (weight, bias) in enumerate(self.layers):
             outputs = torch.baddbmm(bias, outputs, weight)
             if at < last:
                 outputs = torch.tanh(outputs)

@@ -12,15 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentrec.hint_offers import HintChoices, HintOffer, choose_best
 from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
+from agentrec.policies.ppo.acting import ActingNetworks
 from agentrec.policies.ppo.actor_critic import ActorCritics, ActorName
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.hint_features import HintFeatures
-from agentrec.policies.ppo.situations import Situations
 from agentrec.policies.ppo.training_curve import CurvePoint
 from agentrec.policies.standardiser import Standardiser
-
-# Sessions computed at once: more need more memory and are no quicker.
-_CHUNK = 1024
 
 
 class PPODescription(BaseModel):
@@ -80,6 +77,7 @@ class PPOHintPolicy(PolicyOnDisk):
         self.seed = seed
         self.curve = tuple(curve)
         self._networks = networks
+        self._acting = ActingNetworks(networks, standardiser, hints)
         self._standardiser = standardiser
         self._hints = hints
         self._generator = generator
@@ -118,7 +116,7 @@ class PPOHintPolicy(PolicyOnDisk):
         Raises:
             ValueError: The states, or the hints' vectors, are not as wide as the trained ones.
         """
-        probabilities, values = self._acted(offer)
+        probabilities, values = self._acting.probabilities_and_values(offer)
         with np.errstate(divide="ignore"):
             scores = np.log(probabilities)
         if self._generator is None:
@@ -139,25 +137,7 @@ class PPOHintPolicy(PolicyOnDisk):
             Shape ``[batch, 1 + width]``, rows sum to 1; column 0 is no hint, column ``1 + c``
             candidate ``c``, 0 where there is none.
         """
-        return self._acted(offer)[0]
-
-    @torch.inference_mode()
-    def _acted(self, offer: HintOffer) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Probabilities ``[batch, 1 + width]`` and predicted rewards ``[batch]``."""
-        situations = Situations.of(offer, self._standardiser, self._hints)
-        chunks = [situations]
-        if len(offer) > _CHUNK:
-            starts = range(0, len(offer), _CHUNK)
-            chunks = [situations.rows(slice(start, start + _CHUNK)) for start in starts]
-        # Masked before the softmax: what is on offer shares all of the probability.
-        probabilities = [
-            torch.softmax(self._networks.logits(some), dim=-1).mean(dim=0).numpy()
-            for some in chunks
-        ]
-        values = [self._networks.values(some).mean(dim=0).numpy() for some in chunks]
-        if len(chunks) == 1:
-            return probabilities[0], values[0]
-        return np.concatenate(probabilities), np.concatenate(values)
+        return self._acting.probabilities_and_values(offer)[0]
 
     def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
         """What the numbers mean, and the numbers by name."""
