@@ -8,6 +8,7 @@ from typing import Literal, TypedDict, get_args
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
+from langgraph.types import Checkpointer
 
 from agentrec.errors import InputError, ModelCallError
 from agentrec.graphs.preference_context import RerankingParts, reranking_parts_of
@@ -120,7 +121,9 @@ NODES: Mapping[NodeName, object] = {
 }
 
 
-def build_reranking_graph(nodes: Mapping[NodeName, object] | None = None) -> RerankingGraph:
+def build_reranking_graph(
+    nodes: Mapping[NodeName, object] | None = None, checkpointer: Checkpointer = None
+) -> RerankingGraph:
     """Compile the graph; do it once and use it for every session.
 
     Call it with ``await graph.ainvoke({"session": session, "hint": hint}, context=parts)``, or
@@ -131,6 +134,9 @@ def build_reranking_graph(nodes: Mapping[NodeName, object] | None = None) -> Rer
 
     Args:
         nodes: Nodes of the user's own by the name of the one they replace.
+        checkpointer: LangGraph's: where steps are kept, so that a call can be stopped before a node
+            and gone on with, under a ``thread_id``; ``None`` for nowhere. With
+            ``LANGGRAPH_STRICT_MSGPACK=true`` nothing but the graph's own types is read from it.
 
     Raises:
         ValueError: If there is no node of such a name.
@@ -153,4 +159,4 @@ def build_reranking_graph(nodes: Mapping[NodeName, object] | None = None) -> Rer
     graph.add_conditional_edges("write", _rankers, ["rerank", "tell"])
     graph.add_edge("rerank", END)
     graph.add_edge("tell", END)
-    return graph.compile()
+    return graph.compile(checkpointer=checkpointer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
+from langgraph.types import Checkpointer
 
 from agentrec.components import Components
 from agentrec.graphs.context import components_of
@@ -61,11 +62,16 @@ RecommendationGraph = CompiledStateGraph[
 ]
 
 
-def build_recommendation_graph() -> RecommendationGraph:
+def build_recommendation_graph(checkpointer: Checkpointer = None) -> RecommendationGraph:
     """Compile the graph; do it once and use it for every session.
 
     Call it with ``await graph.ainvoke({"session": session}, context=components)``; the state it
     returns holds ``ranking``, ``hint``, ``choice`` and ``scores``.
+
+    Args:
+        checkpointer: LangGraph's: where steps are kept, so that a call can be stopped before a node
+            and gone on with, under a ``thread_id``; ``None`` for nowhere. With
+            ``LANGGRAPH_STRICT_MSGPACK=true`` nothing but the graph's own types is read from it.
     """
     graph = StateGraph(
         RecommendationState, context_schema=Components, input_schema=RecommendationInput
@@ -81,4 +87,4 @@ def build_recommendation_graph() -> RecommendationGraph:
     graph.add_edge("choose_hint", "recommend")
     graph.add_edge("recommend", "ground")
     graph.add_edge("ground", END)
-    return graph.compile()
+    return graph.compile(checkpointer=checkpointer)

@@ -129,12 +129,19 @@ def _row(
     file: Path, place: int, found: FoundRow, fields: SessionFields
 ) -> SessionRow | RejectedRow:
     record = PlacedRecord(file, found.line, found.record)
-    fault = found.fault
-    if fault is None:
-        try:
-            return SessionRow(place, found.line, fields.read(record)[0])
-        except RowError as error:
-            fault = error
+    if found.fault is not None:
+        return _rejected(place, found, record, fields, found.fault)
+    try:
+        return SessionRow(place, found.line, fields.read(record)[0])
+    except RowError as fault:
+        # Under no name of this frame that lasts: the two would hold each other, and the row, until
+        # somebody looks for such objects. Among a hundred thousand rows those are many.
+        return _rejected(place, found, record, fields, fault)
+
+
+def _rejected(
+    place: int, found: FoundRow, record: PlacedRecord, fields: SessionFields, fault: RowError
+) -> RejectedRow:
     session_id = None
     with suppress(RowError):
         session_id = fields.own_id(record, "session_id")

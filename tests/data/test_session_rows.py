@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import tracemalloc
 from contextlib import suppress
@@ -18,7 +19,9 @@ from data.session_row_files import (
     sessions,
 )
 
-from agentrec.data import RejectedRow, RowLimits, read_session_rows
+from agentrec.data import RejectedRow, RowLimits, SessionRow, read_session_rows
+from agentrec.data.found_rows import FoundRow
+from agentrec.data.row_faults import RowError
 from agentrec.errors import InputError
 from agentrec.sessions import Session
 
@@ -271,3 +274,36 @@ def test_what_is_not_read_to_its_end_leaves_no_file_open(tmp_path: Path, take: i
         assert file in _open_files()
         rows.close()
         assert file not in _open_files()
+
+
+def test_a_rejected_row_is_let_go_of_at_once(tmp_path: Path) -> None:
+    files = [
+        lines_file(
+            tmp_path,
+            "{",
+            b"\xff",
+            "[]",
+            row(session_id="\ud800"),
+            row(items=["nobody"]),
+            row(candidates=["c"]),
+            row(items=...),
+            row(),
+        ),
+        csv_file(tmp_path, b"\xff", "a,b", 's,"a', 's,"[""a"",",c|d', "s,nobody,c|d", "s,a,c|d"),
+    ]
+
+    def held() -> int:
+        # isinstance() would look into objects that only pretend to be there.
+        return sum(type(each) in (RowError, FoundRow) for each in gc.get_objects())
+
+    gc.collect()
+    before = held()
+    gc.disable()
+    try:
+        for file in files:
+            *spoilt, sound = list(read_session_rows(file, CATALOG))
+            assert all(isinstance(one, RejectedRow) for one in spoilt)
+            assert isinstance(sound, SessionRow)
+        assert held() == before
+    finally:
+        gc.enable()
