@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +21,7 @@ from agentrec.app.model_settings import LimitsSettings
 from agentrec.app.serving import open_service
 from agentrec.app.settings import DemoSettings
 from agentrec.errors import InputError, ModelCallError
+from agentrec.graphs.batching import recommend_many
 from agentrec.hints import Hint
 from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy
 from agentrec.rankings import Ranking
@@ -52,6 +54,27 @@ def hinting(finished: FinishedRun, tmp_path: Path) -> Path:
     first, *_ = place.hints.read_text().splitlines()
     FixedHintPolicy(Hint.model_validate_json(first).hint_id).save(place.live)
     return folder
+
+
+@pytest.mark.parametrize(("time_limit", "expected"), [(None, 6), (60.0, 4)])
+def test_a_session_is_ready_for_the_next_call_unless_its_time_is_limited(
+    settings: DemoSettings,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    time_limit: float | None,
+    expected: int,
+) -> None:
+    at_a_time: list[int] = []
+
+    def noting(*given: Any, concurrency: int, **options: Any) -> Any:
+        at_a_time.append(concurrency)
+        return recommend_many(*given, concurrency=concurrency, **options)
+
+    monkeypatch.setattr("agentrec.app.batch.running.recommend_many", noting)
+    limited = settings.model_copy(update={"limits": LimitsSettings(max_concurrency=4)})
+    assert run(limited, source, tmp_path / "out", time_limit=time_limit).is_clean
+    assert at_a_time == [expected]
 
 
 def test_every_session_has_one_result_as_the_run_recommends(

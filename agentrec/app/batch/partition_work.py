@@ -121,7 +121,7 @@ class PartitionWorker:
             runner = BatchRunner(
                 parts.components,
                 log,
-                concurrency=parts.concurrency,
+                concurrency=_sessions_at_a_time(parts.concurrency, options.time_limit),
                 retry_failed=options.retry_failed,
                 time_limit=options.time_limit,
             )
@@ -142,6 +142,14 @@ async def open_log(options: BatchOptions, partition: Partition) -> SessionLog:
         results=options.out,
         label=partition.label,
     )
+
+
+def _sessions_at_a_time(calls: int, time_limit: float | None) -> int:
+    """More than calls, so that when one ends there is a session that is ready for the next.
+
+    Not where each has its time: waiting for a call would take from it.
+    """
+    return calls + calls // 2 if time_limit is None else calls
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ def print_summary(summary: BatchSummary, out: Path, console: Console) -> None:
             f"Rows that are no sessions: {_told(summary.rejected)}: {out / 'rejected.jsonl'}"
         )
     if summary.attempted:
-        took = f"; one with a result took {latency}" if latency else ""
+        took = f"; one with a result took {latency}, its wait for a call counted" if latency else ""
         lines.append(
             f"This time {summary.attempted:,} in {summary.seconds:,.1f} s ({rate:,.1f}/s){took}"
         )

@@ -40,8 +40,8 @@ class BatchSummary(BaseModel):
         rejected: Rows that are no sessions, by reason.
         attempted: Sessions that this attempt worked on.
         seconds: How long this attempt worked; for one process the opening of the run not counted.
-        latency: Seconds that a session of this attempt with a result took, by quantile: p50, p90,
-            p99; empty where there is none.
+        latency: Seconds that a session of this attempt with a result took, waits for its turn to
+            call counted, by quantile: p50, p90, p99; empty where there is none.
         usage: What calls to the model came to, over all attempts.
         currency: What money is counted in.
     """
