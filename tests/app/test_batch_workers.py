@@ -202,51 +202,6 @@ async def test_what_a_process_fails_with_is_told_as_here(
         await asyncio.wait_for(engine.run(tasks), 240)
 
 
-RAY_OF_THE_USER = """
-import asyncio, sys, ray
-from agentrec.app.batch.partition_work import PartitionTask
-from agentrec.app.batch.ray_actors import RayActors
-from agentrec.errors import InputError
-from pathlib import Path
-
-tasks = [PartitionTask.model_validate_json(line) for line in sys.stdin]
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-try:
-    asyncio.run(RayActors(1, Path(sys.argv[1])).run(tasks))
-except InputError as error:
-    print("failed with", error)
-print("up" if ray.is_initialized() else "down")
-ray.shutdown()
-"""
-
-
-@pytest.mark.filterwarnings("default")
-def test_a_cluster_of_the_user_outlives_a_part_that_fails(
-    settings_for: Settings, http_run: HttpRun, server: OpenAIServer, tmp_path: Path
-) -> None:
-    settings: DemoSettings = settings_for(http_run.folder, llm="openai:local")
-    (tmp_path / "out").mkdir()
-    missing = BatchOptions(sessions=tmp_path / "none.jsonl", out=tmp_path / "out", form="jsonl")
-    tasks = [
-        PartitionTask(settings=settings, options=missing, partition=partition)
-        for partition in partitions(2)
-    ]
-    used = subprocess.run(
-        [sys.executable, "-c", RAY_OF_THE_USER, str(missing.out)],
-        input="".join(f"{task.model_dump_json()}\n" for task in tasks),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert used.returncode == 0, used.stderr
-    failed, standing = used.stdout.splitlines()[-2:]
-    assert failed.startswith("failed with")
-    assert "none.jsonl: " in failed
-    assert "No such file" in failed
-    assert standing == "up"
-
-
 async def test_a_process_that_cannot_live_is_given_up(
     settings_for: Settings,
     http_run: HttpRun,

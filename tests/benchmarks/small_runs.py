@@ -27,14 +27,12 @@ def environment_of(folder: Path, base_url: str) -> dict[str, str]:
     return environment | dict(zip(_ADDRESSES, told, strict=True))
 
 
-def make_run(folder: Path, environment: dict[str, str]) -> Path:
-    """Have something learnt, with the model that the environment names; returns the run."""
-    data, run = folder / "data", folder / "run"
-    write_planted_sessions(data, num_items=60, num_train=60, num_valid=16, num_test=40)
-    settings = DemoSettings.model_validate(
+def settings_of(folder: Path) -> DemoSettings:
+    """Those of the run that ``make_run`` makes in a folder."""
+    return DemoSettings.model_validate(
         {
-            "data": data,
-            "run": run,
+            "data": folder / "data",
+            "run": folder / "run",
             "embeddings": "hashed",
             "llm": "openai:local",
             "backbone": None,
@@ -44,11 +42,17 @@ def make_run(folder: Path, environment: dict[str, str]) -> Path:
             "num_probes": 2,
         }
     )
+
+
+def make_run(folder: Path, environment: dict[str, str]) -> Path:
+    """Have something learnt, with the model that the environment names; returns the run."""
+    settings = settings_of(folder)
+    write_planted_sessions(folder / "data", num_items=60, num_train=60, num_valid=16, num_test=40)
     with pytest.MonkeyPatch.context() as patch:
         for name in _ADDRESSES:
             patch.setenv(name, environment[name])
         asyncio.run(run_demo(settings, Console(file=io.StringIO())))
-    return run
+    return settings.run
 
 
 def write_sessions(file: Path, folder: Path, count: int) -> Path:

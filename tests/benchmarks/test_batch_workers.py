@@ -20,7 +20,11 @@ import psutil
 import pytest
 from benchmarks.paced_endpoint import PacedEndpoint
 from benchmarks.recommending_parts import load
-from benchmarks.small_runs import environment_of, make_run, write_sessions
+from benchmarks.small_runs import environment_of, make_run, settings_of, write_sessions
+
+from agentrec.app.batch.options import BatchOptions
+from agentrec.app.batch.partition_work import PartitionTask
+from agentrec.runs.batch.partitions import partitions
 
 SESSIONS = int(os.environ.get("AGENTREC_BENCH_SESSIONS", "2000"))
 CONCURRENCY = 64
@@ -147,3 +151,49 @@ def _a_worker() -> psutil.Process | None:
         if "agentrec.app.batch.worker" in told or told.startswith("ray::MapWorker"):
             return process
     return None
+
+
+RAY_OF_THE_USER = """
+import asyncio, sys, ray
+from agentrec.app.batch.partition_work import PartitionTask
+from agentrec.app.batch.ray_actors import RayActors
+from agentrec.errors import InputError
+from pathlib import Path
+
+tasks = [PartitionTask.model_validate_json(line) for line in sys.stdin]
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+try:
+    asyncio.run(RayActors(1, Path(sys.argv[1])).run(tasks))
+except InputError as error:
+    print("failed with", error)
+print("up" if ray.is_initialized() else "down")
+ray.shutdown()
+"""
+
+
+def test_a_cluster_of_the_user_outlives_a_part_that_fails(tmp_path: Path) -> None:
+    with PacedEndpoint() as endpoint:
+        environment = environment_of(tmp_path, endpoint.base_url)
+        make_run(tmp_path, environment)
+        settings = settings_of(tmp_path)
+        (tmp_path / "out").mkdir()
+        missing = BatchOptions(sessions=tmp_path / "none.jsonl", out=tmp_path / "out")
+        tasks = [
+            PartitionTask(settings=settings, options=missing, partition=partition)
+            for partition in partitions(2)
+        ]
+        used = subprocess.run(
+            [sys.executable, "-c", RAY_OF_THE_USER, str(missing.out)],
+            input="".join(f"{task.model_dump_json()}\n" for task in tasks),
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+    assert used.returncode == 0, used.stderr
+    failed, standing = used.stdout.splitlines()[-2:]
+    assert failed.startswith("failed with")
+    assert "none.jsonl: " in failed
+    assert "No such file" in failed
+    assert standing == "up"
