@@ -37,7 +37,7 @@ class SessionResult:
     Attributes:
         place: Number of the session in the stream, from 0.
         session: The session.
-        seconds: How long it was worked on.
+        seconds: How long it was worked on, waits for limits included.
         state: What the graph returned; ``None`` if it failed.
         failure: Why; ``None`` if it did not.
         error: What was raised then, for who wants the traceback.
@@ -90,7 +90,7 @@ async def recommend_many(
         graph: Any compiled graph; by default the recommendation graph.
         concurrency: Most sessions at a time, at least 1. How many calls of the language model are
             made at a time, and how fast, is for the gateway's limiter; fewer sessions than calls
-            leave it idle.
+            leave it idle, and some more have one ready for each call that ends.
         ordered: Whether results come in the order of the sessions, and not as they finish.
         time_limit: After how many seconds, above 0, a session is given up.
         deadline: After how many seconds, at least 0, from now no session is begun any more and

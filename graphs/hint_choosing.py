@@ -14,7 +14,7 @@ from langgraph.runtime import Runtime
 from agentrec.components import Components
 from agentrec.graphs.context import components_of
 from agentrec.graphs.offering import offer_of
-from agentrec.hint_offers import HintChoices
+from agentrec.hint_offers import NO_CANDIDATE, HintChoices
 from agentrec.hints import Hint, HintChoice, ScoredHint
 from agentrec.runs.short_work import ShortWorks
 from agentrec.sessions import Session
@@ -86,8 +86,8 @@ async def choose_hint(state: HintChoosingState, runtime: Runtime[Components]) ->
         return policy.choose(offer_of(state["state"][None], [offered], len(state["query"])))
 
     choices = await _CHOOSING.of(policy).do(choose)
-    option, offer = int(choices.options[0]), choices.offer
-    hint = offer.hints[int(offer.candidates[0, option - 1])] if option else None
+    place = int(choices.places[0])
+    hint = None if place == NO_CANDIDATE else choices.offer.hints[place]
     return {"choice": choices[0], "scores": choices.scores_of(0), "hint": hint}
 
 

@@ -98,7 +98,7 @@ def _csv_rows(
                     if is_list and name in record:
                         record[name] = _list_of(str(record[name]), name)
         except RowError as error:
-            fault = error.with_traceback(None)
+            fault = error
         yield FoundRow(number, record, fault, line)
 
 

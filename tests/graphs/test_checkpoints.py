@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -67,20 +68,11 @@ async def test_what_is_gone_on_with_comes_to_the_same(node: str) -> None:
     assert len(model.calls) == 1
 
 
-IN_STEPS = """
-import asyncio
-from langgraph.checkpoint.memory import InMemorySaver
-from graphs.test_checkpoints import ranked_in_steps
-
-print(asyncio.run(ranked_in_steps(InMemorySaver())).hint_id)
-"""
-
-
 def test_nothing_but_its_own_types_has_to_be_read() -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", IN_STEPS],
-        env=os.environ | {"LANGGRAPH_STRICT_MSGPACK": "true"},
-        cwd=Path(__file__).parents[1],
+        [sys.executable, __file__],
+        env=os.environ
+        | {"LANGGRAPH_STRICT_MSGPACK": "true", "PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
         timeout=120,
@@ -89,3 +81,7 @@ def test_nothing_but_its_own_types_has_to_be_read() -> None:
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.split() == [HINT.hint_id]
     assert "msgpack" not in ran.stderr
+
+
+if __name__ == "__main__":
+    sys.stdout.write(asyncio.run(ranked_in_steps(InMemorySaver())).hint_id)

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 import pytest
 from blockbuster import blockbuster_ctx
 from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from testing.answering import (
     blocks_of,
@@ -116,6 +117,22 @@ async def test_it_is_what_ranking_with_a_text_is(hint: Hint | None, shuffles: in
     assert state["reranked"] == await rank(SESSION, hint, components, state["preference"])
     assert components.model.calls["made"]["recommend"] == made == shuffles
     assert state["reranked"].hint_id == (hint.hint_id if hint else None)
+
+
+@pytest.mark.parametrize("node", ["write", "rerank"])
+async def test_a_checkpointer_goes_on_where_it_was_stopped(node: str) -> None:
+    saver, config = InMemorySaver(), {"configurable": {"thread_id": "one"}}
+    parts = RerankingParts(make_components(model := scripted(answering())))
+    whole = await reranked(RerankingParts(make_components(scripted(answering()))), hint=HINT)
+    before: Any = build_reranking_graph(checkpointer=saver)
+    given = {"session": SESSION, "hint": HINT}
+    await before.ainvoke(given, config, context=parts, interrupt_before=[node])
+    assert not prompts_of(model, "rank")
+    asked = len(model.calls)
+    after: Any = build_reranking_graph(checkpointer=saver)
+    assert await after.ainvoke(None, config, context=parts) == whole
+    # The factors, the text and the ranking, none of them twice.
+    assert (asked, len(model.calls)) == ({"write": 1, "rerank": 2}[node], 3)
 
 
 async def test_another_model_may_write() -> None:

@@ -149,7 +149,7 @@ def _sessions_at_a_time(calls: int, time_limit: float | None) -> int:
 
     Not where each has its time: waiting for a call would take from it.
     """
-    return calls + calls // 2 if time_limit is None else calls
+    return calls + (calls + 1) // 2 if time_limit is None else calls
 
 
 @asynccontextmanager
