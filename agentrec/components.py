@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
     from agentrec.evaluation.baselines import Ranker
-    from agentrec.llm.gateway import ModelGateway
-    from agentrec.llm.prompts import Prompts
+    from agentrec.llm.gateway.gateway import ModelGateway
+    from agentrec.llm.prompts.templates import Prompts
 
 
 class SessionEncoder(Protocol):

@@ -21,17 +21,17 @@ from langgraph.runtime import Runtime
 from agentrec.catalog import Catalog, Item
 from agentrec.components import Components
 from agentrec.data.item_features import discover_features
+from agentrec.embedded_model.chat_model import CatalogChatModel
+from agentrec.embedded_model.teaching.teaching import Recipe, obtain_model
+from agentrec.embedded_model.teaching.training import TrainingPlan
 from agentrec.graphs.recommending import rank
 from agentrec.hints import Hint
-from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
-from agentrec.llm.catalog_lm.teaching import Recipe, obtain_model
-from agentrec.llm.catalog_lm.training import TrainingPlan
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.item_vectors import item_text
-from agentrec.llm.prompts import Prompts
-from agentrec.llm.session_encoder import RecencySessionEncoder
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.fixed import NoHintPolicy
 from agentrec.rankings import Ranking
+from agentrec.session_encoding.encoder import RecencySessionEncoder
+from agentrec.session_encoding.item_vectors import item_text
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.testing.embeddings import HashedWordEmbeddings

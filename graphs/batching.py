@@ -16,8 +16,8 @@ from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.graphs.session_failures import SessionFailure, failure_of
 from agentrec.graphs.session_telemetry import session_span
 from agentrec.rankings import Ranking
-from agentrec.runs.streaming import Outcome, stream
 from agentrec.sessions import Session
+from agentrec.streaming.streaming import Outcome, stream
 
 
 class InvokableGraph(Protocol):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from agentrec.components import HintArbiter
 from agentrec.errors import InputError
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.prompts import Prompts
-from agentrec.llm.session_view import as_data
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.prompts.session_view import as_data
+from agentrec.llm.prompts.templates import Prompts
 
 _WORD = re.compile(r"[^\W_]+")
 _EMPTY = (

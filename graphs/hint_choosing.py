@@ -16,8 +16,8 @@ from agentrec.graphs.context import components_of
 from agentrec.graphs.offering import offer_of
 from agentrec.hint_offers import NO_CANDIDATE, HintChoices
 from agentrec.hints import Hint, HintChoice, ScoredHint
-from agentrec.runs.short_work import ShortWorks
 from agentrec.sessions import Session
+from agentrec.streaming.adaptive_offloading import ShortWorks
 
 ENCODED_IN_THE_LOOP = 256
 """Candidates up to which encoding takes less than a millisecond; with more a thread does it."""

@@ -11,7 +11,7 @@ from agentrec.contracts import PreferenceRanker, PreferenceSink, RewardModel
 from agentrec.errors import InputError
 from agentrec.graphs.context import GraphParts
 from agentrec.graphs.pairing import PairingRules
-from agentrec.llm.gateway import ModelGateway
+from agentrec.llm.gateway.gateway import ModelGateway
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from agentrec.llm.answers import sentence_of
-from agentrec.llm.json_answers import find_list
-from agentrec.llm.preferences import (
+from agentrec.llm.answers.json_answers import find_list
+from agentrec.llm.answers.preference_statements import (
     MAX_FACTOR_LENGTH,
     MAX_STATEMENT_LENGTH,
     StatedPreference,
     parse_preference,
 )
+from agentrec.llm.answers.reading import sentence_of
 
 StructureFault = Literal[
     "a line is no statement",

@@ -16,11 +16,11 @@ from agentrec.components import Components
 from agentrec.continuations import first_part
 from agentrec.errors import ModelCallError
 from agentrec.graphs.recommending import view_of
-from agentrec.llm.answer_schemas import StatedPreferences
-from agentrec.llm.answers import parse_lines
-from agentrec.llm.draws import Draw
-from agentrec.llm.preferences import MAX_FACTOR_LENGTH, factor_block
-from agentrec.llm.session_view import numbered
+from agentrec.llm.answers.answer_schemas import StatedPreferences
+from agentrec.llm.answers.preference_statements import MAX_FACTOR_LENGTH, factor_block
+from agentrec.llm.answers.reading import parse_lines
+from agentrec.llm.gateway.draws import Draw
+from agentrec.llm.prompts.session_view import numbered
 from agentrec.preferences import ChatTurn, clean_lines
 from agentrec.sessions import Session
 

@@ -14,8 +14,8 @@ from agentrec.evaluation.relevant_items import ranking_value
 from agentrec.graphs.recommending import rank
 from agentrec.preferences import PreferenceReward
 from agentrec.rankings import Ranking
-from agentrec.runs.concurrency import map_concurrently
 from agentrec.sessions import Session
+from agentrec.streaming.concurrency import map_concurrently
 
 
 class RankingRewardModel:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agentrec.catalog import clean_text
 from agentrec.errors import FailureKind, InputError, ModelCallError
-from agentrec.runs.streaming import UnfinishedError
+from agentrec.streaming.streaming import UnfinishedError
 
 _MAX_PROBLEM = 300
 

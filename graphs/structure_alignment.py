@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from agentrec.graphs.preference_structure import StructureCheck
-from agentrec.llm.preferences import StatedPreference
+from agentrec.llm.answers.preference_statements import StatedPreference
 from agentrec.preferences import PreferencePair
 
 StructureBreak = Literal[

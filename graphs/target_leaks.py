@@ -14,7 +14,7 @@ from agentrec.catalog import Catalog
 from agentrec.graphs.hint_disguises import names_target
 from agentrec.graphs.hint_titles import index_of, title_forms
 from agentrec.graphs.hint_words import Token, digits_as_letters, readings_of, tokens_of, words_of
-from agentrec.llm.session_view import HISTORY_LENGTH
+from agentrec.llm.prompts.session_view import HISTORY_LENGTH
 from agentrec.sessions import Session
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentrec.catalog import Catalog
 from agentrec.evaluation.metrics import CUTOFF
-from agentrec.llm.session_view import MAX_CANDIDATES, SessionView
+from agentrec.llm.prompts.session_view import MAX_CANDIDATES, SessionView
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
 

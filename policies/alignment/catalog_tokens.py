@@ -8,12 +8,12 @@ from functools import cached_property
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
-from agentrec.llm.catalog_lm.generation import MAX_WORDS
-from agentrec.llm.catalog_lm.phrasing import phrased
-from agentrec.llm.catalog_lm.prompt_tokens import prompt_tokens
-from agentrec.llm.catalog_lm.reading import read_prompt
-from agentrec.llm.catalog_lm.vocabulary import END, Vocabulary
-from agentrec.llm.catalog_lm.wording import HINT_END, factor_token
+from agentrec.embedded_model.generation.generation import MAX_WORDS
+from agentrec.embedded_model.generation.phrasing import phrased
+from agentrec.embedded_model.generation.reading import read_prompt
+from agentrec.embedded_model.network.prompt_tokens import prompt_tokens
+from agentrec.embedded_model.network.vocabulary import END, Vocabulary
+from agentrec.embedded_model.teaching.wording import HINT_END, factor_token
 from agentrec.policies.alignment.examples import NotEncodableError
 from agentrec.preferences import MAX_PREFERENCE_LENGTH, PreferencePair
 

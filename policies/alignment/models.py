@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, filterwarnings
 
+from agentrec.embedded_model.folder import CatalogModel, load_model
 from agentrec.errors import InputError
-from agentrec.llm.catalog_lm.folder import CatalogModel, load_model
-from agentrec.llm.quiet_transformers import no_progress_bars
+from agentrec.llm.providers.quiet_transformers import no_progress_bars
 from agentrec.policies.alignment.catalog_tokens import CatalogTokens
 from agentrec.policies.alignment.chat_tokens import ChatTokens
 from agentrec.policies.alignment.examples import TokenIds

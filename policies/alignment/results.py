@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+from agentrec.embedded_model.folder import CatalogModel, load_model, save_model
 from agentrec.errors import InputError
-from agentrec.llm.catalog_lm.folder import CatalogModel, load_model, save_model
 from agentrec.policies.alignment.models import HUB, OpenedModel
 from agentrec.policies.alignment.record import LOG_FILE, RECORD_FILE, AlignmentRecord
 

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from agentrec.llm.catalog_lm.forms import Form
-from agentrec.llm.catalog_lm.generation import MAX_WORDS
-from agentrec.llm.catalog_lm.reading import CompactPrompt
-from agentrec.llm.catalog_lm.vocabulary import END, SPECIAL, Vocabulary
-from agentrec.llm.catalog_lm.wording import HINT_END, factor_token
+from agentrec.embedded_model.generation.forms import Form
+from agentrec.embedded_model.generation.generation import MAX_WORDS
+from agentrec.embedded_model.generation.reading import CompactPrompt
+from agentrec.embedded_model.network.vocabulary import END, SPECIAL, Vocabulary
+from agentrec.embedded_model.teaching.wording import HINT_END, factor_token
 from agentrec.policies.alignment.examples import Example
 from agentrec.policies.alignment.models import OpenedModel
 

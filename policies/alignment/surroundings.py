@@ -12,7 +12,7 @@ from warnings import catch_warnings, filterwarnings
 import numpy as np
 import torch
 
-from agentrec.llm.quiet_transformers import no_progress_bars
+from agentrec.llm.providers.quiet_transformers import no_progress_bars
 from agentrec.policies.alignment.extra import needed
 
 _TALKATIVE = ("trl", "peft", "accelerate", "datasets")

@@ -8,9 +8,9 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from agentrec.embedded_model.folder import CatalogModel
+from agentrec.embedded_model.network.symmetry import symmetric_gradients
 from agentrec.errors import InputError
-from agentrec.llm.catalog_lm.folder import CatalogModel
-from agentrec.llm.catalog_lm.symmetry import symmetric_gradients
 from agentrec.policies.alignment.training_folder import TrainingFolder
 from agentrec.policies.alignment.training_log import (
     AlignmentPoint,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import GPT2LMHeadModel
 
-from agentrec.llm.catalog_lm.vocabulary import Vocabulary
+from agentrec.embedded_model.network.vocabulary import Vocabulary
 
 
 class WordHead(nn.Module):

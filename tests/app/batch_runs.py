@@ -9,7 +9,7 @@ from pathlib import Path
 from app.preference_runs import quiet
 
 from agentrec.app.batch.work import BatchOptions, BatchSummary, run_batch
-from agentrec.app.settings import DemoSettings
+from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data import load_folder
 from agentrec.sessions import Session
 from agentrec.testing.planted_sessions import PlantedSessions

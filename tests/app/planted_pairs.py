@@ -8,15 +8,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from llm.catalog_lm import planted
-from llm.catalog_lm.planted import Planted
+from embedded_model import planted
+from embedded_model.planted import Planted
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from agentrec.llm.catalog_lm.folder import CatalogModel, save_model
-from agentrec.llm.catalog_lm.training import TrainingPlan
-from agentrec.llm.quiet_transformers import no_progress_bars
+from agentrec.embedded_model.folder import CatalogModel, save_model
+from agentrec.embedded_model.teaching.training import TrainingPlan
+from agentrec.llm.providers.quiet_transformers import no_progress_bars
 from agentrec.preferences import ChatTurn, PairProvenance, PreferencePair, PreferenceReward
 
 LIKED, DISLIKED = "made in: low made in", "made in: high made in"

@@ -12,7 +12,7 @@ from typing import Any
 from click.testing import Result
 from typer.testing import CliRunner
 
-from agentrec.app.cli import app
+from agentrec.app.cli.main import app
 
 
 @dataclass(frozen=True)

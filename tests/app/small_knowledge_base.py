@@ -7,7 +7,7 @@ from pathlib import Path
 from click.testing import Result
 from typer.testing import CliRunner
 
-from agentrec.app.cli import app
+from agentrec.app.cli.main import app
 from agentrec.hints import Hint, HintEvidence, HintProvenance
 from agentrec.stores.qdrant import QdrantHintStore
 from agentrec.testing.embeddings import HashedWordEmbeddings

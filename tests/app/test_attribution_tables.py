@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from agentrec.app.attribution_tables import attribution_json, print_attribution
+from agentrec.app.reports.attribution_tables import attribution_json, print_attribution
 from agentrec.evaluation.attribution import Attribution, MeasuredHints, attribute
 
 TEXTS = {

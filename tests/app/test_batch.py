@@ -16,16 +16,16 @@ from app.preference_runs import Settings, quiet
 from typer.testing import CliRunner
 
 from agentrec.app.batch.work import BatchOptions, run_batch
-from agentrec.app.cli import app
-from agentrec.app.model_settings import LimitsSettings
-from agentrec.app.serving import open_service
-from agentrec.app.settings import DemoSettings
+from agentrec.app.cli.main import app
+from agentrec.app.run.run_folder import RunFolder
+from agentrec.app.serving.serving import open_service
+from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.app.settings.model_settings import LimitsSettings
 from agentrec.errors import InputError, ModelCallError
 from agentrec.graphs.batching import recommend_many
 from agentrec.hints import Hint
 from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy
 from agentrec.rankings import Ranking
-from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
 from agentrec.testing.planted_sessions import PlantedSessions
 
@@ -206,7 +206,7 @@ def test_failures_are_told_and_tried_again_when_wanted(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
+    from agentrec.embedded_model.chat_model import CatalogChatModel
 
     answer, failing = CatalogChatModel._agenerate, {"count": 0}
 
@@ -261,7 +261,7 @@ def test_whoever_cancels_finds_valid_output_and_goes_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
+    from agentrec.embedded_model.chat_model import CatalogChatModel
 
     out, asked, answer = tmp_path / "out", 0, CatalogChatModel._agenerate
     half = asyncio.Event()

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from agentrec.app.batch.tables import print_summary
 from agentrec.app.batch.work import BatchSummary
-from agentrec.llm.usage import NodeUsage
+from agentrec.app.reports.batch_tables import print_summary
+from agentrec.llm.cost.usage import NodeUsage
 
 
 def printed(**changes: Any) -> str:

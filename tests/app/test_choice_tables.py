@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from rich.cells import cell_len
 from rich.console import Console
 
-from agentrec.app.choice_tables import (
+from agentrec.app.reports.choice_tables import (
     ExplainedChoice,
     ExplainedOption,
     choice_json,

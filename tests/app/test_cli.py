@@ -9,8 +9,8 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from agentrec.app.cli import app
-from agentrec.app.settings import DemoSettings
+from agentrec.app.cli.main import app
+from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.testing.planted_sessions import PlantedSessions
 
 ITEMS = [{"item_id": f"i{n}", "title": f"Film {n}"} for n in range(8)]

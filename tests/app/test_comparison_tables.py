@@ -6,8 +6,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from agentrec.app.comparison_tables import comparison_json, print_comparison
-from agentrec.app.tables import WIDE
+from agentrec.app.reports.comparison_tables import comparison_json, print_comparison
+from agentrec.app.reports.tables import WIDE
 from agentrec.evaluation.policy_comparison import PolicyComparison, compare_policies
 
 HOSTILE = "[bold]ppo[/bold]\x1b[31m\n:smile: 電影 " + "and a name without an end " * 5

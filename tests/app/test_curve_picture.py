@@ -12,8 +12,8 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 
-from agentrec.app import curve_picture
-from agentrec.app.curve_picture import draw_learning_curve
+from agentrec.app.reports import curve_picture
+from agentrec.app.reports.curve_picture import draw_learning_curve
 from agentrec.errors import InputError
 from agentrec.policies.ppo.training_curve import CurvePoint
 
@@ -177,7 +177,7 @@ def test_pictures_may_be_drawn_in_several_threads(tmp_path: Path) -> None:
 def test_matplotlib_comes_with_the_first_picture_and_says_nothing(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from agentrec.app.curve_picture import draw_learning_curve\n"
+        "from agentrec.app.reports.curve_picture import draw_learning_curve\n"
         "from agentrec.policies.ppo.training_curve import CurvePoint\n"
         "print('matplotlib' in sys.modules)\n"
         "point = CurvePoint(member=0, iteration=0, sampled_gain=0, train_gain=0, entropy=0)\n"

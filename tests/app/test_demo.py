@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 from safetensors import safe_open
 
-from agentrec.app.demo import run_demo
-from agentrec.app.settings import DemoSettings
+from agentrec.app.learning.demo import run_demo
+from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data import load_folder
 from agentrec.errors import InputError
 from agentrec.graphs.reflecting import HINTS_PER_ERROR
@@ -182,7 +182,7 @@ async def test_lost_hints_come_back_from_the_journal_without_a_call(
     async def never(*_: object, **__: object) -> None:
         raise AssertionError("a call was made")
 
-    monkeypatch.setattr("agentrec.llm.catalog_lm.chat_model.CatalogChatModel._agenerate", never)
+    monkeypatch.setattr("agentrec.embedded_model.chat_model.CatalogChatModel._agenerate", never)
     await run(settings_for(folder))
     assert hints_of(folder) == hints_of(finished.folder)
     again = json.loads((folder / "metrics.json").read_text())

@@ -19,7 +19,7 @@ from testing.answering import (
     world,
 )
 
-from agentrec.app.exploring import Exploration, explore
+from agentrec.app.learning.exploring import Exploration, explore
 from agentrec.components import Components
 from agentrec.errors import ModelCallError
 from agentrec.graphs.hint_learning import build_hint_learning_graph

@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from agentrec.testing.planted_sessions import PlantedSessions
 
 _INSTRUMENT = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
-_AGENTREC = "from agentrec.app.cli import main; main()"
+_AGENTREC = "from agentrec.app.cli.main import main; main()"
 
 
 class Collector(ThreadingHTTPServer):

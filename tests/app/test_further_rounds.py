@@ -10,12 +10,12 @@ import pytest
 from app.preference_runs import QUICK, Settings, quiet, sha256
 from safetensors.torch import load_file, save_file
 
-from agentrec.app.collection_origin import ORIGIN_FILE
-from agentrec.app.preference_texts import factors_of, texts_for
-from agentrec.app.preference_work import collect_in_run, opened
-from agentrec.app.second_model import second_model, with_model
+from agentrec.app.preferences.collection_origin import ORIGIN_FILE
+from agentrec.app.preferences.texts import factors_of, texts_for
+from agentrec.app.preferences.work import collect_in_run, opened
+from agentrec.app.run.run_folder import RunFolder
+from agentrec.app.run.second_model import second_model, with_model
 from agentrec.errors import InputError, ModelCallError
-from agentrec.runs.run_folder import RunFolder
 from agentrec.stores.preference_export import read_pairs
 
 

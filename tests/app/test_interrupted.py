@@ -17,12 +17,12 @@ import pytest
 from app.conftest import HttpRun
 from rich.console import Console
 
-from agentrec.app.demo import run_demo
-from agentrec.app.settings import DemoSettings
+from agentrec.app.learning.demo import run_demo
+from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data import load_folder
-from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
-from agentrec.llm.gateway import PROBE_NODE
-from agentrec.llm.session_view import SessionView
+from agentrec.embedded_model.chat_model import CatalogChatModel
+from agentrec.llm.gateway.gateway import PROBE_NODE
+from agentrec.llm.prompts.session_view import SessionView
 from agentrec.sessions import Session
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.planted_sessions import PlantedSessions

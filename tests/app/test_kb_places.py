@@ -12,7 +12,7 @@ import pytest
 from app.small_knowledge_base import COMEDY, OLD, PAST, fill, kb
 from qdrant_client import QdrantClient
 
-import agentrec.app.kb_server
+import agentrec.app.knowledge_base.server
 import agentrec.stores.qdrant
 from agentrec.hints import Hint
 from agentrec.stores.qdrant import QdrantHintStore
@@ -158,7 +158,7 @@ def test_a_server_is_used_like_a_folder(monkeypatch: pytest.MonkeyPatch) -> None
     def connect(url: str) -> QdrantConnection:
         return QdrantConnection(url, lambda: kept, remote=True)
 
-    for module in (agentrec.app.kb_server, agentrec.stores.qdrant):
+    for module in (agentrec.app.knowledge_base.server, agentrec.stores.qdrant):
         monkeypatch.setattr(module, "connect_server", connect)
     place = ("--url", "http://server:6333")
     assert "there is no knowledge base" in kb("list", *place).stderr

@@ -13,8 +13,8 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from agentrec.app.cli import app
-from agentrec.llm.catalog_lm.folder import load_model
+from agentrec.app.cli.main import app
+from agentrec.embedded_model.folder import load_model
 from agentrec.testing.planted_sessions import PlantedSessions
 
 Call = Callable[..., Result]
@@ -141,7 +141,7 @@ def test_a_conversation_from_a_pipe(call: Call, model: Path) -> None:
 def test_ctrl_c_at_the_prompt_ends_it_at_once(model: Path) -> None:
     """On a terminal, where the process waits for a line that never comes."""
     ours, theirs = pty.openpty()
-    code = "from agentrec.app.cli import main; main()"
+    code = "from agentrec.app.cli.main import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "lm", "chat", str(model)],
         stdin=theirs,

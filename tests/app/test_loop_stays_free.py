@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from app.mortal_explorer import DIMENSION, NAME, answer, explored
 
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.journal import CallJournal
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.journal.journal import CallJournal
 from agentrec.stores.qdrant import QdrantHintStore
 from agentrec.testing.loop_watch import LoopWatch
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agentrec.app.manifest import manifest_of, run_name, settings_in
-from agentrec.app.settings import DemoSettings
-from agentrec.app.settings_layers import load_settings
+from agentrec.app.run.manifest import manifest_of, run_name, settings_in
+from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.app.settings.layers import load_settings
 from agentrec.data import Dataset, load_folder
-from agentrec.llm.prompts import Prompts
+from agentrec.llm.prompts.templates import Prompts
 from agentrec.testing.planted_sessions import PlantedSessions
 
 Settings = Callable[..., DemoSettings]

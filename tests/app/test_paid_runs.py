@@ -11,9 +11,9 @@ from langchain_core.messages import BaseMessage
 from testing.answering import blocks_of, candidates_of, ranking_with, task_of
 from typer.testing import CliRunner
 
-from agentrec.app.cli import app
+from agentrec.app.cli.main import app
 from agentrec.data import load_folder
-from agentrec.llm.session_view import SessionView
+from agentrec.llm.prompts.session_view import SessionView
 from agentrec.testing.faulty_server import FaultPlan, FaultyServer
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.planted_sessions import PlantedSessions, write_planted_sessions

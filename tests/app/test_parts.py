@@ -1,7 +1,7 @@
 import pytest
 
-from agentrec.app.model_settings import LlmSettings
-from agentrec.app.parts import named_model, open_embeddings
+from agentrec.app.run.parts import named_model, open_embeddings
+from agentrec.app.settings.model_settings import LlmSettings
 from agentrec.errors import InputError
 
 

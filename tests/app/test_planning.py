@@ -9,11 +9,11 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from agentrec.app.cli import app
-from agentrec.app.planning import plan_run
-from agentrec.app.settings import DemoSettings
+from agentrec.app.cli.main import app
+from agentrec.app.learning.planning import plan_run
+from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data import load_folder
-from agentrec.llm.prompts import Prompts
+from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.rewards.halving import SuccessiveHalving
 from agentrec.testing.planted_sessions import PlantedSessions
 

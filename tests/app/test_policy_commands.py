@@ -11,7 +11,7 @@ import pytest
 from app.run_copies import RunCopy
 from typer.testing import CliRunner
 
-from agentrec.app.cli import app
+from agentrec.app.cli.main import app
 from agentrec.policies.policy_files import PolicyOnDisk, read_policy
 from agentrec.policies.policy_kinds import load_policy
 

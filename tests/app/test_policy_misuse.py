@@ -13,7 +13,7 @@ from app.run_copies import RunCopy
 from click.testing import Result
 from typer.testing import CliRunner
 
-from agentrec.app.cli import app
+from agentrec.app.cli.main import app
 from agentrec.testing.planted_sessions import write_planted_sessions
 
 # What pydantic and Python say, and people need not read.

@@ -12,14 +12,14 @@ import pytest
 from app.preference_runs import QUICK, Settings, quiet
 from rich.console import Console
 
-from agentrec.app.preference_work import train_reward_model
-from agentrec.app.settings import DemoSettings
-from agentrec.app.text_judging import evaluate_texts
+from agentrec.app.preferences.text_judging import evaluate_texts
+from agentrec.app.preferences.work import train_reward_model
+from agentrec.app.run.run_folder import RunFolder
+from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.errors import ModelCallError
 from agentrec.graphs.preferring import TextAttempt, attempt_preference
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.training import BackboneTrainer
-from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
 
 Fail = Callable[[Callable[[Session], bool]], None]
@@ -35,7 +35,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Fail:
                 return TextAttempt("", "the model is asleep")
             return await attempt_preference(session, *given, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr("agentrec.app.preference_texts.attempt_preference", attempted)
+        monkeypatch.setattr("agentrec.app.preferences.texts.attempt_preference", attempted)
 
     return failing
 

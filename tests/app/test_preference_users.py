@@ -11,11 +11,11 @@ import pytest
 from app.preference_runs import QUICK, Settings, quiet
 from typer.testing import CliRunner
 
-from agentrec.app.cli import app
-from agentrec.app.collection_origin import ORIGIN_FILE
-from agentrec.app.prefer_settings import PreferSettings
-from agentrec.app.preference_collecting import Collection, check_users, collect_pairs
-from agentrec.app.preference_work import opened
+from agentrec.app.cli.main import app
+from agentrec.app.preferences.collecting import Collection, check_users, collect_pairs
+from agentrec.app.preferences.collection_origin import ORIGIN_FILE
+from agentrec.app.preferences.work import opened
+from agentrec.app.settings.prefer_settings import PreferSettings
 from agentrec.data import load_folder
 from agentrec.errors import InputError
 from agentrec.graphs.pairing import PairingRules

@@ -10,10 +10,10 @@ import pytest
 from app.preference_runs import QUICK, Settings, quiet, sha256
 from typer.testing import CliRunner
 
-from agentrec.app.cli import app
-from agentrec.app.preference_work import collect_in_run, train_reward_model
-from agentrec.app.text_judging import evaluate_texts
-from agentrec.runs.run_folder import RunFolder
+from agentrec.app.cli.main import app
+from agentrec.app.preferences.text_judging import evaluate_texts
+from agentrec.app.preferences.work import collect_in_run, train_reward_model
+from agentrec.app.run.run_folder import RunFolder
 from agentrec.stores.preference_export import read_pairs
 
 
@@ -46,7 +46,7 @@ async def test_collecting_again_asks_nothing_and_keeps_the_file(
     async def never(*_: object, **__: object) -> None:
         raise AssertionError("a call was made")
 
-    monkeypatch.setattr("agentrec.llm.catalog_lm.chat_model.CatalogChatModel._agenerate", never)
+    monkeypatch.setattr("agentrec.embedded_model.chat_model.CatalogChatModel._agenerate", never)
     await collect_in_run(settings_for(folder, prefer=QUICK), quiet())
     assert sha256(file) == before
     # What was lost comes back the same, without a call.
@@ -69,7 +69,7 @@ async def test_no_record_outlives_the_model_that_it_speaks_of(
 
     other = {**QUICK, "reward_model": {"epochs": 2, "hidden": 16}}
     with monkeypatch.context() as patch:
-        patch.setattr("agentrec.app.reward_modelling.write_atomically", cut_off)
+        patch.setattr("agentrec.app.preferences.reward_modelling.write_atomically", cut_off)
         with pytest.raises(StopHereError):
             await train_reward_model(settings_for(folder, prefer=other), quiet())
     assert sha256(model) != before

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from agentrec.app.progress import ProgressDisplay, StoppedError, run_blocking
+from agentrec.app.cli.progress import ProgressDisplay, StoppedError, run_blocking
 
 
 async def test_blocking_work_leaves_the_loop_free_and_gives_its_result() -> None:

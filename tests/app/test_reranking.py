@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from agentrec.app.reranking import SessionTexts, places_told
+from agentrec.app.preferences.reranking import SessionTexts, places_told
 from agentrec.continuations import Continuation, Relevant, continuation_of
 from agentrec.policies.reward_model.augmented import AugmentedRecommender
 from agentrec.sessions import Session

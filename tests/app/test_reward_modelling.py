@@ -14,21 +14,21 @@ from app.preference_runs import QUICK, Settings, quiet, sha256
 from rich.console import Console
 from testing.answering import make_components, make_session
 
-from agentrec.app.prefer_settings import PreferSettings
-from agentrec.app.preference_texts import texts_for
-from agentrec.app.preference_work import collect_in_run, opened
-from agentrec.app.progress import ProgressDisplay
-from agentrec.app.reward_modelling import RECORD_FILE, obtain_reward_model, reward_of
-from agentrec.app.run_parts import RunParts
+from agentrec.app.cli.progress import ProgressDisplay
+from agentrec.app.preferences.reward_modelling import RECORD_FILE, obtain_reward_model, reward_of
+from agentrec.app.preferences.texts import texts_for
+from agentrec.app.preferences.work import collect_in_run, opened
+from agentrec.app.run.open_run import RunParts
+from agentrec.app.run.run_folder import RunFolder
+from agentrec.app.settings.prefer_settings import PreferSettings
 from agentrec.graphs.preferring import TextAttempt
 from agentrec.graphs.ranking_reward import RankingRewardModel
-from agentrec.llm.draws import Draw
+from agentrec.llm.gateway.draws import Draw
 from agentrec.policies.reward_model.batching import BatchedRewardModel
 from agentrec.policies.reward_model.mixed import MixedRewardModel
 from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.training import BackboneTrainer
-from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
 from agentrec.stores.preference_export import read_pairs
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
@@ -120,7 +120,7 @@ async def test_several_texts_of_a_session_are_drawn_apart(monkeypatch: pytest.Mo
             return TextAttempt("", "the model is asleep")
         return TextAttempt(f"text {len(asked)}")
 
-    monkeypatch.setattr("agentrec.app.preference_texts.attempt_preference", attempted)
+    monkeypatch.setattr("agentrec.app.preferences.texts.attempt_preference", attempted)
     said = io.StringIO()
     parts = cast(
         "RunParts",

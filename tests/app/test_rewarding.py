@@ -19,13 +19,13 @@ from testing.answering import (
     world,
 )
 
-from agentrec.app.progress import ProgressDisplay
-from agentrec.app.rewarding import fill_cells, fill_reward_table, num_cells
+from agentrec.app.cli.progress import ProgressDisplay
+from agentrec.app.learning.rewarding import fill_cells, fill_reward_table, num_cells
 from agentrec.errors import ModelCallError
 from agentrec.hints import Hint
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.journal import CallJournal
-from agentrec.llm.retrying import RetryPolicy
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.journal.journal import CallJournal
 from agentrec.policies.rewards.halving import Cell, SuccessiveHalving
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.sessions import Session

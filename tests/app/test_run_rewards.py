@@ -23,21 +23,21 @@ from testing.answering import (
     world,
 )
 
-from agentrec.app.parts import CatalogKnowledge
-from agentrec.app.progress import ProgressDisplay
-from agentrec.app.run_parts import RunParts
-from agentrec.app.run_rewards import RunRewards
-from agentrec.app.settings import DemoSettings
+from agentrec.app.cli.progress import ProgressDisplay
+from agentrec.app.learning.run_rewards import RunRewards
+from agentrec.app.run.open_run import RunParts
+from agentrec.app.run.parts import CatalogKnowledge
+from agentrec.app.run.run_folder import RunFolder
+from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.contracts import HintStore
 from agentrec.data import Dataset
 from agentrec.errors import InputError
 from agentrec.hints import Hint
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.journal import CallJournal
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.journal.journal import CallJournal
 from agentrec.policies.nearest import NearestHintPolicy
 from agentrec.policies.rewards.halving import SuccessiveHalving
 from agentrec.policies.rewards.reward_table import RewardTable
-from agentrec.runs.run_folder import RunFolder
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.stores.lifecycle import admit, retire
 from agentrec.testing.embeddings import HashedWordEmbeddings

@@ -10,9 +10,9 @@ from app.batch_runs import of_planted
 from app.conftest import FinishedRun
 from testing.recorded_telemetry import RecordedTelemetry
 
-from agentrec.app.serving import open_service
+from agentrec.app.serving.serving import open_service
+from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.errors import InputError
-from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
 from agentrec.sessions import Session
 from agentrec.testing.planted_sessions import PlantedSessions
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agentrec.app.settings import DemoSettings
-from agentrec.app.settings_layers import load_settings
+from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.app.settings.layers import load_settings
 from agentrec.errors import InputError
 
 Write = Callable[..., Path]

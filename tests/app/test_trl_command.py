@@ -12,7 +12,7 @@ from app.planted_pairs import save_tiny_llama, short_pairs
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from agentrec.app.cli import app
+from agentrec.app.cli.main import app
 from agentrec.stores.preference_export import write_pairs
 
 

@@ -17,13 +17,16 @@ FLOOR = {
     "contracts": 0,
     "data": 1,
     "llm": 1,
+    "session_encoding": 1,
+    "embedded_model": 1,
     "evaluation": 1,
-    "runs": 1,
+    "streaming": 1,
     "testing": 1,
     "stores": 2,
     "policies": 2,
     "graphs": 2,
-    "app": 3,
+    "batch": 3,
+    "app": 4,
 }
 CORE = "core"
 # Names the types a bundle of parts holds; at run time it stays on the ground.

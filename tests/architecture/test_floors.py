@@ -51,17 +51,21 @@ def test_conformance_suites_need_no_heavy_library() -> None:
     [
         ("agentrec.hints", "import agentrec.data", "core imports upward from data"),
         ("agentrec.hints", "from agentrec import llm", "core imports upward from llm"),
-        ("agentrec.contracts.sink", "from agentrec.runs import x", "contracts imports upward"),
+        ("agentrec.contracts.sink", "from agentrec.streaming import x", "contracts imports upward"),
         ("agentrec.data.x", "from agentrec.stores.qdrant import y", "data imports upward"),
         ("agentrec.llm.x", "def f():\n    import agentrec.graphs", "llm imports upward"),
-        ("agentrec.runs.x", "import_module('agentrec.app.cli')", "runs imports upward"),
-        ("agentrec.graphs.x", "from agentrec.app.settings import y", "graphs imports upward"),
+        ("agentrec.streaming.x", "import_module('agentrec.app.cli.main')", "streaming imports upward"),
+        (
+            "agentrec.graphs.x",
+            "from agentrec.app.settings.demo_settings import y",
+            "graphs imports upward",
+        ),
         ("agentrec.graphs.x", "from agentrec.stores import y", "siblings graphs and stores"),
         ("agentrec.stores.x", "from agentrec.policies import y", "siblings stores and policies"),
         ("agentrec.policies.x", "from ..graphs import y", "siblings policies and graphs"),
         ("agentrec.testing.x", "from agentrec.llm import y", "testing may import the core only"),
-        ("agentrec.app.cli", "from stores.qdrant import y", "bare name stores"),
-        ("agentrec.app.cli", "import graphs as g", "bare name graphs"),
+        ("agentrec.app.cli.main", "from stores.qdrant import y", "bare name stores"),
+        ("agentrec.app.cli.main", "import graphs as g", "bare name graphs"),
         (
             "agentrec.hints",
             "if TYPE_CHECKING:\n    from agentrec.llm import y",
@@ -82,8 +86,8 @@ def test_planted_breach_is_flagged(module: str, source: str, complaint: str) -> 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("agentrec.app.cli", "from agentrec.graphs import y"),
-        ("agentrec.graphs.x", "from agentrec.llm.prompts import y"),
+        ("agentrec.app.cli.main", "from agentrec.graphs import y"),
+        ("agentrec.graphs.x", "from agentrec.llm.prompts.templates import y"),
         ("agentrec.llm.x", "from agentrec.data import y"),
         ("agentrec.stores.x", "from . import y"),
         ("agentrec.stores.x", "from agentrec import HintStore"),

@@ -63,10 +63,10 @@ def heavy_reached_from(module: str) -> set[str]:
 
 
 def test_whoever_asks_another_model_does_not_wait_for_the_embedded_ones_libraries() -> None:
-    assert "transformers" not in heavy_reached_from("agentrec.app.demo")
+    assert "transformers" not in heavy_reached_from("agentrec.app.learning.demo")
     # What is reached at all is seen.
-    assert "torch" in heavy_reached_from("agentrec.app.demo")
-    assert "transformers" in heavy_reached_from("agentrec.app.language_model")
+    assert "torch" in heavy_reached_from("agentrec.app.learning.demo")
+    assert "transformers" in heavy_reached_from("agentrec.app.learning.embedded_model")
 
 
 def test_planted_heavy_import_is_seen(tmp_path: Path) -> None:

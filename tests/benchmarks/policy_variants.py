@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrec.hint_offers import HintChoices, HintOffer, choose_best
-from agentrec.llm.session_blocks import BLOCK_NAMES, DEFAULT_BLOCKS, BlockName
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.policies.ppo.trainer import ScoringPPOTrainer
 from agentrec.policies.rewards.halving import SuccessiveHalving
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.rewarded_offers import RewardedOffer
+from agentrec.session_encoding.blocks import BLOCK_NAMES, DEFAULT_BLOCKS, BlockName
 
 Floats = npt.NDArray[np.float32]
 Gains = npt.NDArray[np.float32]

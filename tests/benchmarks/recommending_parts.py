@@ -17,10 +17,10 @@ from agentrec.catalog import Catalog, Item
 from agentrec.components import Components
 from agentrec.data.item_features import discover_features
 from agentrec.hints import Hint
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.prompts import Prompts
-from agentrec.llm.session_encoder import RecencySessionEncoder
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.fixed import RandomHintPolicy
+from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.testing.embeddings import HashedWordEmbeddings

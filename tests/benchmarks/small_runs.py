@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from agentrec.app.demo import run_demo
-from agentrec.app.settings import DemoSettings
+from agentrec.app.learning.demo import run_demo
+from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data import load_folder
 from agentrec.testing.planted_sessions import write_planted_sessions
 

@@ -24,7 +24,7 @@ from benchmarks.small_runs import environment_of, make_run, settings_of, write_s
 
 from agentrec.app.batch.options import BatchOptions
 from agentrec.app.batch.partition_work import PartitionTask
-from agentrec.runs.batch.partitions import partitions
+from agentrec.batch.partitions import partitions
 
 SESSIONS = int(os.environ.get("AGENTREC_BENCH_SESSIONS", "2000"))
 CONCURRENCY = 64

@@ -22,12 +22,12 @@ from agentrec.data.item_features import discover_features
 from agentrec.graphs.offering import choose_for, offer_of
 from agentrec.hint_offers import HintOffer
 from agentrec.hints import Hint
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.prompts import Prompts
-from agentrec.llm.session_encoder import RecencySessionEncoder
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.trainer import ScoringPPOTrainer
 from agentrec.rewarded_offers import RewardedOffer
+from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.stores.qdrant import QdrantHintStore

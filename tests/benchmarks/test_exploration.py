@@ -17,20 +17,20 @@ import numpy.typing as npt
 import pytest
 from rich.console import Console
 
-from agentrec.app.closed_loop import spread
-from agentrec.app.exploring import explore, most_alike
-from agentrec.app.parts import embedded_model, know_catalog, load_data, open_embeddings
-from agentrec.app.progress import ProgressDisplay
-from agentrec.app.rewarding import fill_reward_table
-from agentrec.app.settings import DemoSettings
+from agentrec.app.cli.progress import ProgressDisplay
+from agentrec.app.learning.closed_loop import spread
+from agentrec.app.learning.exploring import explore, most_alike
+from agentrec.app.learning.rewarding import fill_reward_table
+from agentrec.app.run.parts import embedded_model, know_catalog, load_data, open_embeddings
+from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.components import Components
 from agentrec.evaluation.hint_effects import HintEffects, hint_effects
 from agentrec.graphs.hint_learning import build_hint_learning_graph
 from agentrec.hints import Hint
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.prompts import Prompts
-from agentrec.llm.session_encoder import RecencySessionEncoder
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.fixed import NoHintPolicy
+from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore
 

@@ -19,10 +19,10 @@ from testing.answering import (
     task_of,
 )
 
-from agentrec.app.exploring import explore
+from agentrec.app.learning.exploring import explore
 from agentrec.catalog import Catalog, Item
 from agentrec.graphs.hint_learning import build_hint_learning_graph
-from agentrec.llm.gateway import ModelGateway
+from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.sessions import Session
 from agentrec.testing.loop_watch import LoopWatch
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -15,7 +15,7 @@ from agentrec.components import Components
 from agentrec.contracts import HintPolicy
 from agentrec.graphs.offering import offer_to
 from agentrec.graphs.recommendation import build_recommendation_graph
-from agentrec.llm.gateway import ModelGateway
+from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.trainer import ScoringPPOTrainer
 from agentrec.rewarded_offers import RewardedOffer

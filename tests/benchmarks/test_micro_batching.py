@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from statistics import median
 
 import pytest
+from embedded_model.planted import KINDS, Planted, factors, rank_prompt, text_prompt
 from langchain_core.messages import BaseMessage
-from llm.catalog_lm.planted import KINDS, Planted, factors, rank_prompt, text_prompt
 
 from agentrec.catalog import Catalog, Item
-from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
+from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.sessions import Session
 
 ITEMS, CANDIDATES, CALLS, WAVES, ROUNDS = 1700, 50, 64, 5, 5

@@ -22,19 +22,19 @@ from benchmarks.policy_variants import (
 )
 from rich.console import Console
 
-from agentrec.app.comparison_tables import print_comparison
-from agentrec.app.demo import run_demo
-from agentrec.app.policy_comparing import COMPARED, compared_ndcg
-from agentrec.app.policy_settings import PolicySettings
-from agentrec.app.policy_work import wanted_policies
-from agentrec.app.run_again import open_again
-from agentrec.app.run_parts import RunParts
-from agentrec.app.run_rewards import RunRewards
-from agentrec.app.settings import DemoSettings
+from agentrec.app.learning.demo import run_demo
+from agentrec.app.learning.run_rewards import RunRewards
+from agentrec.app.policies.comparing import COMPARED, compared_ndcg
+from agentrec.app.policies.work import wanted_policies
+from agentrec.app.reports.comparison_tables import print_comparison
+from agentrec.app.run.open_run import RunParts
+from agentrec.app.run.reopen_run import open_again
+from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.app.settings.policy_settings import PolicySettings
 from agentrec.evaluation.intervals import bootstrap_intervals
 from agentrec.evaluation.policy_comparison import compare_policies
-from agentrec.llm.session_blocks import BLOCK_NAMES
-from agentrec.llm.session_encoder import RecencySessionEncoder
+from agentrec.session_encoding.blocks import BLOCK_NAMES
+from agentrec.session_encoding.encoder import RecencySessionEncoder
 
 SEEDS = range(int(os.environ.get("AGENTREC_BENCH_SEEDS", "5")))
 WIDTH = 130

@@ -21,8 +21,8 @@ from langgraph.runtime import Runtime
 from agentrec.components import Components
 from agentrec.graphs.batching import recommend_many
 from agentrec.graphs.recommendation import build_recommendation_graph
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.journal import CallJournal
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.journal.journal import CallJournal
 
 SESSIONS = int(os.environ.get("AGENTREC_BENCH_SESSIONS", "50000"))
 GRAPH = os.environ.get("AGENTREC_BENCH_GRAPH", "whole")

@@ -153,8 +153,8 @@ import hashlib
 import numpy as np
 from agentrec.catalog import Catalog, Item
 from agentrec.data.item_features import discover_features
-from agentrec.llm.catalog_lm.aspects import discover_aspects
-from agentrec.llm.catalog_lm.wording import all_words
+from agentrec.embedded_model.teaching.aspects import discover_aspects
+from agentrec.embedded_model.teaching.wording import all_words
 from agentrec.testing.embeddings import HashedWordEmbeddings
 
 kinds = ("a", "b", "c", "d", "e", "f")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from agentrec.app.cli import app
-from agentrec.app.settings import DemoSettings
-from agentrec.app.settings_layers import load_settings
+from agentrec.app.cli.main import app
+from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.app.settings.layers import load_settings
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

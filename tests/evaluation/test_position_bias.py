@@ -11,7 +11,7 @@ from agentrec.evaluation.position_bias import (
     target_place,
     thirds,
 )
-from agentrec.llm.session_view import SessionView
+from agentrec.llm.prompts.session_view import SessionView
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
 

@@ -20,7 +20,7 @@ from agentrec.graphs.preferring import (
     first_part,
     known_factors,
 )
-from agentrec.llm.gateway import ModelGateway
+from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.preferences import PreferencePair, PreferenceReward
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

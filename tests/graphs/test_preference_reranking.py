@@ -30,8 +30,8 @@ from agentrec.graphs.preference_reranking import build_reranking_graph
 from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.graphs.recommending import rank
 from agentrec.hints import Hint
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.retrying import RetryPolicy
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.gateway.retrying import RetryPolicy
 from agentrec.policies.fixed import FixedHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentrec.graphs.preference_structure import StructureCheck
-from agentrec.llm.preferences import parse_preference
+from agentrec.llm.answers.preference_statements import parse_preference
 from agentrec.testing.faulty_texts import GARBAGE
 
 FACTORS = ("colour", "Price range", "period")

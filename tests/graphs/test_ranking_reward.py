@@ -14,8 +14,8 @@ from agentrec.components import Components
 from agentrec.contracts import RewardModel
 from agentrec.errors import ModelCallError
 from agentrec.graphs.ranking_reward import RankingRewardModel
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.prompts import Prompts
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.prompts.templates import Prompts
 from agentrec.preferences import PreferenceReward
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

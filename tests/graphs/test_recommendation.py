@@ -28,8 +28,8 @@ from agentrec.graphs.recommending import ground, rank, recommend
 from agentrec.graphs.reflecting import critique, propose_hints
 from agentrec.hint_offers import HintChoices, HintOffer, choose_best
 from agentrec.hints import Hint
-from agentrec.llm.answer_schemas import ProposedHints, RankedCandidates
-from agentrec.llm.session_view import SessionView
+from agentrec.llm.answers.answer_schemas import ProposedHints, RankedCandidates
+from agentrec.llm.prompts.session_view import SessionView
 from agentrec.policies.fixed import FixedHintPolicy, RandomHintPolicy
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -21,7 +21,7 @@ from agentrec.evaluation.position_bias import position_bias_of, shown_order
 from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.graphs.recommending import rank, recommend
 from agentrec.graphs.shuffling import fuse, reciprocal_rank_fusion, settled
-from agentrec.llm.session_view import SessionView
+from agentrec.llm.prompts.session_view import SessionView
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -19,8 +19,8 @@ from pathlib import Path
 from langchain_core.messages import HumanMessage
 from langchain_openai import ChatOpenAI
 
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.journal import CallJournal
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.journal.journal import CallJournal
 
 NAME = "m"
 

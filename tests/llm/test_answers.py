@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentrec.catalog import Catalog, Item
-from agentrec.llm.answers import parse_lines, parse_ranking
-from agentrec.llm.session_view import SessionView, as_data, handle
+from agentrec.llm.answers.reading import parse_lines, parse_ranking
+from agentrec.llm.prompts.session_view import SessionView, as_data, handle
 
 
 def view_of(*labels: str) -> SessionView:

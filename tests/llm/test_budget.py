@@ -3,9 +3,9 @@ import asyncio
 import pytest
 
 from agentrec.errors import InputError, ModelCallError
-from agentrec.llm.budget import Budget, BudgetAccount
-from agentrec.llm.prices import Price, PriceTable
-from agentrec.llm.usage import Spending
+from agentrec.llm.cost.budget import Budget, BudgetAccount
+from agentrec.llm.cost.prices import Price, PriceTable
+from agentrec.llm.cost.usage import Spending
 
 PRICES = PriceTable({"m": Price(1, 10), "n": Price(100, 100)}, "EUR")
 

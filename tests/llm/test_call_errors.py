@@ -10,7 +10,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from agentrec.errors import ModelCallError
-from agentrec.llm.call_errors import ClientError, as_model_call_error, masked, secrets_of
+from agentrec.llm.gateway.call_errors import ClientError, as_model_call_error, masked, secrets_of
 
 KEY = "sk-abc123DEF456ghi789JKL012mno345"
 

@@ -5,11 +5,11 @@ import math
 import pytest
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from agentrec.llm.estimate import CallEstimate, PlannedCalls, estimate_calls
-from agentrec.llm.limits import CallLimits
-from agentrec.llm.prices import Price, PriceTable
-from agentrec.llm.token_estimates import TokenEstimator
-from agentrec.llm.usage import NodeUsage, Spending, Usage, lifelong_usage
+from agentrec.llm.cost.estimate import CallEstimate, PlannedCalls, estimate_calls
+from agentrec.llm.cost.prices import Price, PriceTable
+from agentrec.llm.cost.token_estimates import TokenEstimator
+from agentrec.llm.cost.usage import NodeUsage, Spending, Usage, lifelong_usage
+from agentrec.llm.limits.limits import CallLimits
 
 SMALL, LARGE = Price(1, 2), Price(10, 20)
 

@@ -15,13 +15,13 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_openai import ChatOpenAI
 
 from agentrec.errors import InputError, ModelCallError
-from agentrec.llm.budget import Budget, BudgetAccount
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.journal import CallJournal
-from agentrec.llm.limits import CallLimiter, CallLimits
-from agentrec.llm.prices import Price, PriceTable
-from agentrec.llm.retrying import RetryPolicy
-from agentrec.llm.usage import NodeUsage, Spending, lifelong_usage
+from agentrec.llm.cost.budget import Budget, BudgetAccount
+from agentrec.llm.cost.prices import Price, PriceTable
+from agentrec.llm.cost.usage import NodeUsage, Spending, lifelong_usage
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.limits.limits import CallLimiter, CallLimits
 from agentrec.testing.faulty_server import FaultPlan, FaultyServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

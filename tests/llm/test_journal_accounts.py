@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agentrec.errors import InputError
-from agentrec.llm.journal import CallJournal, JournaledAnswer, JournaledFailure
-from agentrec.llm.usage import Spending
+from agentrec.llm.cost.usage import Spending
+from agentrec.llm.journal.journal import CallJournal, JournaledAnswer, JournaledFailure
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agentrec.llm.answer_schemas import ProposedHints, RankedCandidates
-from agentrec.llm.answers import parse_lines, parse_ranking
-from agentrec.llm.json_answers import find_list
-from agentrec.llm.session_view import SessionView
+from agentrec.llm.answers.answer_schemas import ProposedHints, RankedCandidates
+from agentrec.llm.answers.json_answers import find_list
+from agentrec.llm.answers.reading import parse_lines, parse_ranking
+from agentrec.llm.prompts.session_view import SessionView
 from agentrec.testing.faulty_texts import GARBAGE
 
 LABELS = (*(f"Film {letter}" for letter in "ABCDEFGH"), 'Say "Hi", [x]', "3. film")

@@ -9,9 +9,9 @@ from blockbuster import blockbuster_ctx
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_openai import ChatOpenAI
 
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.limits import CallLimiter, CallLimits
-from agentrec.llm.pacing import Start
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.limits.limits import CallLimiter, CallLimits
+from agentrec.llm.limits.pacing import Start
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

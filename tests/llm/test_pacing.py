@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentrec.llm.pacing import Pace, Start
+from agentrec.llm.limits.pacing import Pace, Start
 
 
 class Clock:
@@ -185,7 +185,7 @@ def test_without_limits_everything_starts_but_for_pauses(clock: Clock) -> None:
 
 def test_the_engine_has_the_last_word(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     # Even spacing is enough by itself; were it wrong, the engine's log would still hold.
-    monkeypatch.setattr("agentrec.llm.pacing._SPREAD", 0.001)
+    monkeypatch.setattr("agentrec.llm.limits.pacing._SPREAD", 0.001)
     pace = Pace(30, clock=clock)
     assert most_in_a_minute([next_start(pace, clock) for _ in range(100)]) == 30
 

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrec.llm.answer_schemas import FollowUpQuestion, StatedPreferences
-from agentrec.llm.answers import MAX_QUESTION_LENGTH, parse_question
-from agentrec.llm.preferences import (
+from agentrec.llm.answers.answer_schemas import FollowUpQuestion, StatedPreferences
+from agentrec.llm.answers.preference_statements import (
     MAX_FACTOR_LENGTH,
     MAX_STATEMENT_LENGTH,
     StatedPreference,
     factor_block,
     parse_preference,
 )
+from agentrec.llm.answers.reading import MAX_QUESTION_LENGTH, parse_question
 from agentrec.testing.faulty_texts import GARBAGE
 
 FACTORS = ("colour", "Price range", "period")

@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from agentrec.errors import InputError
-from agentrec.llm.prompts import PromptName, Prompts
+from agentrec.llm.prompts.templates import PromptName, Prompts
 
 VALUES: dict[PromptName, dict[str, str | int]] = {
     "recommend": {"history": "1. Alien", "candidates": "C01 | Heat", "hint": "", "count": 10},

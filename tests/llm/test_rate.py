@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from langchain_core.messages import BaseMessage, HumanMessage
 
-from agentrec.llm.gateway import ModelGateway
+from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 

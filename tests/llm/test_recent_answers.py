@@ -1,7 +1,7 @@
 import pytest
 
-from agentrec.llm.journal_rows import JournaledAnswer
-from agentrec.llm.recent_answers import RecentAnswers
+from agentrec.llm.journal.journal_rows import JournaledAnswer
+from agentrec.llm.journal.recent_answers import RecentAnswers
 
 
 def test_what_was_not_used_for_longest_makes_room() -> None:

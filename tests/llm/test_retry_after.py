@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from agentrec.llm.retry_after import retry_after_seconds
+from agentrec.llm.gateway.retry_after import retry_after_seconds
 
 
 def told(headers: object) -> float | None:

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrec.catalog import Catalog, Item
-from agentrec.llm.answers import parse_ranking
-from agentrec.llm.prompts import Prompts
-from agentrec.llm.session_view import (
+from agentrec.llm.answers.reading import parse_ranking
+from agentrec.llm.prompts.session_view import (
     HISTORY_LENGTH,
     SessionView,
     as_data,
@@ -16,6 +15,7 @@ from agentrec.llm.session_view import (
     hint_block,
     numbered,
 )
+from agentrec.llm.prompts.templates import Prompts
 from agentrec.sessions import Session
 
 CATALOG = Catalog(Item(item_id=f"i{n}", title=f"Film {n}") for n in range(150))

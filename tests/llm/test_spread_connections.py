@@ -9,8 +9,13 @@ import pytest
 from benchmarks.paced_endpoint import RANKING, PacedEndpoint
 from langchain_openai import ChatOpenAI
 
-from agentrec.llm.model_names import drop_connections, open_chat_model
-from agentrec.llm.spread_connections import POOLS, SpreadClient, SpreadTransport, spread_client
+from agentrec.llm.providers.model_names import drop_connections, open_chat_model
+from agentrec.llm.providers.spread_connections import (
+    POOLS,
+    SpreadClient,
+    SpreadTransport,
+    spread_client,
+)
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

@@ -12,10 +12,10 @@ from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
 from agentrec.errors import ModelCallError
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.journal import CallJournal
-from agentrec.llm.retrying import RetryPolicy
-from agentrec.llm.structured_calls import StructuredCaller
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.structured_calls import StructuredCaller
+from agentrec.llm.journal.journal import CallJournal
 from agentrec.testing.faulty_server import Fault, FaultPlan, FaultyServer
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

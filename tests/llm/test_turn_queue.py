@@ -8,9 +8,9 @@ from blockbuster import blockbuster_ctx
 from langchain_core.messages import HumanMessage
 
 from agentrec.errors import ModelCallError
-from agentrec.llm.pacing import Pace, Start
-from agentrec.llm.rate_limiter import PacedRateLimiter
-from agentrec.llm.turn_queue import TurnQueue
+from agentrec.llm.limits.pacing import Pace, Start
+from agentrec.llm.limits.rate_limiter import PacedRateLimiter
+from agentrec.llm.limits.turn_queue import TurnQueue
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 

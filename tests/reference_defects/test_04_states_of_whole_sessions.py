@@ -10,8 +10,8 @@ import pytest
 
 from agentrec.data import Dataset, load_folder
 from agentrec.data.item_features import discover_features
-from agentrec.llm.item_vectors import embed_items
-from agentrec.llm.session_encoder import RecencySessionEncoder
+from agentrec.session_encoding.encoder import RecencySessionEncoder
+from agentrec.session_encoding.item_vectors import embed_items
 from agentrec.sessions import Session
 from agentrec.testing.embeddings import HashedWordEmbeddings
 

@@ -12,8 +12,8 @@ from testing.answering import make_components, make_session
 from agentrec.catalog import Catalog, Item
 from agentrec.data import Interaction, build_sessions, load_folder
 from agentrec.graphs.recommending import rank
-from agentrec.llm.answers import parse_ranking
-from agentrec.llm.session_view import SessionView
+from agentrec.llm.answers.reading import parse_ranking
+from agentrec.llm.prompts.session_view import SessionView
 from agentrec.sessions import Session
 from agentrec.testing.planted_sessions import write_planted_sessions
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -11,7 +11,7 @@ from testing.answering import candidates_of, make_components, make_session
 
 from agentrec.evaluation.position_bias import position_bias_of, shown_order, stored_order
 from agentrec.graphs.recommending import rank
-from agentrec.llm.session_view import SessionView
+from agentrec.llm.prompts.session_view import SessionView
 from agentrec.rankings import Ranking
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

@@ -18,12 +18,12 @@ from testing.answering import (
     world,
 )
 
-from agentrec.app.rewarding import fill_reward_table
+from agentrec.app.learning.rewarding import fill_reward_table
 from agentrec.graphs.offering import offer_to
 from agentrec.hints import Hint
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.journal import CallJournal
-from agentrec.llm.limits import CallLimiter, CallLimits
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.limits.limits import CallLimiter, CallLimits
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.trainer import ScoringPPOTrainer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

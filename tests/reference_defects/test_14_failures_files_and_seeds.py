@@ -16,12 +16,12 @@ from architecture.source_imports import ROOT, imports_of, product_files
 from langchain_core.messages import HumanMessage, SystemMessage
 from testing.answering import WRONG, make_catalog, make_components, make_session, targets_of, world
 
-from agentrec.app.rewarding import fill_reward_table
+from agentrec.app.learning.rewarding import fill_reward_table
 from agentrec.errors import InputError, ModelCallError
 from agentrec.hints import Hint
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.journal import CallJournal
-from agentrec.llm.retrying import RetryPolicy
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.journal.journal import CallJournal
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.policy import PPOHintPolicy

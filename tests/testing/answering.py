@@ -11,9 +11,9 @@ from langchain_core.messages import BaseMessage
 
 from agentrec.catalog import Catalog, Item
 from agentrec.components import Components
-from agentrec.llm.gateway import ModelGateway
-from agentrec.llm.prompts import Prompts
-from agentrec.llm.retrying import RetryPolicy
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.fixed import NoHintPolicy
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore

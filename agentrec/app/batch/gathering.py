@@ -11,19 +11,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentrec.app.accounts import UsageReport, UsageRow
 from agentrec.app.batch.options import BatchOptions
 from agentrec.app.batch.partition_work import open_log
 from agentrec.app.batch.shares import Spent
-from agentrec.app.settings import DemoSettings
+from agentrec.app.run.accounts import UsageReport, UsageRow
+from agentrec.app.run.run_folder import RunFolder
+from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.atomic_files import write_pieces_atomically
+from agentrec.batch.partitions import Partition
+from agentrec.batch.records import BatchCounts, Remarks
 from agentrec.errors import InputError
-from agentrec.llm.budget import BudgetAccount
-from agentrec.llm.journal import CallJournal
-from agentrec.llm.usage import NodeUsage
-from agentrec.runs.batch.partitions import Partition
-from agentrec.runs.batch.records import BatchCounts, Remarks
-from agentrec.runs.run_folder import RunFolder
+from agentrec.llm.cost.budget import BudgetAccount
+from agentrec.llm.cost.usage import NodeUsage
+from agentrec.llm.journal.journal import CallJournal
 
 
 @dataclass(frozen=True)

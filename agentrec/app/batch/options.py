@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agentrec.runs.batch.result_format import ResultFormatName
+from agentrec.batch.result_format import ResultFormatName
 
 EngineName = Literal["local", "ray"]
 

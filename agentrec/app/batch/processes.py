@@ -14,7 +14,7 @@ from agentrec.app.batch.engine import TO_END, PartitionEnd, WorkerError
 from agentrec.app.batch.following import Follower
 from agentrec.app.batch.partition_work import PartitionTask
 from agentrec.app.batch.standing import Standing
-from agentrec.runs.batch.partitions import Partition
+from agentrec.batch.partitions import Partition
 
 _MOST_DEATHS = 3
 """How often in a row a process may die over a part without getting anything done."""

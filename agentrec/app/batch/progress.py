@@ -18,7 +18,7 @@ from rich.progress import (
 
 from agentrec.app.batch.engine import BatchEngine
 from agentrec.app.batch.standing import Standing
-from agentrec.llm.prices import PriceTable
+from agentrec.llm.cost.prices import PriceTable
 
 _EVERY = 0.2
 """Seconds between two looks at how far it is."""

@@ -19,8 +19,8 @@ from agentrec.app.batch.engine import TO_END, PartitionEnd
 from agentrec.app.batch.following import Follower, work_until
 from agentrec.app.batch.partition_work import PartitionTask, PartitionWorker
 from agentrec.app.batch.standing import Standing
+from agentrec.batch.partitions import Partition
 from agentrec.errors import InputError
-from agentrec.runs.batch.partitions import Partition
 
 if TYPE_CHECKING:
     import numpy as np

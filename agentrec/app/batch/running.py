@@ -7,13 +7,13 @@ from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 
+from agentrec.batch.latencies import LatencyCounter
+from agentrec.batch.records import DoneSession, RejectedSession
+from agentrec.batch.session_log import SessionLog
 from agentrec.components import Components
 from agentrec.data.session_rows import RejectedRow, SessionRow
 from agentrec.errors import ModelCallError
 from agentrec.graphs.batching import SessionResult, recommend_many
-from agentrec.runs.batch.latencies import LatencyCounter
-from agentrec.runs.batch.records import DoneSession, RejectedSession
-from agentrec.runs.batch.session_log import SessionLog
 from agentrec.sessions import Session
 
 _CHUNK = 256

@@ -11,9 +11,9 @@ from pathlib import Path
 import portalocker
 from rich.console import Console
 
-from agentrec.app.parts import embedded_model, know_catalog, open_embeddings
-from agentrec.app.progress import ProgressDisplay
-from agentrec.app.run_parts import RunPlace
+from agentrec.app.cli.progress import ProgressDisplay
+from agentrec.app.run.open_run import RunPlace
+from agentrec.app.run.parts import embedded_model, know_catalog, open_embeddings
 from agentrec.errors import StoreError
 from agentrec.stores.qdrant import QdrantHintStore
 

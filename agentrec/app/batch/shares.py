@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agentrec.app.settings import DemoSettings
+from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.batch.partitions import Partition
 from agentrec.errors import InputError, ModelCallError
-from agentrec.runs.batch.partitions import Partition
 
 
 @dataclass(frozen=True)

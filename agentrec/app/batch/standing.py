@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentrec.atomic_files import write_atomically
-from agentrec.runs.batch.latencies import Latencies
+from agentrec.batch.latencies import Latencies
 
 
 class Standing(BaseModel):

@@ -11,7 +11,6 @@ from time import perf_counter
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
-from agentrec.app.accounts import UsageRow
 from agentrec.app.batch.driving import drive
 from agentrec.app.batch.engine import BatchEngine, OwnProcess
 from agentrec.app.batch.gathering import Gathered, gather_parts
@@ -22,13 +21,14 @@ from agentrec.app.batch.progress import shown_progress
 from agentrec.app.batch.shared_knowledge import copy_of_knowledge, sole_driver
 from agentrec.app.batch.shares import share_of_limits
 from agentrec.app.batch.standing import Standing
-from agentrec.app.run_parts import RunPlace
-from agentrec.app.serving import find_serving
-from agentrec.app.settings import DemoSettings
+from agentrec.app.run.accounts import UsageRow
+from agentrec.app.run.open_run import RunPlace
+from agentrec.app.run.run_folder import write_json
+from agentrec.app.serving.serving import find_serving
+from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.batch.partitions import Partition
 from agentrec.data.session_row_count import count_session_rows
 from agentrec.data.session_rows import read_session_rows
-from agentrec.runs.batch.partitions import Partition
-from agentrec.runs.run_folder import write_json
 
 
 class BatchSummary(BaseModel):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 from app.planted_pairs import LIKED, pair_of, planted_pairs, world
+from embedded_model import planted
 from hypothesis import given
 from hypothesis import strategies as st
-from llm.catalog_lm import planted
 
-from agentrec.llm.catalog_lm.phrasing import phrased
-from agentrec.llm.catalog_lm.prompt_tokens import prompt_tokens
-from agentrec.llm.catalog_lm.vocabulary import END
-from agentrec.llm.catalog_lm.wording import HINT_END, factor_token, preference_words
+from agentrec.embedded_model.generation.phrasing import phrased
+from agentrec.embedded_model.network.prompt_tokens import prompt_tokens
+from agentrec.embedded_model.network.vocabulary import END
+from agentrec.embedded_model.teaching.wording import HINT_END, factor_token, preference_words
 from agentrec.policies.alignment.catalog_tokens import CatalogTokens
 from agentrec.policies.alignment.examples import NotEncodableError
 from agentrec.preferences import ChatTurn

@@ -9,8 +9,8 @@ import pytest
 import torch
 from app.planted_pairs import pair_of, planted_pairs, short_pairs
 
+from agentrec.embedded_model.folder import load_model
 from agentrec.errors import InputError
-from agentrec.llm.catalog_lm.folder import load_model
 from agentrec.policies.alignment.examples import encode_pairs
 from agentrec.policies.alignment.judging import judge
 from agentrec.policies.alignment.models import open_model

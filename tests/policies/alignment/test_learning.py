@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from app.planted_pairs import planted_pairs, world
-from llm.catalog_lm import planted
+from embedded_model import planted
 
-from agentrec.llm.catalog_lm.folder import load_model
-from agentrec.llm.catalog_lm.generation import Sampling, rank_candidates
+from agentrec.embedded_model.folder import load_model
+from agentrec.embedded_model.generation.generation import Sampling, rank_candidates
 from agentrec.policies.alignment.config import AlignmentConfig
 from agentrec.policies.alignment.judging import judge
 from agentrec.policies.alignment.training import Alignment, align

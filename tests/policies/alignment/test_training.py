@@ -16,8 +16,8 @@ import pytest
 import torch
 from app.planted_pairs import pair_of, planted_pairs, short_pairs
 
+from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.errors import InputError
-from agentrec.llm.catalog_lm.chat_model import CatalogChatModel
 from agentrec.policies.alignment.config import AlignmentConfig
 from agentrec.policies.alignment.training import Alignment, align
 from agentrec.preferences import PreferencePair

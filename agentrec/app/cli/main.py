@@ -1,0 +1,274 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.metadata
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from agentrec.app.cli.batch_commands import batch
+from agentrec.app.cli.cli_overrides import without_none
+from agentrec.app.cli.dpo_commands import dpo_app
+from agentrec.app.cli.exit_with_error import DebugOption, end_with
+from agentrec.app.cli.kb_commands import kb_app
+from agentrec.app.cli.lm_commands import lm_app
+from agentrec.app.cli.policy_commands import policy_app
+from agentrec.app.cli.prefer_commands import prefer_app
+from agentrec.app.cli.rewardmodel_commands import rewardmodel_app
+from agentrec.data.negatives import Negatives
+from agentrec.errors import InputError
+
+app = typer.Typer(
+    name="agentrec",
+    help="Makes an LLM recommend better from its own mistakes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
+app.command()(batch)
+app.add_typer(data_app, name="data")
+app.add_typer(lm_app, name="lm")
+app.add_typer(kb_app, name="kb")
+app.add_typer(policy_app, name="policy")
+app.add_typer(prefer_app, name="prefer")
+app.add_typer(rewardmodel_app, name="rewardmodel")
+app.add_typer(dpo_app, name="dpo")
+
+_stdout = Console()
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        _stdout.print(f"agentrec {importlib.metadata.version('agentrec')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Makes an LLM recommend better from its own mistakes."""
+
+
+@app.command(
+    help="Run the closed loop on real sessions and show what it gains.\n\n"
+    "A model recommends for training sessions, reflects on its errors and leaves hints; a policy"
+    " learns which hint helps; later sessions show whether it does. Stop it at any time with"
+    " Ctrl-C: the same command goes on where it was."
+)
+def demo(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Settings file, TOML or YAML. Default: agentrec.toml or agentrec.yaml here."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder in the neutral format. Default: MovieLens-100K."),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Run folder; a run found there goes on. Default: runs/demo."),
+    ] = None,
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            help="Chat model as PROVIDER:MODEL, such as openai:gpt-4o-mini; its key comes"
+            " from the environment. Default: the embedded model, trained on first use."
+        ),
+    ] = None,
+    embeddings: Annotated[
+        str | None,
+        typer.Option(help="Text embeddings: minilm, hashed or PROVIDER:MODEL. Default: minilm."),
+    ] = None,
+    negatives: Annotated[
+        str | None,
+        typer.Option(
+            help="How candidates are sampled where there are none: popularity, uniform."
+            " Default: popularity."
+        ),
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="Folder with prompt files of your own.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of everything that is drawn. Default: 0."),
+    ] = None,
+    max_hints: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many hints the knowledge base may hold. Default: 20."),
+    ] = None,
+    max_explored: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most training sessions to look for errors in. Default: 300."),
+    ] = None,
+    max_rewarded: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most training sessions to measure every hint on. Default: 1500."),
+    ] = None,
+    num_probes: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="On how many other sessions a hint has to prove itself. Default: 64."
+        ),
+    ] = None,
+    lm_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training steps of the embedded model; fewer: quicker, worse."),
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="Recommender by item ids to compare with: sasrec, gru4rec or none."
+            " Default: sasrec."
+        ),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of hint policy: scoring_ppo, categorical_ppo, linucb, thompson,"
+            " value_regression, best_single, nearest, random, no_hint. Default: scoring_ppo."
+        ),
+    ] = None,
+    halving: Annotated[
+        bool | None,
+        typer.Option(
+            "--halving/--no-halving",
+            help="Try few hints on each training session instead of all. Default: all.",
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Most model calls in flight. Default: 64.")
+    ] = None,
+    requests_per_minute: Annotated[
+        float | None, typer.Option(help="Most model calls a minute. Default: no limit.")
+    ] = None,
+    tokens_per_minute: Annotated[
+        float | None, typer.Option(help="Most tokens a minute. Default: no limit.")
+    ] = None,
+    limit_tokens: Annotated[
+        int | None,
+        typer.Option(help="Budget: most tokens over all attempts of the run. Default: no limit."),
+    ] = None,
+    limit_cost: Annotated[
+        float | None,
+        typer.Option(
+            help="Budget: most money over all attempts, by the prices in the settings file."
+            " Default: no limit."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Tell what the run would cost and ask nothing."),
+    ] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Run the closed loop."""
+    try:
+        # Inside, because it takes seconds, in which people press Ctrl-C too.
+        from agentrec.app.learning.demo import estimate_demo, run_demo
+        from agentrec.app.run.parts import import_for_model
+        from agentrec.app.settings.layers import load_settings
+
+        given = {
+            "data": data,
+            "run": run,
+            "llm": {"name": llm},
+            "embeddings": embeddings,
+            "negatives": negatives,
+            "prompts": prompts,
+            "seed": seed,
+            "max_hints": max_hints,
+            "max_explored": max_explored,
+            "max_rewarded": max_rewarded,
+            "num_probes": num_probes,
+            "lm_steps": lm_steps,
+            "backbone": backbone,
+            "policy": {"kind": policy, "halving": halving},
+            "limits": {
+                "max_concurrency": concurrency,
+                "requests_per_minute": requests_per_minute,
+                "tokens_per_minute": tokens_per_minute,
+            },
+            "budget": {"tokens": limit_tokens, "money": limit_cost},
+        }
+        settings, file = load_settings(without_none(given), config)
+        if file is not None:
+            _stdout.print(f"Settings from {file}", markup=False, highlight=False, soft_wrap=True)
+        if dry_run:
+            asyncio.run(estimate_demo(settings, _stdout))
+        else:
+            import_for_model(settings.llm)
+            asyncio.run(run_demo(settings, _stdout))
+    except (Exception, KeyboardInterrupt) as error:
+        end_with(error, debug)
+
+
+@data_app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Name of the data set: ml-100k.")],
+    zip_file: Annotated[
+        Path | None,
+        typer.Option("--zip", help="A GroupLens ml-100k.zip that you have, instead of a download."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write the sessions to, in the neutral format.")
+    ] = None,
+    negatives: Annotated[
+        str, typer.Option(help="How candidates are sampled: popularity, uniform.")
+    ] = "popularity",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 0,
+    debug: DebugOption = False,
+) -> None:
+    """Bring in a public data set and cut it into sessions."""
+    try:
+        from agentrec.data import load_movielens, write_folder
+
+        if name != "ml-100k":
+            raise InputError(f"unknown data set {name!r}; known is ml-100k", field="name")
+        dataset = load_movielens(negatives=_negatives(negatives), seed=seed, zip_path=zip_file)
+        sizes = ", ".join(f"{len(sessions)} {split}" for split, sessions in dataset.splits())
+        _stdout.print(
+            f"{dataset.name}: {len(dataset.catalog)} items, sessions: {sizes}", highlight=False
+        )
+        if out is not None:
+            write_folder(dataset, out)
+            _stdout.print(f"written to {out}", markup=False, highlight=False, soft_wrap=True)
+    except (Exception, KeyboardInterrupt) as error:
+        end_with(error, debug)
+
+
+def _negatives(name: str) -> Negatives:
+    if name == "popularity":
+        return "popularity"
+    if name == "uniform":
+        return "uniform"
+    raise InputError(f"{name!r} is neither popularity nor uniform", field="negatives")
+
+
+def main() -> None:
+    """Run the command line."""
+    # No library may reach for a hub or report home on its own.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # Nothing that imports make is garbage, and looking for some takes a fifth of their time.
+    gc.set_threshold(20_000, 20, 20)
+    try:
+        app()
+    finally:
+        # All that matters is closed. The interpreter would look through every object of every
+        # library once more, for a second or two in which people wait for the prompt.
+        gc.freeze()

@@ -1,0 +1,87 @@
+"""The demonstration: a run from its settings to what is printed at its end."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from rich.console import Console
+
+from agentrec.app.learning.closed_loop import ClosedLoop
+from agentrec.app.learning.dry_run import tell_plan
+from agentrec.app.reports.answer_report import AnswerReport
+from agentrec.app.reports.tables import (
+    print_answers,
+    print_exploration,
+    print_gate,
+    print_hints,
+    print_report,
+    print_usage,
+)
+from agentrec.app.run.accounts import UsageReport
+from agentrec.app.run.open_run import find_run, open_run
+from agentrec.app.run.parts import use_one_thread
+from agentrec.app.run.run_folder import RunFolder
+from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.evaluation.report import MetricsReport
+
+
+async def run_demo(settings: DemoSettings, console: Console) -> MetricsReport:
+    """Run the loop, or go on with it, and print what came out.
+
+    Raises:
+        InputError: If a setting, a file or the run folder cannot be used.
+        FetchError: If something that has to be downloaded cannot be had.
+        ModelCallError: If a model call failed for good, or the budget is spent; run again to go
+            on.
+    """
+    use_one_thread()
+    place = await find_run(settings, console)
+    folder = place.folder
+    await asyncio.to_thread(folder.begin, place.manifest)
+    finished = await asyncio.to_thread(_finished_report, folder)
+    if finished is None:
+        async with open_run(place, console) as parts:
+            await ClosedLoop(parts).run()
+        finished = await asyncio.to_thread(_finished_report, folder)
+        if finished is None:
+            raise RuntimeError("the run ended without a report")
+    else:
+        console.print("This run is finished; nothing is computed again.")
+        _tell_usage(folder, console)
+    print_exploration(folder.exploration, console)
+    print_hints(folder.hints, console)
+    print_answers(AnswerReport.load(folder.answers), console)
+    print_report(finished, place.dataset.name, console)
+    print_gate(folder.gate, console)
+    # A path that is wrapped cannot be copied.
+    console.print(
+        f"Everything of this run is in {folder.path}", markup=False, highlight=False, soft_wrap=True
+    )
+    return finished
+
+
+async def estimate_demo(settings: DemoSettings, console: Console) -> None:
+    """Print what a run would cost; nothing is asked and nothing is written.
+
+    Raises:
+        InputError: If a setting or a file cannot be used.
+        FetchError: If MovieLens-100K cannot be had.
+    """
+    place = await find_run(settings, console)
+    name = None if place.named is None else place.named[1]
+    await tell_plan(settings, place.dataset, place.prompts, name, console)
+
+
+def _tell_usage(folder: RunFolder, console: Console) -> None:
+    if folder.usage.is_file():
+        print_usage(UsageReport.load(folder.usage), console)
+
+
+def _finished_report(folder: RunFolder) -> MetricsReport | None:
+    # What somebody took out of the folder comes back, at no cost: every answer is journaled.
+    wanted: tuple[Path, ...] = (folder.metrics, folder.hints, folder.exploration)
+    wanted += (folder.answers, folder.knowledge_base, folder.live)
+    if not all(path.exists() for path in wanted):
+        return None
+    return MetricsReport.model_validate_json(folder.metrics.read_bytes())

@@ -1,0 +1,184 @@
+"""Teaching the embedded model from a catalogue, and examining it on sessions it never saw."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from agentrec.app.cli.progress import ProgressDisplay, run_blocking
+from agentrec.app.run.parts import (
+    CatalogKnowledge,
+    embedded_model,
+    know_catalog,
+    load_data,
+    open_embeddings,
+    use_one_thread,
+)
+from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.components import Components
+from agentrec.data import Dataset
+from agentrec.data.dataset import SplitName
+from agentrec.embedded_model.chat_model import CatalogChatModel
+from agentrec.embedded_model.teaching.aspects import discover_aspects
+from agentrec.embedded_model.teaching.corpus import Corpus
+from agentrec.embedded_model.teaching.examination import Examination, examine
+from agentrec.embedded_model.teaching.rule_ranker import RuleRanker
+from agentrec.embedded_model.teaching.teacher import RuleWeights, Teacher
+from agentrec.errors import InputError
+from agentrec.evaluation.baselines import RandomRanker, Ranker, TextSimilarityRanker
+from agentrec.evaluation.report import MetricsReport, build_report
+from agentrec.graphs.recommending import rank
+from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.prompts.templates import Prompts
+from agentrec.policies.fixed import NoHintPolicy
+from agentrec.rankings import Ranking
+from agentrec.session_encoding.encoder import RecencySessionEncoder
+from agentrec.sessions import Session
+from agentrec.stores.in_memory import InMemoryHintStore
+from agentrec.streaming.concurrency import map_concurrently
+
+_CONCURRENCY = 64
+_COMPARED = (
+    ("no_hint", "text_similarity"),
+    ("no_hint", "rule"),
+    ("no_hint", "random"),
+)
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """What an embedded model can do.
+
+    Attributes:
+        examination: On prompts drawn from the catalogue.
+        metrics: On sessions, without a hint, beside the rule and text similarity.
+    """
+
+    examination: Examination
+    metrics: MetricsReport
+
+
+async def train_model(settings: DemoSettings, out: Path, console: Console) -> CatalogChatModel:
+    """Teach a model from the items of a data set, or go on, and put its folder somewhere.
+
+    Args:
+        settings: Data, embeddings and steps; the rest is not looked at.
+        out: Where the folder goes; nothing may be there yet.
+        console: Where progress is shown.
+
+    Raises:
+        InputError: If something is there already, or the data cannot be used.
+        FetchError: If something that has to be downloaded cannot be had.
+    """
+    use_one_thread()
+    if await asyncio.to_thread(out.exists):
+        raise InputError("is there already; name a folder that is not", file=out)
+    display = ProgressDisplay(console)
+    dataset, knowledge = await _prepared(settings, display)
+    model = await embedded_model(dataset, knowledge, display, settings.lm_steps)
+    taught = model.catalog_model.folder
+    if taught is None:
+        raise RuntimeError("a model that was taught has no folder")
+    await asyncio.to_thread(_copy, taught, out)
+    return model
+
+
+async def examine_model(
+    folder: Path, settings: DemoSettings, split: SplitName, console: Console
+) -> ModelReport:
+    """Examine a model on a data set's catalogue and on its validation or test sessions.
+
+    Args:
+        folder: A model folder.
+        settings: Data, embeddings and seed; the rest is not looked at.
+        split: ``train``, ``valid`` or ``test``.
+        console: Where progress is shown.
+
+    Raises:
+        InputError: If the folder or the data cannot be used, or do not belong together.
+        FetchError: If something that has to be downloaded cannot be had.
+    """
+    use_one_thread()
+    display = ProgressDisplay(console)
+    model = await asyncio.to_thread(CatalogChatModel.from_folder, folder)
+    dataset, knowledge = await _prepared(settings, display)
+    if not set(dataset.catalog.labels.values()) <= set(model.catalog_model.vocabulary.labels):
+        raise InputError("was taught from another catalogue than this data's", file=folder)
+    sessions = dict(dataset.splits())[split]
+    aspects = discover_aspects(dataset.catalog, knowledge.features)
+    teacher = Teacher(knowledge.features, aspects, RuleWeights())
+    corpus = Corpus(knowledge.features, teacher, model.catalog_model.vocabulary, settings.seed)
+
+    def examined(check: Callable[[], None]) -> Examination:
+        return examine(model.catalog_model, corpus)
+
+    examination = await run_blocking(examined)
+    components = _components(model, dataset, knowledge, settings.seed)
+    with display.counting(f"Ranking {split} sessions", len(sessions)) as advance:
+
+        async def ranked(session: Session) -> Ranking:
+            return await rank(session, None, components)
+
+        rankings = await map_concurrently(sessions, ranked, _CONCURRENCY, advance)
+    ids = dataset.catalog.item_ids
+    rankers: dict[str, Ranker] = {
+        "random": RandomRanker(settings.seed),
+        "text_similarity": TextSimilarityRanker(ids, knowledge.text_vectors, seed=settings.seed),
+        "rule": RuleRanker(dataset.catalog, teacher, settings.seed),
+    }
+    ranks: dict[str, list[int | None]] = {
+        name: [_rank(ranker.rank(session), session) for session in sessions]
+        for name, ranker in rankers.items()
+    }
+    pairs = zip(sessions, rankings, strict=True)
+    ranks["no_hint"] = [_rank(ranking.item_ids, session) for session, ranking in pairs]
+    metrics = await asyncio.to_thread(build_report, ranks, _COMPARED, {}, settings.seed)
+    return ModelReport(examination, metrics)
+
+
+async def _prepared(
+    settings: DemoSettings, display: ProgressDisplay
+) -> tuple[Dataset, CatalogKnowledge]:
+    dataset = await load_data(settings)
+    embeddings = open_embeddings(settings.embeddings)
+    return dataset, await know_catalog(dataset, embeddings, settings.embeddings, display)
+
+
+def _components(
+    model: CatalogChatModel, dataset: Dataset, knowledge: CatalogKnowledge, seed: int
+) -> Components:
+    return Components(
+        catalog=dataset.catalog,
+        model=ModelGateway(model, model.catalog_model.name),
+        prompts=Prompts.load(),
+        embeddings=open_embeddings("hashed"),
+        encoder=RecencySessionEncoder(dataset.catalog, knowledge.features, knowledge.text_vectors),
+        hint_store=InMemoryHintStore(knowledge.text_vectors.shape[1]),
+        hint_policy=NoHintPolicy(),
+        seed=seed,
+    )
+
+
+def _rank(ranked: tuple[str, ...], session: Session) -> int | None:
+    return ranked.index(session.target) + 1 if session.target in ranked else None
+
+
+def _copy(folder: Path, out: Path) -> None:
+    """Put a copy of a folder somewhere, whole or not at all."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        try:
+            shutil.copytree(folder, scratch, dirs_exist_ok=True)
+            scratch.chmod(0o755)
+            scratch.rename(out)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", file=out) from error

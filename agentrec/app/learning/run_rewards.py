@@ -1,0 +1,231 @@
+"""What the hints of a run bring its sessions: measured once, kept in the run folder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from agentrec.app.learning.rewarding import fill_cells, fill_reward_table, num_cells
+from agentrec.app.run.open_run import RunParts
+from agentrec.app.run.run_files import writing
+from agentrec.errors import InputError
+from agentrec.graphs.offering import offer_to
+from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer
+from agentrec.hints import Hint
+from agentrec.policies.rewards.halving import Cell, SuccessiveHalving
+from agentrec.policies.rewards.reward_shaping import RewardShape
+from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.rewarded_offers import RewardedOffer
+from agentrec.sessions import Session
+
+Split = Literal["train", "valid", "test"]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What a policy is trained on, picked by and judged by.
+
+    Attributes:
+        train: Training sessions.
+        picking: Validation sessions that pick among iterates and hints: every other one, from the
+            first, or all where nothing is to be judged.
+        judging: The others, whose rewards are NDCG differences always: they say what may go live.
+    """
+
+    train: RewardedOffer
+    picking: RewardedOffer
+    judging: RewardedOffer
+
+
+class RunRewards:
+    """Rewards of the sessions of a run under the hints of its knowledge base.
+
+    What is in the run folder is not measured again; what is measured is put there. Each table is
+    read once and then kept, and written where it is another than the one that is known. Every
+    answer is in the journal as well, so nothing is paid twice even if a file was lost.
+
+    Args:
+        parts: The run.
+        hints: Its hints.
+    """
+
+    def __init__(self, parts: RunParts, hints: Sequence[Hint]) -> None:
+        self._parts = parts
+        self.hints = tuple(hints)
+        self._offers: dict[Split, HintOffer] = {}
+        self._tables: dict[Split, RewardTable] = {}
+
+    def sessions(self, split: Split) -> Sequence[Session]:
+        """The sessions of a split that hints are measured on, in order of time."""
+        most = self._parts.settings.max_rewarded
+        dataset = self._parts.dataset
+        if split == "test":
+            return dataset.test
+        return (dataset.train if split == "train" else dataset.valid)[-most:]
+
+    async def offer(self, split: Split) -> HintOffer:
+        """What the recommendation graph would offer the sessions of a split."""
+        if split not in self._offers:
+            self._offers[split] = await offer_to(self.sessions(split), self._parts.components)
+        return self._offers[split]
+
+    async def table(self, split: Split, plan: SuccessiveHalving | None = None) -> RewardTable:
+        """Measure a split under every hint that its sessions are offered, or as a plan says.
+
+        Args:
+            split: Which one.
+            plan: Which hints are tried on which session.
+
+        Raises:
+            ModelCallError: If a call failed for good; ask again to go on.
+        """
+        sessions = self.sessions(split)
+        known = await self._known(split)
+        if plan is None:
+            offer = await self.offer(split)
+            return await self._filled(split, _cells_of(offer, self.hints), known)
+        ids = tuple(session.session_id for session in sessions)
+        hint_ids = tuple(hint.hint_id for hint in self.hints)
+        whole = num_cells(sessions, self.hints, plan)
+        if (
+            known is not None
+            and (known.session_ids, known.hint_ids) == (ids, hint_ids)
+            and int(known.measured.sum()) >= whole
+        ):
+            return known
+        parts = self._parts
+        with parts.display.counting(_title(split), whole) as advance:
+            table = await fill_reward_table(
+                sessions, self.hints, parts.components, parts.concurrency, advance, halving=plan
+            )
+        if known is not None:
+            # Without the others that were measured, the file would forget them.
+            others = await self._filled(split, (), known)
+            ndcg = np.where(table.measured, table.ndcg, others.ndcg)
+            table = RewardTable(ids, hint_ids, ndcg)
+        await self._keep(split, table)
+        return table
+
+    async def measured(self, split: Split, choices: Iterable[HintChoices]) -> RewardTable:
+        """Measure a split under no hint and under what policies chose for its sessions.
+
+        Args:
+            split: Which one.
+            choices: Made on ``offer(split)``.
+
+        Raises:
+            ModelCallError: If a call failed for good; ask again to go on.
+        """
+        offer = await self.offer(split)
+        columns = _columns(offer, self.hints)
+        cells: set[Cell] = set()
+        for each in choices:
+            chosen = columns[each.places].tolist()
+            cells.update((row, column) for row, column in enumerate(chosen) if column)
+        known = await self._known(split)
+        return await self._filled(split, cells, known)
+
+    async def training_data(
+        self,
+        plan: SuccessiveHalving | None = None,
+        shape: RewardShape = "ndcg",
+        *,
+        judged: bool = True,
+    ) -> TrainingData:
+        """Measure what is trained on.
+
+        Args:
+            plan: Which hints are tried on which training session; ``None`` for all on all.
+            shape: What counts as reward.
+            judged: Whether some validation sessions are kept to judge by.
+
+        Raises:
+            InputError: If there is no training session, or no pair of validation sessions.
+            ModelCallError: If a call failed for good; ask again to go on.
+        """
+        if not self.sessions("train"):
+            raise InputError("there is no training session to learn from", field="data")
+        if len(self.sessions("valid")) < 2:
+            raise InputError(
+                "a policy needs at least 2 validation sessions: one to pick by and one to judge by",
+                field="data",
+            )
+        train = await self.table("train", plan)
+        valid = await self.table("valid")
+        offers = await self.offer("train"), await self.offer("valid")
+
+        def made() -> TrainingData:
+            picking = valid.rewarded(offers[1], shape).rows(slice(0, None, 2 if judged else 1))
+            judging = valid.rewarded(offers[1]).rows(slice(1, None, 2) if judged else slice(0))
+            return TrainingData(train.rewarded(offers[0], shape), picking, judging)
+
+        return await asyncio.to_thread(made)
+
+    async def _filled(
+        self, split: Split, cells: Iterable[Cell], known: RewardTable | None
+    ) -> RewardTable:
+        parts = self._parts
+        table = await fill_cells(
+            self.sessions(split),
+            self.hints,
+            cells,
+            parts.components,
+            parts.concurrency,
+            parts.display,
+            _title(split),
+            known=known,
+        )
+        await self._keep(split, table)
+        return table
+
+    async def _known(self, split: Split) -> RewardTable | None:
+        """What was measured before, of any sessions and hints."""
+        if split not in self._tables:
+            found = await asyncio.to_thread(_read, self._parts.folder.rewards(split))
+            if found is None:
+                return None
+            self._tables[split] = found
+        return self._tables[split]
+
+    async def _keep(self, split: Split, table: RewardTable) -> None:
+        file, known = self._parts.folder.rewards(split), self._tables.get(split)
+
+        def kept() -> None:
+            if known is None or not known.same_as(table):
+                with writing(file):
+                    table.save(file)
+
+        await asyncio.to_thread(kept)
+        # Last: what could not be written is to be written when it is asked for again.
+        self._tables[split] = table
+
+
+def _read(file: Path) -> RewardTable | None:
+    """The table in a file, if there is one that can be read; blocks."""
+    try:
+        return RewardTable.load(file) if file.is_file() else None
+    except InputError:
+        # Whatever became of the file: what it held is in the journal, and comes for nothing.
+        return None
+
+
+def _columns(offer: HintOffer, hints: Sequence[Hint]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Column of each hint of an offer in a table of ``hints``; 0, no hint, for the last entry."""
+    column = {hint.hint_id: 1 + place for place, hint in enumerate(hints)}
+    return np.array([*(column[hint.hint_id] for hint in offer.hints), 0], dtype=np.int64)
+
+
+def _cells_of(offer: HintOffer, hints: Sequence[Hint]) -> list[Cell]:
+    """Every hint of a table that a session is offered."""
+    columns = _columns(offer, hints)
+    rows, places = np.nonzero(offer.candidates != NO_CANDIDATE)
+    return list(zip(rows.tolist(), columns[offer.candidates[rows, places]].tolist(), strict=True))
+
+
+def _title(split: Split) -> str:
+    return f"Rewards of hints, {split} sessions"

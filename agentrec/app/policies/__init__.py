@@ -1,0 +1,1 @@
+"""Training, comparing and explaining hint policies of a run."""

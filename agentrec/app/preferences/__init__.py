@@ -1,0 +1,1 @@
+"""Preference texts, reward models and tuning in a run folder."""

@@ -1,0 +1,1 @@
+"""The run folder and the components of a run."""

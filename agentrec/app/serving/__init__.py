@@ -1,0 +1,1 @@
+"""A recommender that stays open."""

@@ -1,0 +1,1 @@
+"""Batches over many sessions, each session exactly once."""

@@ -1,0 +1,1 @@
+"""Answers of the embedded model, from prompt to text."""

@@ -1,0 +1,1 @@
+"""The network, its tokens and its forward pass."""

@@ -1,0 +1,1 @@
+"""What the embedded model is taught, and how."""

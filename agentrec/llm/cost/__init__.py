@@ -1,0 +1,1 @@
+"""Budgets, prices, usage and estimates."""

@@ -1,0 +1,299 @@
+"""The one way to a language model: journaled, limited, paid for once, counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from random import Random
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage, HumanMessage
+from pydantic import BaseModel
+
+from agentrec.errors import ModelCallError
+from agentrec.llm.cost.budget import BudgetAccount
+from agentrec.llm.cost.prices import PriceTable
+from agentrec.llm.cost.usage import Usage
+from agentrec.llm.gateway.call_keys import call_key
+from agentrec.llm.gateway.draws import Draw
+from agentrec.llm.gateway.paid_calls import Flight, PaidCaller, Request, WantedFlight
+from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.structured_output import (
+    NOT_UNDERSTOOD,
+    PROBE_QUESTION,
+    PROBE_SCHEMA,
+    StructuredMode,
+    StructuredOutput,
+)
+from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal.journal_rows import JournaledAnswer
+from agentrec.llm.limits.limits import CallLimiter, CallLimits
+
+# What the one question after structured output is counted under.
+PROBE_NODE = "probe"
+
+
+class ModelGateway:
+    """Asks a chat model, never twice the same.
+
+    Args:
+        model: Any LangChain chat model. Its client's own retries should be off
+            (``max_retries=0``): they evade limits, budget and counts.
+        name: The model's name and parameters, part of every journal key: two models that may
+            answer differently need different names.
+        journal: Where answers are kept; ``None`` to keep them for this object's life only.
+        max_concurrency: Most calls at a time, at least 1; for a limiter of this gateway's own.
+        requests_per_minute: Most calls a minute, spread evenly; ``None`` for no limit.
+        limiter: Limits instead of those two, also shared with other gateways.
+        retries: When a failed call is made again.
+        account: A hard budget, also shared with other gateways; ``None`` for none.
+        prices: What tokens cost, for ``usage``; by default those of the account.
+        structured: ``auto`` to have answers fit a schema where one is given and the model can,
+            which may cost one short call for each model's name; ``never`` not to.
+        seed: Seed of the jitter in waits between attempts; ``None`` for a different one each time.
+
+    Raises:
+        ValueError: If a limit is out of range, or is given twice.
+        InputError: If the account needs a price that it does not have.
+    """
+
+    def __init__(
+        self,
+        model: BaseChatModel,
+        name: str,
+        journal: CallJournal | None = None,
+        *,
+        max_concurrency: int | None = None,
+        requests_per_minute: float | None = None,
+        limiter: CallLimiter | None = None,
+        retries: RetryPolicy | None = None,
+        account: BudgetAccount | None = None,
+        prices: PriceTable | None = None,
+        structured: StructuredMode = "auto",
+        seed: int | None = None,
+    ) -> None:
+        if account is not None:
+            account.check(name)
+            prices = account.prices if prices is None else prices
+        self.model = model
+        self.name = name
+        self._journal = journal
+        self._prices = PriceTable() if prices is None else prices
+        self._kept: dict[str, JournaledAnswer] = {}
+        self._in_flight: dict[str, _SharedCall] = {}
+        self._structured = StructuredOutput(model, name, structured, journal)
+        self._schemas: dict[type[BaseModel], Mapping[str, Any]] = {}
+        self._caller = PaidCaller(
+            model,
+            name,
+            limiter=_limiter(limiter, max_concurrency, requests_per_minute),
+            retries=RetryPolicy() if retries is None else retries,
+            account=account,
+            prices=self._prices,
+            journal=journal,
+            draws=Random(seed),
+        )
+
+    async def ask(
+        self,
+        node: str,
+        messages: Sequence[BaseMessage],
+        sample: int = 0,
+        *,
+        schema: type[BaseModel] | None = None,
+        draw: Draw | None = None,
+    ) -> str:
+        """Get the model's answer.
+
+        Args:
+            node: What the call is for, in counts and the journal.
+            messages: The conversation.
+            sample: Number of the sample, for models asked several times at a temperature.
+            schema: What the answer should fit, where the model can make it fit. A plain answer
+                that was paid for earlier is used all the same, and a model may do as it likes:
+                whoever reads the answer copes with plain text too.
+            draw: How the answer is drawn, if not as the model's parameters say; other draws are
+                other answers.
+
+        Returns:
+            The answer's text; JSON where the schema was used.
+
+        Raises:
+            ModelCallError: If the call failed for good; it is no answer and can be made again.
+            AgentRecError: If the journal could not be read or written.
+        """
+        plain = fitted = self.key(messages, sample, draw)
+        json_schema = None if schema is None else self._json_schema(schema)
+        if json_schema is not None:
+            fitted = call_key(self.name, messages, sample, json_schema, draw)
+        known = self._at_hand(fitted) or self._at_hand(plain)
+        if known is not None:
+            self._caller.meter.cached(node)
+            return known.text
+        call = self._in_flight.get(fitted)
+        first = call is None
+        if call is None:
+            call = self._in_flight[fitted] = _SharedCall()
+            request = Request(plain, node, messages, draw=draw)
+            work = self._call(call, request, fitted, json_schema)
+            call.task = asyncio.create_task(work)
+            call.task.add_done_callback(partial(self._finished, fitted, call))
+        answer = await self._wait(fitted, call)
+        if not (first and call.made):
+            self._caller.meter.cached(node)
+        return answer.text
+
+    def key(
+        self, messages: Sequence[BaseMessage], sample: int = 0, draw: Draw | None = None
+    ) -> str:
+        """Content-derived key of a request without a schema."""
+        return call_key(self.name, messages, sample, draw=draw)
+
+    @property
+    def calls(self) -> Mapping[str, Mapping[str, int]]:
+        """By node: calls ``made`` to the model, those of them that ``failed``, and ``cached``.
+
+        ``cached`` counts the answers that needed no call of their own, because they were there
+        or on the way for another caller.
+        """
+        return self._caller.meter.calls
+
+    @property
+    def tokens(self) -> Mapping[str, int]:
+        """Tokens read and written by the calls made, as the model reports them."""
+        return self._caller.meter.tokens
+
+    @property
+    def usage(self) -> Usage:
+        """All that was counted by this object, with what it cost.
+
+        For all attempts of a run see ``lifelong_usage`` and ``CallJournal.spendings``.
+        """
+        return self._caller.meter.usage(self._prices.price(self.name))
+
+    async def aclose(self, patience: float | None = None) -> None:
+        """Wait for calls in flight, so that their answers are kept.
+
+        Args:
+            patience: For how many seconds at most, at least 0; calls that are not answered by then
+                are given up, and may have been paid for nothing. ``None`` for as long as it takes.
+        """
+        while self._in_flight:
+            tasks = [call.task for call in self._in_flight.values()]
+            # Unlike gather, this leaves the calls alone if whoever waits here is cancelled.
+            _, late = await asyncio.wait(tasks, timeout=patience)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _at_hand(self, key: str) -> JournaledAnswer | None:
+        return self._kept.get(key) if self._journal is None else self._journal.at_hand(key)
+
+    async def _wait(self, key: str, call: _SharedCall) -> JournaledAnswer:
+        call.waiting += 1
+        try:
+            # Shielded: a cancelled caller must not throw away what was paid for, nor what
+            # another caller waits for.
+            return await asyncio.shield(call.task)
+        finally:
+            call.waiting -= 1
+            if not call.waiting and not call.sent and not call.task.done():
+                # Nobody wants it any more and nothing is on its way: a run that is stopped must
+                # not go on to send all that still queues. Whoever asks next starts afresh.
+                self._in_flight.pop(key)
+                call.task.cancel()
+
+    async def _call(
+        self,
+        call: _SharedCall,
+        request: Request,
+        fitted: str,
+        json_schema: Mapping[str, Any] | None,
+    ) -> JournaledAnswer:
+        if self._journal is not None:
+            for key in dict.fromkeys((fitted, request.key)):
+                known = await self._journal.get(key)
+                if known is not None:
+                    return known
+        call.made = True
+        if json_schema is None or not await self._is_supported():
+            return await self._kept_answer(request, call)
+        try:
+            structured = replace(request, key=fitted, schema=json_schema)
+            return await self._kept_answer(structured, call)
+        except ModelCallError as error:
+            if error.status not in NOT_UNDERSTOOD:
+                raise
+        answer = await self._kept_answer(request, call)
+        # Only now: what the endpoint did not understand may have been the request itself.
+        await self._structured.deny()
+        return answer
+
+    async def _kept_answer(self, request: Request, call: Flight) -> JournaledAnswer:
+        answer = await self._caller.answer(request, call)
+        call.sent = True
+        if self._journal is not None:
+            return await self._journal.put(request.key, request.node, answer)
+        self._kept[request.key] = answer
+        return answer
+
+    def _json_schema(self, schema: type[BaseModel]) -> Mapping[str, Any] | None:
+        """The schema as it is sent; ``None`` if the model will never be sent one."""
+        if not self._structured.is_possible:
+            return None
+        if schema not in self._schemas:
+            # Kept, because making it costs more than all else here.
+            self._schemas[schema] = schema.model_json_schema()
+        return self._schemas[schema]
+
+    async def _is_supported(self) -> bool:
+        async def probe() -> str:
+            messages = [HumanMessage(PROBE_QUESTION)]
+            key = call_key(self.name, messages, 0, PROBE_SCHEMA)
+            known = None if self._journal is None else await self._journal.get(key)
+            if known is None:
+                # Kept like any answer: it costs money too.
+                request = Request(key, PROBE_NODE, messages, PROBE_SCHEMA)
+                known = await self._kept_answer(request, WantedFlight())
+            return known.text
+
+        return await self._structured.is_supported(probe)
+
+    def _finished(self, key: str, call: _SharedCall, task: asyncio.Task[JournaledAnswer]) -> None:
+        if self._in_flight.get(key) is call:
+            del self._in_flight[key]
+        if not task.cancelled():
+            # Looked at, so that a failure nobody waits for any more is not reported twice.
+            task.exception()
+
+
+@dataclass(eq=False)
+class _SharedCall:
+    """One call and how many callers wait for it."""
+
+    task: asyncio.Task[JournaledAnswer] = field(init=False)
+    waiting: int = 0
+    sent: bool = False
+    made: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        return self.waiting > 0
+
+
+def _limiter(
+    limiter: CallLimiter | None, max_concurrency: int | None, requests_per_minute: float | None
+) -> CallLimiter:
+    if limiter is None:
+        return CallLimiter(
+            CallLimits(
+                64 if max_concurrency is None else max_concurrency,
+                requests_per_minute=requests_per_minute,
+            )
+        )
+    if max_concurrency is not None or requests_per_minute is not None:
+        raise ValueError("limits are given twice: as a limiter and as numbers")
+    return limiter

@@ -1,0 +1,1 @@
+"""Every paid answer, on disk before use."""

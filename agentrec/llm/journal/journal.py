@@ -1,0 +1,303 @@
+"""Every answer that was paid for, in a file before anybody sees it.
+
+Kept against the death of the process, however sudden: with SQLite's write-ahead log a commit has
+handed its pages to the operating system, which writes them out whoever dies. ``synchronous`` is
+NORMAL, so a commit does not wait for the disk itself: a power cut or a crash of the operating
+system can cost the answers of the last moments (they are asked for again), never the file.
+
+What is kept in memory is bounded: the answers that were used last. Others are looked up in the
+file, in a thread of the journal's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from agentrec.errors import AgentRecError
+from agentrec.llm.cost.usage import Spending
+from agentrec.llm.journal.journal_file import Batch, JournalFile, Written
+from agentrec.llm.journal.journal_rows import JournaledAnswer, JournaledFailure
+from agentrec.llm.journal.recent_answers import RecentAnswers
+
+__all__ = ["CallJournal", "JournaledAnswer", "JournaledFailure"]
+
+_MEMORY = 32 * 2**20
+
+
+class CallJournal:
+    """Answers by key, in an SQLite file.
+
+    Writes of concurrent callers share one transaction and look-ups one query; ``put`` returns
+    once the answer is committed, and not earlier, so an answer that was seen is there after the
+    process was killed. Of several answers under one key the first stays, also if another process
+    wrote it: processes may share a file. Failures are noted beside the answers, never as answers:
+    a failed call is made again.
+
+    Use ``await CallJournal.open(path)`` and ``async with``.
+    """
+
+    def __init__(
+        self,
+        file: JournalFile,
+        thread: ThreadPoolExecutor,
+        spendings: tuple[Spending, ...],
+        facts: dict[str, str],
+        memory: int,
+    ) -> None:
+        self._file = file
+        self._thread = thread
+        self._answers = sum(each.answers for each in spendings)
+        self._tokens_read = sum(each.input_tokens for each in spendings)
+        self._tokens_written = sum(each.output_tokens for each in spendings)
+        self._facts = facts
+        self._recent = RecentAnswers(memory)
+        self._unwritten = Batch()
+        self._told: list[asyncio.Future[Mapping[str, JournaledAnswer]]] = []
+        self._writer: asyncio.Task[None] | None = None
+        self._unread: dict[str, asyncio.Future[JournaledAnswer | None]] = {}
+        self._reader: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, *, memory: int = _MEMORY) -> CallJournal:
+        """Open a journal, making it where there is none.
+
+        Args:
+            path: The file.
+            memory: About how many bytes of answers to keep at hand, at least 0.
+
+        Raises:
+            InputError: If the file is not a journal, cannot be opened or made, or is locked.
+        """
+        thread = ThreadPoolExecutor(1, thread_name_prefix="call-journal")
+
+        def opened() -> tuple[JournalFile, tuple[Spending, ...], dict[str, str]]:
+            file = JournalFile(path)
+            return file, file.spendings(), file.facts()
+
+        try:
+            file, spendings, facts = await asyncio.get_running_loop().run_in_executor(
+                thread, opened
+            )
+        except BaseException:
+            thread.shutdown(wait=False)
+            raise
+        return cls(file, thread, spendings, facts, memory)
+
+    def __len__(self) -> int:
+        """How many answers there were on opening, and were put since."""
+        return self._answers
+
+    @property
+    def tokens(self) -> Mapping[str, int]:
+        """Tokens read and written for all of them."""
+        return {"input": self._tokens_read, "output": self._tokens_written}
+
+    async def spendings(self) -> tuple[Spending, ...]:
+        """What was paid, by node and model, over the file's whole life and by all processes.
+
+        Raises:
+            AgentRecError: If the journal is closed.
+        """
+        self._check_open()
+        await self._written()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._file.spendings)
+
+    def fact(self, name: str) -> str | None:
+        """Something remembered beside answers, such as what a model is capable of."""
+        return self._facts.get(name)
+
+    async def put_fact(self, name: str, value: str) -> None:
+        """Remember something; returns when it is committed, a later value replaces it.
+
+        Raises:
+            AgentRecError: If it could not be written.
+        """
+        self._check_open()
+        self._unwritten.facts.append((name, value))
+        await self._write()
+        self._facts[name] = value
+
+    async def take_facts(self, other: Path) -> None:
+        """Remember what another journal does, but for what this one remembers itself.
+
+        Args:
+            other: That journal's file; one that is not there remembers nothing.
+
+        Raises:
+            InputError: If that file cannot be used as a journal.
+            AgentRecError: If it could not be written.
+        """
+
+        def facts() -> dict[str, str]:
+            if not other.is_file():
+                return {}
+            with closing(JournalFile(other)) as file:
+                return file.facts()
+
+        for name, value in (await asyncio.to_thread(facts)).items():
+            if name not in self._facts:
+                await self.put_fact(name, value)
+
+    def at_hand(self, key: str) -> JournaledAnswer | None:
+        """The answer under a key if it was used lately; ``None`` says nothing of the file."""
+        return self._recent.get(key)
+
+    async def get(self, key: str) -> JournaledAnswer | None:
+        """The answer under a key, if there is one.
+
+        Raises:
+            AgentRecError: If the file cannot be read, or the journal is closed.
+        """
+        answer = self.at_hand(key)
+        if answer is not None:
+            return answer
+        self._check_open()
+        loop = asyncio.get_running_loop()
+        if key not in self._unread:
+            self._unread[key] = loop.create_future()
+            if self._reader is None:
+                self._reader = loop.create_task(self._read_all())
+        return await asyncio.shield(self._unread[key])
+
+    async def put(self, key: str, node: str, answer: JournaledAnswer) -> JournaledAnswer:
+        """Keep an answer; returns when it is committed.
+
+        Args:
+            key: Content-derived key of the request.
+            node: What step of what graph the call was made for.
+            answer: The answer.
+
+        Returns:
+            The answer that is kept: this one, or one that was there first.
+
+        Raises:
+            AgentRecError: If it could not be written (the disk is full, the journal closed).
+        """
+        self._check_open()
+        answer = replace(answer, text=_storable(answer.text))
+        self._unwritten.answers.append((key, node, answer))
+        return (await self._write())[key]
+
+    def note_failure(self, failure: JournaledFailure) -> None:
+        """Note a failed call, to be written with whatever is written next.
+
+        Nobody is told if that does not succeed: the call has failed already, and the next answer
+        will tell of the disk.
+        """
+        if not self._closed:
+            failure = replace(failure, problem=_storable(failure.problem))
+            self._unwritten.failures.append(failure)
+            self._start_writing()
+
+    async def _write(self) -> Mapping[str, JournaledAnswer]:
+        told = asyncio.get_running_loop().create_future()
+        self._told.append(told)
+        self._start_writing()
+        # Shielded: the answer is paid for, so a caller that is cancelled must not take it along.
+        kept: Mapping[str, JournaledAnswer] = await asyncio.shield(told)
+        return kept
+
+    def _start_writing(self) -> None:
+        if self._writer is None:
+            self._writer = asyncio.get_running_loop().create_task(self._write_all())
+
+    async def _write_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._unwritten:
+                batch, self._unwritten = self._unwritten, Batch()
+                told, self._told = self._told, []
+                try:
+                    written = await loop.run_in_executor(self._thread, self._file.write, batch)
+                # Whatever it is: a caller that is told nothing would wait for ever.
+                except Exception as error:
+                    why = _why(error)
+                    for each in told:
+                        problem = f"an answer could not be written to the call journal: {why}"
+                        each.set_exception(AgentRecError(problem))
+                        # Looked at: its caller may be gone.
+                        each.exception()
+                    continue
+                # Here and not in put, whose caller may be gone by now.
+                self._count(batch, written)
+                for each in told:
+                    each.set_result(written.kept)
+        finally:
+            self._writer = None
+
+    def _count(self, batch: Batch, written: Written) -> None:
+        self._answers += written.answers
+        self._tokens_read += written.input_tokens
+        self._tokens_written += written.output_tokens
+        for key, _, _ in batch.answers:
+            self._recent.hold(key, written.kept[key])
+
+    async def _read_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._unread:
+                unread, self._unread = self._unread, {}
+                try:
+                    found = await loop.run_in_executor(
+                        self._thread, self._file.answers, list(unread)
+                    )
+                except Exception as error:
+                    for each in unread.values():
+                        problem = f"the call journal cannot be read: {_why(error)}"
+                        each.set_exception(AgentRecError(problem))
+                        each.exception()
+                    continue
+                for key, told in unread.items():
+                    if key in found:
+                        self._recent.hold(key, found[key])
+                    told.set_result(found.get(key))
+        finally:
+            self._reader = None
+
+    async def _written(self) -> None:
+        if self._writer is not None:
+            # Shielded: who is cancelled meanwhile must not take the last answers along.
+            await asyncio.shield(self._writer)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise AgentRecError("the call journal is closed")
+
+    async def aclose(self) -> None:
+        """Write what is waiting and close the file; a second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._written()
+        if self._reader is not None:
+            await asyncio.shield(self._reader)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._file.close)
+        # Nothing is left for it to do, and waiting for its end would block the loop.
+        self._thread.shutdown(wait=False)
+
+    async def __aenter__(self) -> CallJournal:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def _storable(text: str) -> str:
+    # Half a surrogate pair (an answer cut off in the middle of a character) is no UTF-8.
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _why(error: Exception) -> str:
+    return "another process keeps it locked" if "locked" in str(error) else str(error)

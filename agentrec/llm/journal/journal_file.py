@@ -1,0 +1,276 @@
+"""The SQLite file behind a call journal; everything here blocks.
+
+A table of sums stands beside the rows and changes in the same transactions, so that what a run
+has cost is known without reading a million answers. Files from before there were failures, sums
+or names of models are brought up to date when they are opened.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agentrec.errors import InputError
+from agentrec.llm.cost.usage import Spending
+from agentrec.llm.journal.journal_rows import JournaledAnswer, JournaledFailure
+from agentrec.sqlite_rows import insert_rows
+
+# Seconds to wait for another process that is writing; it is done in a few milliseconds unless it
+# is stopped, or the disk is slow beyond use.
+BUSY_TIMEOUT = 30.0
+
+_TABLES = (
+    """
+    CREATE TABLE IF NOT EXISTS answers (
+        key TEXT PRIMARY KEY,
+        node TEXT NOT NULL,
+        text TEXT NOT NULL,
+        input_tokens INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL,
+        model TEXT NOT NULL DEFAULT '',
+        attempt INTEGER NOT NULL DEFAULT 1
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS failures (
+        key TEXT NOT NULL,
+        node TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        problem TEXT NOT NULL,
+        time REAL NOT NULL,
+        attempt INTEGER NOT NULL,
+        model TEXT NOT NULL,
+        input_tokens INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS facts (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
+)
+_SUMS = """
+CREATE TABLE sums (
+    node TEXT NOT NULL,
+    model TEXT NOT NULL,
+    answers INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    lost_input_tokens INTEGER NOT NULL,
+    lost_output_tokens INTEGER NOT NULL,
+    retries INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (node, model)
+) WITHOUT ROWID
+"""
+_FIRST_SUMS = """
+INSERT INTO sums
+SELECT node, model, COUNT(*), 0, SUM(input_tokens), SUM(output_tokens), 0, 0, 0
+FROM answers GROUP BY node, model
+"""
+_ADD = """
+INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (node, model) DO UPDATE SET
+    answers = answers + excluded.answers,
+    failures = failures + excluded.failures,
+    input_tokens = input_tokens + excluded.input_tokens,
+    output_tokens = output_tokens + excluded.output_tokens,
+    lost_input_tokens = lost_input_tokens + excluded.lost_input_tokens,
+    lost_output_tokens = lost_output_tokens + excluded.lost_output_tokens,
+    retries = retries + excluded.retries
+"""
+_SUMMED = ("answers", "failures", "read", "written", "lost read", "lost written", "retries")
+# What files from before lack.
+_LATER = (
+    ("answers", "model", "TEXT NOT NULL DEFAULT ''"),
+    ("answers", "attempt", "INTEGER NOT NULL DEFAULT 1"),
+    ("sums", "retries", "INTEGER NOT NULL DEFAULT 0"),
+)
+
+
+@dataclass
+class Batch:
+    """What is written in one transaction."""
+
+    answers: list[tuple[str, str, JournaledAnswer]] = field(default_factory=list)
+    failures: list[JournaledFailure] = field(default_factory=list)
+    facts: list[tuple[str, str]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.answers or self.failures or self.facts)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a batch.
+
+    Attributes:
+        answers: How many answers are new.
+        input_tokens: Tokens read for them.
+        output_tokens: Tokens written for them.
+        kept: By key, the answers that are there now.
+    """
+
+    answers: int
+    input_tokens: int
+    output_tokens: int
+    kept: Mapping[str, JournaledAnswer]
+
+
+class JournalFile:
+    """One connection, used by one thread at a time.
+
+    Args:
+        path: The file; made, with its folder, where there is none.
+
+    Raises:
+        InputError: If it is not a journal, or cannot be opened or made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Opened in one thread and used in another, never in two at a time.
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_TIMEOUT, check_same_thread=False, isolation_level=None
+            )
+        except (sqlite3.Error, OSError) as error:
+            raise _unusable(error, path) from error
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise _unusable(error, path) from error
+
+    def answers(self, keys: Sequence[str]) -> dict[str, JournaledAnswer]:
+        """The answers there are under some keys."""
+        rows = self._connection.execute(
+            "SELECT key, text, input_tokens, output_tokens, model, attempt FROM answers "
+            "WHERE key IN (SELECT value FROM json_each(?))",
+            (json.dumps(keys),),
+        )
+        return {row[0]: JournaledAnswer(*row[1:]) for row in rows}
+
+    def write(self, batch: Batch) -> Written:
+        """Write all of it or nothing; of several answers under one key the first stays."""
+        sums: dict[tuple[str, str], Counter[str]] = {}
+        with self._transaction() as connection:
+            earlier = self.answers([key for key, _, _ in batch.answers])
+            new: dict[str, tuple[str, JournaledAnswer]] = {}
+            for key, node, answer in batch.answers:
+                if key not in earlier:
+                    new.setdefault(key, (node, answer))
+            for node, answer in new.values():
+                total = sums.setdefault((node, answer.model), Counter())
+                total["answers"] += 1
+                total["read"] += answer.input_tokens
+                total["written"] += answer.output_tokens
+                total["retries"] += answer.attempt > 1
+            insert_rows(
+                connection,
+                "INSERT INTO answers"
+                " (key, node, text, input_tokens, output_tokens, model, attempt)",
+                [
+                    (
+                        key,
+                        node,
+                        answer.text,
+                        answer.input_tokens,
+                        answer.output_tokens,
+                        answer.model,
+                        answer.attempt,
+                    )
+                    for key, (node, answer) in new.items()
+                ],
+            )
+            insert_rows(
+                connection,
+                "INSERT INTO failures",
+                [
+                    (
+                        each.key,
+                        each.node,
+                        each.kind,
+                        each.problem,
+                        each.time,
+                        each.attempt,
+                        each.model,
+                        each.input_tokens,
+                        each.output_tokens,
+                    )
+                    for each in batch.failures
+                ],
+            )
+            for each in batch.failures:
+                total = sums.setdefault((each.node, each.model), Counter())
+                total["failures"] += 1
+                total["lost read"] += each.input_tokens
+                total["lost written"] += each.output_tokens
+                total["retries"] += each.attempt > 1
+            connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", batch.facts)
+            for (node, model), total in sums.items():
+                connection.execute(_ADD, (node, model, *(total[name] for name in _SUMMED)))
+        return Written(
+            sum(total["answers"] for total in sums.values()),
+            sum(total["read"] for total in sums.values()),
+            sum(total["written"] for total in sums.values()),
+            earlier | {key: answer for key, (_, answer) in new.items()},
+        )
+
+    def spendings(self) -> tuple[Spending, ...]:
+        """What was paid, by node and model."""
+        rows = self._connection.execute("SELECT * FROM sums ORDER BY node, model")
+        return tuple(Spending(*row) for row in rows)
+
+    def facts(self) -> dict[str, str]:
+        """All that is remembered beside answers."""
+        return dict(self._connection.execute("SELECT name, value FROM facts"))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _prepare(self) -> None:
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        # Two processes that open an old file at the same time bring it up to date one by one.
+        with self._transaction() as connection:
+            for table in _TABLES:
+                connection.execute(table)
+            for table, column, kind in _LATER:
+                columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+                if columns and column not in columns:
+                    connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+            if not connection.execute(
+                "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sums'"
+            ).fetchone():
+                connection.execute(_SUMS)
+                connection.execute(_FIRST_SUMS)
+        # Tells foreign tables of the same names.
+        self.answers([""])
+        self.facts()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._connection
+            self._connection.execute("COMMIT")
+        except BaseException:
+            # A full disk has ended it already.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+
+def _unusable(error: Exception, path: Path) -> InputError:
+    if "locked" in str(error):
+        problem = "the call journal is locked by another process; end that one or wait for it"
+        return InputError(problem, file=path)
+    return InputError(f"cannot be used as a call journal ({error})", file=path)

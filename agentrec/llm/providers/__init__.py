@@ -1,0 +1,1 @@
+"""Opening chat models by name."""

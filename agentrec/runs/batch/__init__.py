@@ -1,1 +1,0 @@
-"""Batches of very many sessions: what came of each is written once, whatever happens."""

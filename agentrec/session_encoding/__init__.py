@@ -1,0 +1,1 @@
+"""Vectors of sessions and items, for policies and hint search."""

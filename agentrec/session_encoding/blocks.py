@@ -1,0 +1,172 @@
+"""The blocks that a session's state is made of, each of which can be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from agentrec.data.item_features import ItemFeatures
+from agentrec.llm.prompts.session_view import HISTORY_LENGTH
+from agentrec.session_encoding.candidate_spread import SPREAD_NUMBERS, candidate_spread
+from agentrec.session_encoding.history import Floats, Histories
+
+TEXT_COMPONENTS = 8
+CATEGORY_VALUES = 20
+LATEST = 3
+
+BlockName = Literal["text", "categories", "numbers", "length", "last_items", "candidates"]
+"""What a block of a state tells.
+
+``text``: a few principal components of the recency-weighted mean of the items' text.
+``categories``: the weighted shares of the most frequent values of each category.
+``numbers``: of each number the weighted share in soft bins, then of each the weighted mean of the
+percentile, then of each the spread of the percentile, each item counting alike.
+``length``: the length of the history, 0.1 to 1.
+``last_items``: text components and percentiles of the last item, then of the last three's mean.
+``candidates``: what a base ranker by text shows of the session's candidates: mean, spread, gap
+and entropy of their similarities, then what the ten best are about minus what the history is
+about. Zeros where a session has no candidates.
+"""
+
+BLOCK_NAMES: tuple[BlockName, ...] = get_args(BlockName)
+DEFAULT_BLOCKS: tuple[BlockName, ...] = ("text", "categories", "numbers", "length")
+
+
+@dataclass(frozen=True, eq=False)
+class ItemTables:
+    """What states are computed from, an item a row.
+
+    Attributes:
+        described: Text components, category values and soft bins of numbers, in this order,
+            ``[num_items, described_dim]``.
+        percentiles: Percentile of each number, 0 to 1, ``[num_items, num_numbers]``.
+        text: Text vectors, ``[num_items, dimension]``.
+        norms: Their lengths, ``[num_items]``.
+        text_width: How many columns of ``described`` are text components.
+        category_width: How many columns after those are category values.
+    """
+
+    described: Floats
+    percentiles: Floats
+    text: Floats
+    norms: Floats
+    text_width: int
+    category_width: int
+
+    @classmethod
+    def of(cls, features: ItemFeatures, text_vectors: Floats) -> Self:
+        """Make the tables of a catalogue.
+
+        Args:
+            features: What is known of its items.
+            text_vectors: Their text vectors, ``[num_items, dimension]``.
+        """
+        centred = features.text - features.text.mean(axis=0)
+        _, _, directions = np.linalg.svd(centred[:4000], full_matrices=False)
+        text = centred @ directions[:TEXT_COMPONENTS].T
+        empty = np.zeros((len(text_vectors), 0), dtype=np.float32)
+        categories = [category.member[:, :CATEGORY_VALUES] for category in features.categories]
+        category = np.concatenate([empty, *categories], axis=1)
+        numbers = [number.percentile[:, None] for number in features.numbers]
+        blocks = [text, category, *(number.vectors for number in features.numbers)]
+        return cls(
+            described=np.concatenate(blocks, axis=1).astype(np.float32),
+            percentiles=np.concatenate([empty, *numbers], axis=1).astype(np.float32),
+            text=np.asarray(text_vectors, dtype=np.float32),
+            norms=np.linalg.norm(text_vectors, axis=1).astype(np.float32),
+            text_width=text.shape[1],
+            category_width=category.shape[1],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SessionBatch:
+    """Sessions, and what several blocks need of them.
+
+    Attributes:
+        tables: The catalogue's.
+        histories: Their items.
+        candidates: Places of each session's candidates in the catalogue, in ascending order.
+        queries: Recency-weighted mean text vectors, ``[batch, dimension]``.
+        profiles: Recency-weighted means of ``tables.described``, ``[batch, described_dim]``.
+    """
+
+    tables: ItemTables
+    histories: Histories
+    candidates: Sequence[npt.NDArray[np.int64]]
+    queries: Floats
+    profiles: Floats
+
+    @classmethod
+    def of(
+        cls,
+        tables: ItemTables,
+        histories: Histories,
+        candidates: Sequence[npt.NDArray[np.int64]],
+    ) -> Self:
+        """Gather what blocks need."""
+        queries, profiles = histories.mean(tables.text), histories.mean(tables.described)
+        return cls(tables, histories, candidates, queries, profiles)
+
+
+def _text(batch: SessionBatch) -> Floats:
+    return batch.profiles[:, : batch.tables.text_width]
+
+
+def _categories(batch: SessionBatch) -> Floats:
+    start = batch.tables.text_width
+    return batch.profiles[:, start : start + batch.tables.category_width]
+
+
+def _numbers(batch: SessionBatch) -> Floats:
+    tables, histories = batch.tables, batch.histories
+    bins = batch.profiles[:, tables.text_width + tables.category_width :]
+    percentiles = tables.percentiles
+    return np.concatenate(
+        [bins, histories.mean(percentiles), histories.spread(percentiles)], axis=1
+    )
+
+
+def _length(batch: SessionBatch) -> Floats:
+    return np.asarray(batch.histories.lengths[:, None] / HISTORY_LENGTH, dtype=np.float32)
+
+
+def _last_items(batch: SessionBatch) -> Floats:
+    tables, histories = batch.tables, batch.histories
+    text = tables.described[:, : tables.text_width]
+    return np.concatenate(
+        [
+            histories.latest_mean(table, count)
+            for count in (1, LATEST)
+            for table in (text, tables.percentiles)
+        ],
+        axis=1,
+    )
+
+
+def _candidates(batch: SessionBatch) -> Floats:
+    tables = batch.tables
+    rows = np.zeros((len(batch.histories), SPREAD_NUMBERS + tables.described.shape[1]), np.float32)
+    for row, places in enumerate(batch.candidates):
+        if len(places):
+            spread, best = candidate_spread(
+                batch.queries[row], tables.text[places], tables.norms[places]
+            )
+            shown = tables.described[places[best]].mean(axis=0)
+            rows[row, :SPREAD_NUMBERS] = spread
+            rows[row, SPREAD_NUMBERS:] = shown - batch.profiles[row]
+    return rows
+
+
+BLOCKS: Mapping[BlockName, Callable[[SessionBatch], Floats]] = {
+    "text": _text,
+    "categories": _categories,
+    "numbers": _numbers,
+    "length": _length,
+    "last_items": _last_items,
+    "candidates": _candidates,
+}

@@ -1,0 +1,184 @@
+"""Session vectors: what a policy sees, and what a hint store is searched with."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from agentrec.catalog import Catalog
+from agentrec.data.item_features import ItemFeatures
+from agentrec.llm.prompts.session_view import HISTORY_LENGTH
+from agentrec.session_encoding.blocks import (
+    BLOCK_NAMES,
+    BLOCKS,
+    DEFAULT_BLOCKS,
+    BlockName,
+    ItemTables,
+    SessionBatch,
+)
+from agentrec.session_encoding.history import Histories
+from agentrec.sessions import Session
+
+CACHED_SESSIONS = 4096
+
+# Ten text vectors of each are in memory at a time.
+_AT_A_TIME = 512
+
+
+_Key = tuple[tuple[int, ...], bytes]
+
+
+class _Encoded(NamedTuple):
+    state: npt.NDArray[np.float32]
+    query: npt.NDArray[np.float32]
+
+
+class _Content(NamedTuple):
+    """What of a session is encoded."""
+
+    history: tuple[int, ...]
+    candidates: npt.NDArray[np.int64]
+
+    @property
+    def key(self) -> _Key:
+        # A digest: the candidates may be the whole catalogue.
+        candidates = self.candidates.tobytes()
+        return self.history, hashlib.blake2b(candidates, digest_size=16).digest()
+
+
+class RecencySessionEncoder:
+    """Recency-weighted means over the last items of a session, and blocks of more.
+
+    A session's query is the weighted mean of its items' text vectors. Its state is made of the
+    blocks that are asked for, see ``BlockName``; by default of means alone: the items' text (a few
+    principal components), their most frequent category values, their numbers, both in soft bins,
+    so that a policy can see how much of a history lies where, and as percentiles; with the spread
+    of each number and the length of the history.
+
+    The vectors of the 4,096 sessions used last are kept, by what was encoded and not by id: about
+    10 MB at 384 text dimensions. Any thread may use an encoder at any time; the same session has
+    the same vectors, alone and in any batch.
+
+    Args:
+        catalog: The items.
+        features: What is known of them.
+        text_vectors: Their text vectors, ``[num_items, dimension]``.
+        recency: Factor between the weights of an item and the one after it, above 0 to 1.
+        blocks: What a state holds, in this order.
+
+    Raises:
+        ValueError: If no block is named, one twice, or one that there is not.
+
+    Source: Re2LLM (arXiv 2403.16427), Reinforcement Utilisation: the state.
+    Differs: the paper takes the plain mean of the items' text encodings; with a few hundred
+    training sessions, a few dimensions that say what hints are about can be learnt from and 384
+    cannot.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        features: ItemFeatures,
+        text_vectors: npt.NDArray[np.float32],
+        recency: float = 0.8,
+        blocks: Sequence[BlockName] = DEFAULT_BLOCKS,
+    ) -> None:
+        self.blocks: tuple[BlockName, ...] = tuple(blocks)
+        unknown = [name for name in self.blocks if name not in BLOCK_NAMES]
+        if unknown or not self.blocks or len(set(self.blocks)) != len(self.blocks):
+            raise ValueError(
+                f"blocks are some of {', '.join(BLOCK_NAMES)}, each once, not {list(self.blocks)}"
+            )
+        self._index = catalog.index
+        self._recency = recency
+        self._tables = ItemTables.of(features, text_vectors)
+        self._cached: OrderedDict[_Key, _Encoded] = OrderedDict()
+        self._guard = threading.Lock()
+        self._last: tuple[Session | None, _Encoded | None] = (None, None)
+        parts = self._parts(self._batch([]))
+        ends = np.cumsum([part.shape[1] for part in parts]).tolist()
+        self._slices = dict(zip(self.blocks, map(slice, [0, *ends], ends), strict=True))
+        self._widths = (ends[-1], self._tables.text.shape[1])
+
+    @property
+    def block_slices(self) -> dict[BlockName, slice]:
+        """Where each block stands in a state."""
+        return dict(self._slices)
+
+    def state(self, session: Session) -> npt.NDArray[np.float32]:
+        """What a policy sees of a session, ``[state_dim]``."""
+        return self._encoded_alone(session).state.copy()
+
+    def query(self, session: Session) -> npt.NDArray[np.float32]:
+        """What a hint store is searched with, ``[dimension]``."""
+        return self._encoded_alone(session).query.copy()
+
+    def states(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
+        """``state`` of many sessions, ``[batch, state_dim]``; may be none."""
+        return _stacked([each.state for each in self._encoded(sessions)], self._widths[0])
+
+    def queries(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
+        """``query`` of many sessions, ``[batch, dimension]``; may be none."""
+        return _stacked([each.query for each in self._encoded(sessions)], self._widths[1])
+
+    def _encoded_alone(self, session: Session) -> _Encoded:
+        # Whoever asks for a session's state asks for its query as well.
+        last, encoded = self._last
+        if encoded is None or last is not session:
+            encoded = self._encoded([session])[0]
+            self._last = session, encoded
+        return encoded
+
+    def _encoded(self, sessions: Sequence[Session]) -> list[_Encoded]:
+        contents = [self._content(session) for session in sessions]
+        keys = [content.key for content in contents]
+        found: dict[_Key, _Encoded] = {}
+        with self._guard:
+            for key in keys:
+                if key in self._cached:
+                    self._cached.move_to_end(key)
+                    found[key] = self._cached[key]
+        # Two threads may encode the same session at once, and come to the same.
+        new = {k: c for k, c in zip(keys, contents, strict=True) if k not in found}
+        keys_of_new = list(new)
+        for start in range(0, len(new), _AT_A_TIME):
+            some = keys_of_new[start : start + _AT_A_TIME]
+            made = dict(zip(some, self._encode([new[key] for key in some]), strict=True))
+            found |= made
+            with self._guard:
+                self._cached.update(made)
+                while len(self._cached) > CACHED_SESSIONS:
+                    self._cached.popitem(last=False)
+        return [found[key] for key in keys]
+
+    def _encode(self, contents: Sequence[_Content]) -> list[_Encoded]:
+        batch = self._batch(contents)
+        states = np.concatenate(self._parts(batch), axis=1)
+        # Copies: a view of one row would keep the whole batch in memory.
+        return [_Encoded(s.copy(), q.copy()) for s, q in zip(states, batch.queries, strict=True)]
+
+    def _content(self, session: Session) -> _Content:
+        history = tuple(self._index[item_id] for item_id in session.items[-HISTORY_LENGTH:])
+        # Sorted: in what order candidates are listed says nothing of the session.
+        seen = session.candidates if "candidates" in self.blocks else ()
+        places = np.array(sorted(self._index[item_id] for item_id in seen), dtype=np.int64)
+        return _Content(history, places)
+
+    def _batch(self, contents: Sequence[_Content]) -> SessionBatch:
+        histories = Histories([content.history for content in contents], self._recency)
+        return SessionBatch.of(
+            self._tables, histories, [content.candidates for content in contents]
+        )
+
+    def _parts(self, batch: SessionBatch) -> list[npt.NDArray[np.float32]]:
+        return [BLOCKS[name](batch) for name in self.blocks]
+
+
+def _stacked(rows: Sequence[npt.NDArray[np.float32]], width: int) -> npt.NDArray[np.float32]:
+    return np.stack(rows) if rows else np.zeros((0, width), dtype=np.float32)

