@@ -54,7 +54,11 @@ def test_conformance_suites_need_no_heavy_library() -> None:
         ("agentrec.contracts.sink", "from agentrec.streaming import x", "contracts imports upward"),
         ("agentrec.data.x", "from agentrec.stores.qdrant import y", "data imports upward"),
         ("agentrec.llm.x", "def f():\n    import agentrec.graphs", "llm imports upward"),
-        ("agentrec.streaming.x", "import_module('agentrec.app.cli.main')", "streaming imports upward"),
+        (
+            "agentrec.streaming.x",
+            "import_module('agentrec.app.cli.main')",
+            "streaming imports upward",
+        ),
         (
             "agentrec.graphs.x",
             "from agentrec.app.settings.demo_settings import y",
