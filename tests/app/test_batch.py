@@ -24,7 +24,7 @@ from agentrec.app.settings.model_settings import LimitsSettings
 from agentrec.errors import InputError, ModelCallError
 from agentrec.graphs.batching import recommend_many
 from agentrec.hints import Hint
-from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy
+from agentrec.policies.hint_policies.untrained import FixedHintPolicy, NoHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
 from agentrec.testing.planted_sessions import PlantedSessions

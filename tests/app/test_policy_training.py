@@ -21,7 +21,7 @@ from agentrec.app.settings.policy_settings import PolicySettings
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.policies.abstaining import StorablePolicy
-from agentrec.policies.fixed import RandomHintPolicy
+from agentrec.policies.hint_policies.untrained import RandomHintPolicy
 from agentrec.policies.policy_files import PolicyOnDisk, read_policy
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.testing.planted_rewards import pure_noise_rewards

@@ -19,7 +19,7 @@ from agentrec.app.settings.prefer_settings import PreferSettings
 from agentrec.data import load_folder
 from agentrec.errors import InputError
 from agentrec.graphs.pairing import PairingRules
-from agentrec.policies.alignment.examples import encode_pairs, held_out_apart
+from agentrec.policies.alignment.pair_encoding import encode_pairs, held_out_apart
 from agentrec.preferences import PreferencePair
 from agentrec.sessions import Session
 from agentrec.stores.preference_export import read_pairs

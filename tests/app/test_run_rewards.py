@@ -35,9 +35,9 @@ from agentrec.errors import InputError
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal.journal import CallJournal
-from agentrec.policies.nearest import NearestHintPolicy
-from agentrec.policies.rewards.halving import SuccessiveHalving
+from agentrec.policies.hint_policies.untrained import NearestHintPolicy
 from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.policies.rewards.successive_halving import SuccessiveHalving
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.stores.lifecycle import admit, retire
 from agentrec.testing.embeddings import HashedWordEmbeddings

@@ -26,7 +26,7 @@ from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retrying import RetryPolicy
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.policies.fixed import RandomHintPolicy
+from agentrec.policies.hint_policies.untrained import RandomHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore

@@ -11,8 +11,8 @@ from agentrec.app.settings.validation_messages import PlacedError, first_fault, 
 from agentrec.contracts import HintPolicyTrainer
 from agentrec.errors import InputError
 from agentrec.policies.policy_kinds import imported, kind_named, trainer_for
-from agentrec.policies.rewards.halving import SuccessiveHalving
 from agentrec.policies.rewards.reward_shaping import RewardShape
+from agentrec.policies.rewards.successive_halving import SuccessiveHalving
 
 
 class PolicySettings(BaseModel):
