@@ -23,7 +23,7 @@ from agentrec.app.run.run_folder import RunFolder
 from agentrec.app.settings.prefer_settings import PreferSettings
 from agentrec.graphs.preferring import TextAttempt
 from agentrec.graphs.ranking_reward import RankingRewardModel
-from agentrec.llm.gateway.draws import Draw
+from agentrec.llm.gateway.requests import Draw
 from agentrec.policies.reward_model.batching import BatchedRewardModel
 from agentrec.policies.reward_model.mixed import MixedRewardModel
 from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
