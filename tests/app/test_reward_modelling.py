@@ -10,6 +10,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from agentrec.llm.gateway.draws import Draw
+from agentrec.policies.reward_model.batching import BatchedRewardModel
+from agentrec.policies.reward_model.mixed import MixedRewardModel
+from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
 from app.preference_runs import QUICK, Settings, quiet, sha256
 from rich.console import Console
 from testing.answering import make_components, make_session
@@ -23,7 +27,7 @@ from agentrec.app.run.run_folder import RunFolder
 from agentrec.app.settings.prefer_settings import PreferSettings
 from agentrec.graphs.preferring import TextAttempt
 from agentrec.graphs.ranking_reward import RankingRewardModel
-from agentrec.llm.gateway.draws import Draw
+from agentrec.llm.gateway.requests import Draw
 from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
 from agentrec.policies.reward_model.reward_model_wrappers import (
     BatchedRewardModel,

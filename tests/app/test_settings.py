@@ -5,7 +5,7 @@ from pydantic import BaseModel, ValidationError
 
 from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.app.settings.model_settings import LimitsSettings, RetriesSettings
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.limits.limits import CallLimits
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 import pytest
+from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.policies.fixed import FixedHintPolicy
 from blockbuster import blockbuster_ctx
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.memory import InMemorySaver
@@ -31,7 +33,7 @@ from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.graphs.recommending import rank
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.policies.hint_policies.untrained import FixedHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session

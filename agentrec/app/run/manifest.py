@@ -17,7 +17,7 @@ from agentrec.data import Dataset
 from agentrec.embedded_model.teaching.recipe_version import RECIPE_VERSION
 from agentrec.llm.gateway.call_errors import masked
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.llm.providers.secret_names import without_secrets
+from agentrec.llm.providers.secrets import without_secrets
 
 _VERSIONED = ("agentrec", "langchain-core", "langgraph", "qdrant-client", "torch", "transformers")
 # How fast, how patiently and for how much a model is asked changes no answer. Where data and

@@ -15,7 +15,7 @@ from agentrec.app.settings.model_settings import LlmSettings
 from agentrec.components import Components
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.limits.limits import CallLimiter
-from agentrec.llm.providers.model_names import drop_connections
+from agentrec.llm.providers.chat_models import drop_connections
 
 
 def second_model(name: str, llm: LlmSettings) -> tuple[BaseChatModel, str]:

@@ -12,7 +12,7 @@ from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.app.settings.file import SettingsFile
 from agentrec.app.settings.validation_messages import first_fault, in_words, placed
 from agentrec.errors import InputError
-from agentrec.llm.providers.secret_names import secret_paths
+from agentrec.llm.providers.secrets import secret_paths
 
 # Options that are not named for the setting they set.
 _OPTIONS: Mapping[str, str] = {
