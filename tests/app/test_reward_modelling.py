@@ -10,10 +10,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from agentrec.llm.gateway.draws import Draw
-from agentrec.policies.reward_model.batching import BatchedRewardModel
-from agentrec.policies.reward_model.mixed import MixedRewardModel
-from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
 from app.preference_runs import QUICK, Settings, quiet, sha256
 from rich.console import Console
 from testing.answering import make_components, make_session

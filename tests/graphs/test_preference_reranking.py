@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 import pytest
-from agentrec.llm.gateway.retrying import RetryPolicy
-from agentrec.policies.fixed import FixedHintPolicy
 from blockbuster import blockbuster_ctx
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.memory import InMemorySaver

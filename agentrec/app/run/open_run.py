@@ -34,8 +34,6 @@ from agentrec.llm.journal.journal import CallJournal
 from agentrec.llm.limits.limits import CallLimiter
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.llm.providers.chat_models import drop_connections
-from agentrec.llm.providers.model_names import drop_connections
-from agentrec.policies.fixed import NoHintPolicy
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.stores.qdrant import QdrantHintStore
