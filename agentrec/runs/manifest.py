@@ -16,7 +16,7 @@ from agentrec.data import Dataset
 from agentrec.embedded_model.teaching.recipe_version import RECIPE_VERSION
 from agentrec.llm.gateway.call_errors import masked
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.llm.providers.secret_names import without_secrets
+from agentrec.llm.providers.secrets import without_secrets
 from agentrec.settings.run_settings import DemoSettings
 
 _VERSIONED = ("agentrec", "langchain-core", "langgraph", "qdrant-client", "torch", "transformers")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agentrec.llm.cost.budget import Budget
 from agentrec.llm.cost.prices import Price, PriceTable
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.gateway.structured_output import StructuredMode
 from agentrec.llm.limits.limits import CallLimits
 

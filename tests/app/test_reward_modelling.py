@@ -20,7 +20,7 @@ from agentrec.app.preferences.texts import texts_for
 from agentrec.app.preferences.work import collect_in_run, opened
 from agentrec.graphs.preferring import TextAttempt
 from agentrec.graphs.ranking_reward import RankingRewardModel
-from agentrec.llm.gateway.draws import Draw
+from agentrec.llm.gateway.requests import Draw
 from agentrec.policies.reward_model.batching import BatchedRewardModel
 from agentrec.policies.reward_model.mixed import MixedRewardModel
 from agentrec.policies.reward_model.scoring import KnowledgeRewardModel

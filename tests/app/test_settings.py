@@ -3,7 +3,7 @@ import re
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.limits.limits import CallLimits
 from agentrec.settings.model_settings import LimitsSettings, RetriesSettings
 from agentrec.settings.run_settings import DemoSettings

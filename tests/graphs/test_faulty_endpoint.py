@@ -24,7 +24,7 @@ from agentrec.evaluation.answer_quality import measure_answer_quality
 from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.fixed import RandomHintPolicy
 from agentrec.rankings import Ranking

@@ -12,7 +12,7 @@ from langchain_core.messages import BaseMessage
 from agentrec.catalog import Catalog, Item
 from agentrec.components import Components
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.fixed import NoHintPolicy
 from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings

@@ -13,7 +13,7 @@ from testing.recorded_telemetry import RecordedTelemetry
 from agentrec.errors import ModelCallError
 from agentrec.llm.cost.prices import Price, PriceTable
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 DURATION = "gen_ai.client.operation.duration"

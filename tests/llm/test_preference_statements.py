@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrec.llm.answers.answer_schemas import FollowUpQuestion, StatedPreferences
+from agentrec.llm.answers.parsing import MAX_QUESTION_LENGTH, parse_question
 from agentrec.llm.answers.preference_statements import (
     MAX_FACTOR_LENGTH,
     MAX_STATEMENT_LENGTH,
@@ -13,8 +14,7 @@ from agentrec.llm.answers.preference_statements import (
     factor_block,
     parse_preference,
 )
-from agentrec.llm.answers.reading import MAX_QUESTION_LENGTH, parse_question
-from agentrec.testing.faulty_texts import GARBAGE
+from agentrec.testing.faulty_server import GARBAGE
 
 FACTORS = ("colour", "Price range", "period")
 EXPECTED = [

@@ -4,7 +4,7 @@ from random import Random
 import pytest
 
 from agentrec.errors import FailureKind, ModelCallError
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 
 
 def failed(kind: FailureKind, **more: float | bool) -> ModelCallError:

@@ -14,17 +14,16 @@ from langchain_core.messages import BaseMessage
 
 from agentrec.errors import ModelCallError
 from agentrec.llm.cost.budget import BudgetAccount, Reservation
+from agentrec.llm.cost.estimate import TokenEstimator
 from agentrec.llm.cost.prices import PriceTable
-from agentrec.llm.cost.token_estimates import TokenEstimator
 from agentrec.llm.gateway.call_errors import as_model_call_error, secrets_of
-from agentrec.llm.gateway.call_telemetry import CallTelemetry
-from agentrec.llm.gateway.draws import Draw
-from agentrec.llm.gateway.metering import UsageMeter
-from agentrec.llm.gateway.reply_reading import Reply, read_reply
-from agentrec.llm.gateway.retrying import RetryPolicy
-from agentrec.llm.gateway.structured_calls import StructuredCaller
+from agentrec.llm.gateway.call_metering import CallTelemetry, UsageMeter
+from agentrec.llm.gateway.replies import Reply, read_reply
+from agentrec.llm.gateway.requests import Draw
+from agentrec.llm.gateway.retry_policy import RetryPolicy
+from agentrec.llm.gateway.structured_output import StructuredCaller
 from agentrec.llm.journal.journal import CallJournal
-from agentrec.llm.journal.journal_rows import JournaledAnswer, JournaledFailure
+from agentrec.llm.journal.journal_file import JournaledAnswer, JournaledFailure
 from agentrec.llm.limits.limits import CallLimiter
 from agentrec.llm.limits.pacing import Start
 

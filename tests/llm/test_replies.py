@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from agentrec.llm.gateway.reply_reading import read_reply
+from agentrec.llm.gateway.replies import read_reply
 
 
 def test_an_answer_and_what_it_took() -> None:

@@ -8,7 +8,7 @@ import pytest
 from langchain_openai import ChatOpenAI
 
 from agentrec.errors import InputError
-from agentrec.llm.providers.model_names import model_identity, open_chat_model
+from agentrec.llm.providers.chat_models import model_identity, open_chat_model
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 

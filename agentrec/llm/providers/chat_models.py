@@ -13,7 +13,7 @@ from langchain_core.language_models import BaseChatModel
 
 from agentrec.errors import InputError
 from agentrec.llm.gateway.call_errors import masked
-from agentrec.llm.providers.secret_names import is_secret_name, without_secrets
+from agentrec.llm.providers.secrets import is_secret_name, without_secrets
 
 EMBEDDED = "catalog-lm"
 # Beyond the gateway's own time limit, so that the gateway's is the one that is told of.

@@ -3,8 +3,8 @@ import asyncio
 import pytest
 from langchain_core.messages import BaseMessage, HumanMessage
 
-from agentrec.llm.gateway.draws import Draw, seed_of
 from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.gateway.requests import Draw, seed_of
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 ASKED: list[BaseMessage] = [HumanMessage("What do they like?")]

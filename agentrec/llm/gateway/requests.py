@@ -1,11 +1,14 @@
-"""Answers drawn at a temperature, several to one question."""
+"""What makes two requests the same: the key of a request, and how its answer is sampled."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 _SEEDS = 2**31
 
@@ -50,3 +53,41 @@ def seed_of(seed: int, session_id: str, sample: int) -> int:
     """A seed of its own for every text of every session, 0 to 2**31 - 1."""
     content = f"{seed}\n{sample}\n{session_id}".encode()
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "big") % _SEEDS
+
+
+def call_key(
+    name: str,
+    messages: Sequence[BaseMessage],
+    sample: int = 0,
+    schema: Mapping[str, object] | None = None,
+    draw: Draw | None = None,
+) -> str:
+    """Content-derived key of a request.
+
+    It covers all that a provider is sent of a message, and nothing that differs from run to run,
+    such as message ids.
+
+    Args:
+        name: The model's name and parameters.
+        messages: The conversation.
+        sample: Number of the sample.
+        schema: JSON schema that the answer is made to fit, if any.
+        draw: How the answer is drawn, if not as the model's parameters say.
+    """
+    content = [name, sample, *(_content(message) for message in messages)]
+    if schema is not None:
+        content.append({"schema": schema})
+    if draw is not None:
+        content.append({"draw": draw.told})
+    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
+
+
+def _content(message: BaseMessage) -> list[object]:
+    content: list[object] = [message.type, message.content]
+    if message.name is not None:
+        content.append({"name": message.name})
+    if isinstance(message, AIMessage) and message.tool_calls:
+        content.append({"tool_calls": message.tool_calls})
+    if isinstance(message, ToolMessage):
+        content.append({"tool_call_id": message.tool_call_id})
+    return content

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentrec.catalog import Catalog, Item
-from agentrec.llm.answers.reading import parse_lines, parse_ranking
+from agentrec.llm.answers.parsing import parse_lines, parse_ranking
 from agentrec.llm.prompts.session_view import SessionView, as_data, handle
 
 
