@@ -4,10 +4,13 @@ import asyncio
 
 import numpy as np
 import pytest
+from agentrec.policies.reward_model.text_vectors import TextVectors
+from agentrec.testing.embeddings import HashedWordEmbeddings
 
 from agentrec.policies.reward_model import knowledge_reward_model as text_vectors
+from agentrec.policies.reward_model import text_vectors
 from agentrec.policies.reward_model.knowledge_reward_model import TextVectors
-from agentrec.testing.embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 
 DIMENSION = 16
 

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.catalog import clean_text
 from agentrec.data import Dataset
 from agentrec.embedded_model.teaching.recipe_version import RECIPE_VERSION
 from agentrec.llm.gateway.call_errors import masked
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.llm.providers.secrets import without_secrets
+from agentrec.settings.run_settings import DemoSettings
 
 _VERSIONED = ("agentrec", "langchain-core", "langgraph", "qdrant-client", "torch", "transformers")
 # How fast, how patiently and for how much a model is asked changes no answer. Where data and

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from langchain_core.language_models import BaseChatModel
@@ -13,18 +13,15 @@ from rich.console import Console
 
 from agentrec.app.cli.progress import ProgressDisplay
 from agentrec.app.reports.tables import print_usage
-from agentrec.app.run.accounts import UsageReport, open_account
-from agentrec.app.run.manifest import manifest_of, run_name
-from agentrec.app.run.parts import (
+from agentrec.assembly import (
     CatalogKnowledge,
     embedded_model,
     know_catalog,
     load_data,
     named_model,
     open_embeddings,
+    opened_model,
 )
-from agentrec.app.run.run_folder import Json, RunFolder
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.components import Components
 from agentrec.data import Dataset
 from agentrec.errors import InputError
@@ -34,8 +31,14 @@ from agentrec.llm.journal.journal import CallJournal
 from agentrec.llm.limits.limits import CallLimiter
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.llm.providers.chat_models import drop_connections
+from agentrec.policies.fixed import NoHintPolicy
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
+from agentrec.runs.manifest import manifest_of, run_name
+from agentrec.runs.run_folder import Json, RunFolder
+from agentrec.runs.usage_report import UsageReport, open_account
 from agentrec.session_encoding.encoder import RecencySessionEncoder
+from agentrec.settings.model_settings import LlmSettings
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.stores.qdrant import QdrantHintStore
 
 PATIENCE = 1.0
@@ -208,3 +211,54 @@ async def open_run(
                 if usage is None and (tell_usage or len(journal) > known):
                     print_usage(report, console)
                 await drop_connections(named[0])
+
+
+def second_model(name: str, llm: LlmSettings) -> tuple[BaseChatModel, str]:
+    """Open a chat model that is named, and say under which name its answers are kept.
+
+    Args:
+        name: As ``PROVIDER:MODEL``.
+        llm: How patiently the run's models are asked.
+
+    Raises:
+        InputError: If the model cannot be opened.
+    """
+    return opened_model(name, {}, llm.timeout)
+
+
+@asynccontextmanager
+async def with_model(
+    parts: RunParts, model: BaseChatModel, identity: str
+) -> AsyncIterator[Components]:
+    """The parts of a run's graphs with another model; its answers are kept before this ends.
+
+    Args:
+        parts: The run.
+        model: The other model.
+        identity: The name under which its answers are kept.
+
+    Raises:
+        InputError: If the budget is of money, and the model has no price.
+    """
+    settings = parts.settings
+    if parts.account is not None:
+        parts.account.check(identity)
+    gateway = ModelGateway(
+        model,
+        identity,
+        parts.journal,
+        limiter=CallLimiter(settings.limits.limits()),
+        retries=settings.retries.policy(settings.llm.timeout),
+        account=parts.account,
+        prices=settings.prices.table(),
+        structured=settings.llm.structured,
+    )
+    patience = None
+    try:
+        yield replace(parts.components, model=gateway)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        patience = PATIENCE
+        raise
+    finally:
+        await gateway.aclose(patience)
+        await drop_connections(model)

@@ -1,16 +1,34 @@
-"""The run folder: what a run was made of and what came out of it."""
+"""The run folder: what a run is made of and what came out of it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from agentrec.atomic_files import holds_nothing, write_atomically
 from agentrec.errors import InputError
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Tell in one line of a file or folder that cannot be written.
+
+    Args:
+        place: What is written inside.
+
+    Raises:
+        InputError: If the system refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror or error})", file=place) from error
+
 
 Json = Mapping[str, object]
 

@@ -7,12 +7,12 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from agentrec.app.settings.validation_messages import PlacedError, first_fault, in_words
 from agentrec.contracts import HintPolicyTrainer
 from agentrec.errors import InputError
 from agentrec.policies.policy_kinds import imported, kind_named, trainer_for
 from agentrec.policies.rewards.reward_shaping import RewardShape
 from agentrec.policies.rewards.successive_halving import SuccessiveHalving
+from agentrec.settings.validation_messages import PlacedError, first_fault, in_words
 
 
 class PolicySettings(BaseModel):

@@ -15,16 +15,16 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
 from agentrec.app.cli.progress import ProgressDisplay, run_blocking
-from agentrec.app.settings.demo_settings import DemoSettings
-from agentrec.app.settings.model_settings import LlmSettings
 from agentrec.data import Dataset, item_counts, load_folder, load_movielens
 from agentrec.data.fetching import cache_folder
 from agentrec.data.item_features import ItemFeatures, discover_features
 from agentrec.errors import InputError
 from agentrec.llm.providers.chat_models import EMBEDDED, model_identity, open_chat_model
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.item_vectors import embed_items
 from agentrec.session_encoding.text_encoder import MiniLMEmbeddings
-from agentrec.testing.embeddings import HashedWordEmbeddings
+from agentrec.settings.model_settings import LlmSettings
+from agentrec.settings.run_settings import DemoSettings
 
 if TYPE_CHECKING:
     # Whoever asks another model need not wait for the libraries of this one: seconds.

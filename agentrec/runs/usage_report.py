@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.atomic_files import write_atomically
 from agentrec.llm.cost.budget import BudgetAccount
 from agentrec.llm.cost.prices import PriceTable
 from agentrec.llm.cost.usage import NodeUsage, lifelong_usage
 from agentrec.llm.journal.journal import CallJournal
+from agentrec.settings.run_settings import DemoSettings
 
 
 class UsageRow(BaseModel):
