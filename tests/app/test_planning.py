@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from agentrec.policies.rewards.halving import SuccessiveHalving
 from click.testing import Result
 from typer.testing import CliRunner
 

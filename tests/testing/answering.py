@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from agentrec.policies.fixed import NoHintPolicy
 from langchain_core.messages import BaseMessage
 
 from agentrec.catalog import Catalog, Item

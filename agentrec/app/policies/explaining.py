@@ -24,7 +24,6 @@ from agentrec.policies.hint_policies.value_regression import ValueRegressionPoli
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.policies.rewards.reward_table import RewardTable
-from agentrec.policies.value_regression import ValueRegressionPolicy
 from agentrec.runs.open_run import RunParts
 from agentrec.runs.run_folder import RunFolder
 from agentrec.session_encoding.encoder import RecencySessionEncoder

@@ -4,8 +4,6 @@ import asyncio
 
 import numpy as np
 import pytest
-from agentrec.policies.reward_model.text_vectors import TextVectors
-from agentrec.testing.embeddings import HashedWordEmbeddings
 
 from agentrec.policies.reward_model import knowledge_reward_model as text_vectors
 from agentrec.policies.reward_model import text_vectors
