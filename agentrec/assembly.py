@@ -20,9 +20,8 @@ from agentrec.data.fetching import cache_folder
 from agentrec.data.item_features import ItemFeatures, discover_features
 from agentrec.errors import InputError
 from agentrec.llm.providers.chat_models import EMBEDDED, model_identity, open_chat_model
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings, MiniLMEmbeddings
 from agentrec.session_encoding.item_vectors import embed_items
-from agentrec.session_encoding.text_encoder import MiniLMEmbeddings
 from agentrec.settings.model_settings import LlmSettings
 from agentrec.settings.run_settings import DemoSettings
 

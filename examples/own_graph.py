@@ -30,8 +30,8 @@ from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.rankings import Ranking
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.encoder import RecencySessionEncoder
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.item_vectors import item_text
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore

@@ -5,16 +5,24 @@
 of files of any size. ``fetch_minilm`` has the files of the default text encoder on disk.
 """
 
-from agentrec.data.dataset import Dataset
-from agentrec.data.folder_format import load_folder, read_folder
-from agentrec.data.folder_writing import write_folder
-from agentrec.data.found_rows import RowLimits
-from agentrec.data.interactions import Interaction
+from agentrec.data.dataset import (
+    Dataset,
+    Interaction,
+    TimedSession,
+    TimeSplit,
+    build_sessions,
+    split_by_time,
+)
+from agentrec.data.dataset_folder import load_folder, read_folder, write_folder
 from agentrec.data.movielens import load_movielens
 from agentrec.data.negatives import Negatives, item_counts, with_candidates
-from agentrec.data.session_building import TimedSession, TimeSplit, build_sessions, split_by_time
-from agentrec.data.session_row_stream import stream_session_rows
-from agentrec.data.session_rows import RejectedRow, SessionRow, read_session_rows
+from agentrec.data.session_records import RowLimits
+from agentrec.data.session_rows import (
+    RejectedRow,
+    SessionRow,
+    read_session_rows,
+    stream_session_rows,
+)
 from agentrec.data.text_encoder_files import fetch_minilm
 
 __all__ = [

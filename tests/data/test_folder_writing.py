@@ -9,14 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentrec.catalog import AttributeValue, Catalog, Item
-from agentrec.data import (
-    Dataset,
-    folder_writing,
-    load_folder,
-    read_folder,
-    with_candidates,
-    write_folder,
-)
+from agentrec.data import Dataset, load_folder, read_folder, with_candidates, write_folder
+from agentrec.data import dataset_folder as folder_writing
 from agentrec.errors import InputError
 
 MakeDataset = Callable[..., Dataset]

@@ -13,7 +13,7 @@ from agentrec.catalog import Catalog, Item
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.embedded_model.folder import CatalogModel
 from agentrec.embedded_model.teaching import teaching
-from agentrec.embedded_model.teaching.examination import examine
+from agentrec.embedded_model.teaching.evaluation import examine
 from agentrec.embedded_model.teaching.teacher import RuleWeights
 from agentrec.embedded_model.teaching.teaching import Recipe, obtain_model
 from agentrec.embedded_model.teaching.training import OnStep, TrainingPlan

@@ -11,8 +11,8 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from agentrec.errors import FetchError
-from agentrec.session_encoding import text_encoder
-from agentrec.session_encoding.text_encoder import BATCH_SIZE, MAX_TOKENS, MiniLMEmbeddings
+from agentrec.session_encoding import embeddings as text_encoder
+from agentrec.session_encoding.embeddings import BATCH_SIZE, MAX_TOKENS, MiniLMEmbeddings
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "one", "two", "three"]
 

@@ -10,15 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from langchain_core.messages import BaseMessage
 
-from agentrec.embedded_model.network.vocabulary import MAX_CANDIDATES, UNKNOWN, Vocabulary
-from agentrec.embedded_model.teaching.wording import as_words
+from agentrec.embedded_model.language.text_grammar import Task, as_words
+from agentrec.embedded_model.language.vocabulary import MAX_CANDIDATES, UNKNOWN, Vocabulary
 from agentrec.llm.answers.preference_statements import parse_preference
-
-Task = Literal["rank", "critique", "diagnose", "hints", "preference", "question"]
 
 _TASK = re.compile(r"^Task: (\w+)\s*$", re.MULTILINE)
 _SECTION = re.compile(
