@@ -109,7 +109,7 @@ async def embedded_model(
 
         def obtain(check: Callable[[], None]) -> CatalogChatModel:
             from agentrec.embedded_model.chat_model import CatalogChatModel
-            from agentrec.embedded_model.teaching.teaching import Recipe, obtain_model
+            from agentrec.embedded_model.teaching.model_cache import Recipe, obtain_model
             from agentrec.embedded_model.teaching.training import TrainingPlan
 
             recipe = Recipe()
@@ -183,7 +183,7 @@ def import_for_model(llm: LlmSettings) -> None:
     """
     if llm.name is None or llm.name.partition(":")[0] == EMBEDDED:
         import_module("agentrec.embedded_model.chat_model")
-        import_module("agentrec.embedded_model.teaching.teaching")
+        import_module("agentrec.embedded_model.teaching.model_cache")
 
 
 def use_one_thread() -> None:

@@ -22,7 +22,7 @@ from agentrec.catalog import Catalog, Item
 from agentrec.components import Components
 from agentrec.data.item_features import discover_features
 from agentrec.embedded_model.chat_model import CatalogChatModel
-from agentrec.embedded_model.teaching.teaching import Recipe, obtain_model
+from agentrec.embedded_model.teaching.model_cache import Recipe, obtain_model
 from agentrec.embedded_model.teaching.training import TrainingPlan
 from agentrec.graphs.recommending import rank
 from agentrec.hints import Hint

@@ -1,7 +1,8 @@
 """Interactions, sessions, splits and negatives; the neutral on-disk format; MovieLens-100K.
 
 ``load_folder`` reads your own data, ``load_movielens`` fetches a public data set; both give a
-``Dataset``. ``read_session_rows`` and ``stream_session_rows`` read sessions to recommend for, out
+``Dataset``. ``read_session_rows`` and ``stream_session_rows`` read sessions to recommend for, from
+files of any size.
 """
 
 from agentrec.data.dataset import (

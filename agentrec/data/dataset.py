@@ -1,4 +1,4 @@
-"""A catalogue and its sessions, split for learning, choosing and reporting."""
+"""From a log of interactions to a data set: sessions, split in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens where somebody's data has no validation or test sessions of its own."""
+"""The neutral format: a folder of JSON lines that anyone can write."""
 
 from __future__ import annotations
 
@@ -220,10 +220,10 @@ def write_folder(dataset: Dataset, folder: Path | str) -> None:
         unfinished.mkdir(parents=True)
         _write(
             unfinished / ITEMS_FILE,
-            (_item_folder_writing(item) for item in dataset.catalog.values()),
+            (_item_record(item) for item in dataset.catalog.values()),
         )
         for split, sessions in dataset.splits():
-            _write(unfinished / session_file_name(split), map(_session, sessions))
+            _write(unfinished / session_file_name(split), map(_session_record, sessions))
         unfinished.rename(folder)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", file=folder) from error
@@ -237,7 +237,7 @@ def _write(file: Path, records: Iterable[Mapping[str, object]]) -> None:
             stream.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-def _item_folder_writing(item: Item) -> Mapping[str, object]:
+def _item_record(item: Item) -> Mapping[str, object]:
     for name, value in item.attributes.items():
         if name in ITEM_FIELDS:
             raise InputError(
@@ -252,7 +252,7 @@ def _item_folder_writing(item: Item) -> Mapping[str, object]:
     return {"item_id": item.item_id, "title": item.title, **item.attributes}
 
 
-def _session(session: Session) -> Mapping[str, object]:
+def _session_record(session: Session) -> Mapping[str, object]:
     record: dict[str, object] = {
         "session_id": session.session_id,
         "items": session.items,

@@ -1,4 +1,4 @@
-"""GroupLens writes the year into the title; here they are two facts."""
+"""MovieLens-100K as sessions: fetched or read from GroupLens' zip, split in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a row that somebody else wrote cannot be used, as a stable word."""
+"""JSON objects that somebody else wrote: lines, fields, and errors that say where and what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows as they were found in a file of any format, before anybody asks what they mean."""
+"""A session out of a record: what it must hold, and how much it may hold."""
 
 from __future__ import annotations
 

@@ -115,6 +115,6 @@ def run_name(manifest: Mapping[str, object]) -> str:
 
 def _embedded_model_version() -> str:
     # Not above: runs with another model need not load transformers.
-    from agentrec.embedded_model.teaching.teaching import RECIPE_VERSION
+    from agentrec.embedded_model.teaching.model_cache import RECIPE_VERSION
 
     return f"embedded, recipe {RECIPE_VERSION}"

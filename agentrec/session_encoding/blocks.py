@@ -1,8 +1,4 @@
-"""The histories of a batch of sessions, summed up over items: means, spreads, last items.
-
-What is computed of a session is the same to the last bit whatever other sessions are in its batch:
-every sum runs over the ten places of one history, with weight 0 where a history is shorter.
-"""
+"""The blocks that a session's state is made of, each of which can be left out."""
 
 from __future__ import annotations
 

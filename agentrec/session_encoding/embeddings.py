@@ -1,4 +1,4 @@
-"""The files of the default text encoder, all-MiniLM-L6-v2."""
+"""Text embeddings: the MiniLM sentence encoder, and hashed words for offline use and tests."""
 
 from __future__ import annotations
 

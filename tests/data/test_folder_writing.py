@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agentrec.catalog import AttributeValue, Catalog, Item
 from agentrec.data import Dataset, load_folder, read_folder, with_candidates, write_folder
-from agentrec.data import dataset_folder as folder_writing
+from agentrec.data import dataset_folder
 from agentrec.errors import InputError
 
 MakeDataset = Callable[..., Dataset]
@@ -81,7 +81,7 @@ def test_being_interrupted_leaves_nothing_behind(
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(folder_writing, "_session", interrupted)
+    monkeypatch.setattr(dataset_folder, "_session_record", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_folder(make_dataset(), tmp_path / "shop")
     assert not list(tmp_path.iterdir())

@@ -18,7 +18,7 @@ from agentrec.embedded_model.folder import CatalogModel
 from agentrec.embedded_model.language.aspects import Aspect, discover_aspects
 from agentrec.embedded_model.language.prompt_parser import CompactPrompt, read_prompt
 from agentrec.embedded_model.language.vocabulary import Vocabulary
-from agentrec.embedded_model.network.network import build_network
+from agentrec.embedded_model.network.initialization import build_network
 from agentrec.embedded_model.teaching.corpus import Corpus
 from agentrec.embedded_model.teaching.teacher import RuleWeights, Teacher
 from agentrec.embedded_model.teaching.training import Checkpoint, TrainingPlan, train_network

@@ -12,7 +12,7 @@ from transformers import GPT2LMHeadModel
 from agentrec.embedded_model.folder import CatalogModel
 from agentrec.embedded_model.language.vocabulary import CANDIDATES_AT, MAX_CANDIDATES
 from agentrec.embedded_model.network.forward import blocks
-from agentrec.embedded_model.network.network import HANDLES
+from agentrec.embedded_model.network.initialization import HANDLES
 from agentrec.embedded_model.teaching.ranking_lessons import (
     choosing_loss,
     list_lesson,

@@ -1,4 +1,4 @@
-"""Writing behind prompts token by token, each computed once."""
+"""Answers for a batch of compact prompts: ranked candidates, or words."""
 
 from __future__ import annotations
 

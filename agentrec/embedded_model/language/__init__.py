@@ -1,1 +1,1 @@
-"""TODO: what language holds."""
+"""What the embedded model reads and writes: aspects of items, words, tokens and prompts."""

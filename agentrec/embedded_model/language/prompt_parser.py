@@ -1,8 +1,7 @@
-"""From a prompt as any model gets it to the compact form that the embedded model was taught.
+"""Parse a prompt written for any chat model into the compact form that the embedded model knows.
 
-A large model's tokenizer would do this unseen; here it is a step of its own: the sections of the
-prompt are found by their tags, each line's label is looked up, and words the model never met are
-dropped.
+A large model's tokenizer would do this implicitly; here it is a step of its own: the sections of
+the prompt are found by their tags, each line's label is looked up, and unknown words are dropped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Hints and reflections as words: how the embedded model's teacher says what it means."""
+"""The words of the model's texts: composing them, spelling them out, reading them back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded model's tokenizer: one token an item, a word, a handle, a section mark."""
+"""The embedded model's tokens, and the compact prompts made of them."""
 
 from __future__ import annotations
 

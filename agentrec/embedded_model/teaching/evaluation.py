@@ -1,4 +1,4 @@
-"""What the embedded model can do, measured on fresh prompts of the kind it was taught with."""
+"""How well the embedded model learnt: measured on fresh prompts, and written on its card."""
 
 from __future__ import annotations
 

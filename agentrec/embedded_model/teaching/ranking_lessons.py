@@ -17,7 +17,7 @@ from agentrec.embedded_model.language.vocabulary import (
     prompt_tokens,
 )
 from agentrec.embedded_model.network.forward import blocks, choose, gather
-from agentrec.embedded_model.network.network import HEAD, WIDTH
+from agentrec.embedded_model.network.initialization import HEAD, WIDTH
 from agentrec.embedded_model.teaching.corpus import Asked, Corpus
 
 SOFTNESS = 0.5

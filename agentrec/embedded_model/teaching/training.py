@@ -1,4 +1,4 @@
-"""An interrupted training of the embedded model, on disk."""
+"""Training the embedded model: choosing candidates, writing lists, and texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transformers import GPT2LMHeadModel
 from agentrec.atomic_files import write_atomically
 from agentrec.embedded_model.language.vocabulary import MAX_CANDIDATES
 from agentrec.embedded_model.network.forward import blocks, choose, gather
-from agentrec.embedded_model.network.network import HANDLES, HEAD, HEADS, WIDTH
+from agentrec.embedded_model.network.initialization import HANDLES, HEAD, HEADS, WIDTH
 from agentrec.embedded_model.teaching.corpus import Corpus
 from agentrec.embedded_model.teaching.ranking_lessons import choosing_loss, list_lesson, list_loss
 from agentrec.embedded_model.teaching.text_lessons import NOT_LOOKED_AT, text_lesson

@@ -1,4 +1,4 @@
-"""One process at a time makes what all of them can use afterwards."""
+"""From a catalogue to a trained embedded model, cached by the hash of its inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agentrec.data.item_features import ItemFeatures
 from agentrec.embedded_model.folder import CatalogModel, load_model, save_model
 from agentrec.embedded_model.language.aspects import discover_aspects
 from agentrec.embedded_model.language.vocabulary import Vocabulary
-from agentrec.embedded_model.network.network import build_network
+from agentrec.embedded_model.network.initialization import build_network
 from agentrec.embedded_model.teaching.corpus import Corpus
 from agentrec.embedded_model.teaching.evaluation import examine, model_card
 from agentrec.embedded_model.teaching.teacher import RuleWeights, Teacher

@@ -1,4 +1,15 @@
-"""How the embedded model's hidden dimensions are divided: features, handles, flags."""
+"""The embedded model's initial weights: a small GPT-2 wired to rank by its items' features.
+
+The hidden dimensions are divided into item features, handles (names of candidates) and flags.
+In the first of two blocks, the mark before an answer collects what the history is about and what a
+hint asks for. In the second, one head compares that with the candidates and copies the handles of
+those that fit; the other subtracts the handles already named. Training learns what to weigh; it
+need not discover that there is a list to choose from.
+
+Item embeddings start as the items' features, and phrases as the direction of the items that have
+them. A handle is a direction orthogonal to all others; the position embedding of its index in the
+candidate list shares it.
+"""
 
 from __future__ import annotations
 
