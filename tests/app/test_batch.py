@@ -22,7 +22,7 @@ from agentrec.app.serving.serving import open_service
 from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.app.settings.model_settings import LimitsSettings
 from agentrec.errors import InputError, ModelCallError
-from agentrec.graphs.batching import recommend_many
+from agentrec.graphs.recommendation.recommend_many import recommend_many
 from agentrec.hints import Hint
 from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy
 from agentrec.rankings import Ranking

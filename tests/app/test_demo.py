@@ -14,7 +14,7 @@ from agentrec.app.learning.demo import run_demo
 from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data import load_folder
 from agentrec.errors import InputError
-from agentrec.graphs.reflecting import HINTS_PER_ERROR
+from agentrec.graphs.hint_learning.reflection import HINTS_PER_ERROR
 from agentrec.hints import Hint
 from agentrec.policies.ppo.scoring_policy import ScoringPPOPolicy
 from agentrec.policies.rewards.reward_table import RewardTable

@@ -17,7 +17,7 @@ from agentrec.app.preferences.work import train_reward_model
 from agentrec.app.run.run_folder import RunFolder
 from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.errors import ModelCallError
-from agentrec.graphs.preferring import TextAttempt, attempt_preference
+from agentrec.graphs.preferences.preference_sampling import TextAttempt, attempt_preference
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.training import BackboneTrainer
 from agentrec.sessions import Session

@@ -18,7 +18,7 @@ from agentrec.app.preferences.work import opened
 from agentrec.app.settings.prefer_settings import PreferSettings
 from agentrec.data import load_folder
 from agentrec.errors import InputError
-from agentrec.graphs.pairing import PairingRules
+from agentrec.graphs.preferences.pairing import PairingRules
 from agentrec.policies.alignment.examples import encode_pairs, held_out_apart
 from agentrec.preferences import PreferencePair
 from agentrec.sessions import Session

@@ -21,8 +21,8 @@ from agentrec.app.preferences.work import collect_in_run, opened
 from agentrec.app.run.open_run import RunParts
 from agentrec.app.run.run_folder import RunFolder
 from agentrec.app.settings.prefer_settings import PreferSettings
-from agentrec.graphs.preferring import TextAttempt
-from agentrec.graphs.ranking_reward import RankingRewardModel
+from agentrec.graphs.preferences.preference_sampling import TextAttempt
+from agentrec.graphs.preferences.ranking_reward import RankingRewardModel
 from agentrec.llm.gateway.requests import Draw
 from agentrec.policies.reward_model.batching import BatchedRewardModel
 from agentrec.policies.reward_model.mixed import MixedRewardModel
@@ -70,7 +70,7 @@ async def test_how_pairs_are_made_is_nothing_to_the_reward_model(
     record = RunFolder(tmp_path / "run").reward_model / RECORD_FILE
     before = sha256(record)
     model = await obtained()
-    rules = {"most_pairs": 2, "min_gap": 0.3, "structure_pairs": 1}
+    rules = {"most_pairs": 2, "min_gap": 0.3}
     for change in (
         {"rules": rules},
         {"samples": 2},

@@ -25,7 +25,7 @@ from agentrec.app.run.parts import embedded_model, know_catalog, load_data, open
 from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.components import Components
 from agentrec.evaluation.hint_effects import HintEffects, hint_effects
-from agentrec.graphs.hint_learning import build_hint_learning_graph
+from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts

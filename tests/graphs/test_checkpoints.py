@@ -14,14 +14,14 @@ from langgraph.checkpoint.memory import InMemorySaver
 from testing.answering import make_catalog, make_components, make_session, targets_of, world
 
 from agentrec.components import Components
-from agentrec.graphs.recommendation import build_recommendation_graph
+from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.hints import Hint
 from agentrec.policies.fixed import FixedHintPolicy
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 HINT = Hint(text="Prefer old films.")
 SESSION = make_session(0)
-NODES = ["retrieve_hints", "choose_hint", "recommend", "ground"]
+NODES = ["retrieve", "choose", "recommend", "ground"]
 
 
 async def parts() -> tuple[Components, ScriptedChatModel]:

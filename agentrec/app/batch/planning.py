@@ -18,7 +18,7 @@ from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data.session_row_count import count_session_rows
 from agentrec.data.session_rows import SessionRow, read_session_rows
 from agentrec.errors import InputError
-from agentrec.graphs.recommending import ground, recommend
+from agentrec.graphs.recommendation.ranking import ground, recommend
 from agentrec.llm.cost.estimate import PlannedCalls
 from agentrec.llm.cost.usage import Spending
 from agentrec.sessions import Session

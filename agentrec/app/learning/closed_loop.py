@@ -26,7 +26,7 @@ from agentrec.app.run.run_folder import RunFolder, write_json
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.evaluation.report import MetricsReport, build_report
-from agentrec.graphs.hint_learning import build_hint_learning_graph
+from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.hints import Hint
 from agentrec.policies.abstaining import StorablePolicy
 from agentrec.policies.best_single import BestSingleHintTrainer

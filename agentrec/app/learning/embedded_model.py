@@ -33,7 +33,7 @@ from agentrec.embedded_model.teaching.teacher import RuleWeights, Teacher
 from agentrec.errors import InputError
 from agentrec.evaluation.baselines import RandomRanker, Ranker, TextSimilarityRanker
 from agentrec.evaluation.report import MetricsReport, build_report
-from agentrec.graphs.recommending import rank
+from agentrec.graphs.recommendation.ranking import rank
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.fixed import NoHintPolicy
@@ -41,7 +41,7 @@ from agentrec.rankings import Ranking
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.streaming.concurrency import map_concurrently
+from agentrec.streaming.streaming import map_concurrently
 
 _CONCURRENCY = 64
 _COMPARED = (

@@ -11,12 +11,12 @@ import numpy.typing as npt
 from agentrec.app.cli.progress import ProgressDisplay
 from agentrec.components import Components
 from agentrec.evaluation.metrics import ndcg
-from agentrec.graphs.recommending import rank
+from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hints import Hint
 from agentrec.policies.rewards.halving import Cell, SuccessiveHalving
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.sessions import Session
-from agentrec.streaming.concurrency import map_concurrently
+from agentrec.streaming.streaming import map_concurrently
 
 
 async def fill_reward_table(

@@ -14,7 +14,7 @@ from agentrec.app.learning.rewarding import fill_cells, fill_reward_table, num_c
 from agentrec.app.run.open_run import RunParts
 from agentrec.app.run.run_files import writing
 from agentrec.errors import InputError
-from agentrec.graphs.offering import offer_to
+from agentrec.graphs.recommendation.build_offer import offer_to
 from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer
 from agentrec.hints import Hint
 from agentrec.policies.rewards.halving import Cell, SuccessiveHalving

@@ -18,8 +18,8 @@ from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.evaluation.metrics import ndcg
-from agentrec.graphs.offering import offer_to
-from agentrec.graphs.recommending import rank
+from agentrec.graphs.recommendation.build_offer import offer_to
+from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hint_offers import HintChoices, HintOffer, unit_rows
 from agentrec.hints import Hint
 from agentrec.policies.abstaining import AbstainingHintPolicy

@@ -22,13 +22,13 @@ from agentrec.components import Components
 from agentrec.data import Dataset
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.errors import InputError
-from agentrec.graphs.pairing import PairingRules, UserCap
-from agentrec.graphs.preference_collection import (
+from agentrec.graphs.preferences.collection_graph import (
     PreferenceInput,
     PreferenceState,
     build_preference_graph,
 )
-from agentrec.graphs.preference_context import PreferenceParts
+from agentrec.graphs.preferences.context import PreferenceParts
+from agentrec.graphs.preferences.pairing import PairingRules, UserCap
 from agentrec.preferences import PreferencePair
 from agentrec.sessions import Session
 from agentrec.stores.preference_sinks.jsonl_file import JsonlPreferenceSink, pairs_in

@@ -13,14 +13,14 @@ from agentrec.app.run.open_run import RunParts
 from agentrec.components import Components
 from agentrec.continuations import Continuation, Relevant, continuation_of
 from agentrec.contracts import HintPolicy
-from agentrec.graphs.offering import offer_to
-from agentrec.graphs.recommending import rank
+from agentrec.graphs.recommendation.build_offer import offer_to
+from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hints import Hint
 from agentrec.policies.reward_model.augmented import AugmentedRecommender
 from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
 from agentrec.policies.reward_model.target_odds import TargetOdds
 from agentrec.sessions import Session
-from agentrec.streaming.concurrency import map_concurrently
+from agentrec.streaming.streaming import map_concurrently
 
 
 @dataclass(frozen=True)

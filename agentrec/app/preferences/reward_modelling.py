@@ -20,7 +20,7 @@ from agentrec.app.settings.prefer_settings import PreferSettings
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import RewardModel
 from agentrec.errors import InputError, ModelCallError
-from agentrec.graphs.ranking_reward import RankingRewardModel
+from agentrec.graphs.preferences.ranking_reward import RankingRewardModel
 from agentrec.policies.reward_model.augmented import AugmentedRecommender, Floats
 from agentrec.policies.reward_model.batching import BatchedRewardModel
 from agentrec.policies.reward_model.mixed import MixedRewardModel

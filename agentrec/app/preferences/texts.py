@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from agentrec.app.run.open_run import RunParts
 from agentrec.components import Components
 from agentrec.embedded_model.chat_model import CatalogChatModel
-from agentrec.graphs.preferring import TextAttempt, attempt_preference, find_factors
+from agentrec.graphs.preferences.preference_sampling import (
+    TextAttempt,
+    attempt_preference,
+    find_factors,
+)
 from agentrec.llm.gateway.requests import Draw, seed_of
 from agentrec.sessions import Session
-from agentrec.streaming.concurrency import map_concurrently
+from agentrec.streaming.streaming import map_concurrently
 
 
 async def factors_of(parts: RunParts) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from agentrec.app.run.parts import use_one_thread
 from agentrec.app.run.reopen_run import settings_of_run
 from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.components import Components
-from agentrec.graphs.recommendation import build_recommendation_graph
-from agentrec.graphs.session_telemetry import session_span
+from agentrec.graphs.recommendation.graph import build_recommendation_graph
+from agentrec.graphs.recommendation.recommend_many import session_span
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session

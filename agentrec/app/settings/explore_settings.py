@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agentrec.graphs.admission_turns import StoppingRules
-from agentrec.graphs.hint_arbiter import arbiter_named
+from agentrec.graphs.hint_learning.admission_turns import StoppingRules
+from agentrec.graphs.hint_learning.arbiter import arbiter_named
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
 
