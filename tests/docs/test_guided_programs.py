@@ -25,7 +25,7 @@ from agentrec.data import Dataset
 from agentrec.graphs.preferences.reranking_graph import RerankingOutput
 from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hints import Hint
-from agentrec.policies.fixed import FixedHintPolicy
+from agentrec.policies.hint_policies.untrained import FixedHintPolicy
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

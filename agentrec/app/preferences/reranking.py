@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from agentrec.app.preferences.text_evaluation import RankedPlaces
-from agentrec.app.run.open_run import RunParts
 from agentrec.components import Components
 from agentrec.continuations import Continuation, Relevant, continuation_of
 from agentrec.contracts import HintPolicy
 from agentrec.graphs.recommendation.build_offer import offer_to
 from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hints import Hint
-from agentrec.policies.reward_model.augmented import AugmentedRecommender
-from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
-from agentrec.policies.reward_model.target_odds import TargetOdds
+from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender
+from agentrec.policies.reward_model.candidate_scores import TargetOdds
+from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
+from agentrec.runs.open_run import RunParts
 from agentrec.sessions import Session
 from agentrec.streaming.streaming import map_concurrently
 

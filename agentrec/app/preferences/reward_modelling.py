@@ -13,23 +13,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentrec.app.cli.progress import run_blocking
 from agentrec.app.preferences.texts import factors_of, texts_for
-from agentrec.app.run.open_run import RunParts
-from agentrec.app.run.parts import CatalogKnowledge
-from agentrec.app.run.run_files import writing
-from agentrec.app.settings.prefer_settings import PreferSettings
+from agentrec.assembly import CatalogKnowledge
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import RewardModel
 from agentrec.errors import InputError, ModelCallError
 from agentrec.graphs.preferences.ranking_reward import RankingRewardModel
-from agentrec.policies.reward_model.augmented import AugmentedRecommender, Floats
-from agentrec.policies.reward_model.batching import BatchedRewardModel
-from agentrec.policies.reward_model.mixed import MixedRewardModel
-from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
-from agentrec.policies.reward_model.text_vectors import TextVectors
+from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender, Floats
+from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel, TextVectors
+from agentrec.policies.reward_model.reward_model_wrappers import (
+    BatchedRewardModel,
+    MixedRewardModel,
+)
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.sequential.training import BackboneTrainer
+from agentrec.runs.open_run import RunParts
+from agentrec.runs.run_folder import writing
 from agentrec.sessions import Session
+from agentrec.settings.prefer_settings import PreferSettings
 
 RECORD_FILE = "training.json"
 

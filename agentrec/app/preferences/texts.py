@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentrec.app.run.open_run import RunParts
 from agentrec.components import Components
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.graphs.preferences.preference_sampling import (
@@ -13,6 +12,7 @@ from agentrec.graphs.preferences.preference_sampling import (
     find_factors,
 )
 from agentrec.llm.gateway.requests import Draw, seed_of
+from agentrec.runs.open_run import RunParts
 from agentrec.sessions import Session
 from agentrec.streaming.streaming import map_concurrently
 

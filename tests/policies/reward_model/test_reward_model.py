@@ -13,15 +13,15 @@ import torch
 from agentrec.catalog import Catalog, Item
 from agentrec.contracts import RewardModel
 from agentrec.evaluation.relevant_items import ranking_value
-from agentrec.policies.reward_model.augmented import AugmentedRecommender
+from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender
 from agentrec.policies.reward_model.config import AdapterKind, RewardModelConfig
-from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
+from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.config import BackboneConfig
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.sequential.training import BackboneTrainer
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
-from agentrec.testing.embeddings import HashedWordEmbeddings
 
 TASTES = ("war", "love", "music", "crime")
 NUM_ITEMS = 40
