@@ -31,7 +31,7 @@ from agentrec.llm.journal.journal import CallJournal
 from agentrec.llm.limits.limits import CallLimiter
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.llm.providers.chat_models import drop_connections
-from agentrec.policies.fixed import NoHintPolicy
+from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.progress import ProgressDisplay
 from agentrec.runs.manifest import manifest_of, run_name
 from agentrec.runs.run_folder import Json, RunFolder

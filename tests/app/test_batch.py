@@ -21,7 +21,7 @@ from agentrec.app.serving.serving import open_service
 from agentrec.errors import InputError, ModelCallError
 from agentrec.graphs.batching import recommend_many
 from agentrec.hints import Hint
-from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy
+from agentrec.policies.hint_policies.untrained import FixedHintPolicy, NoHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session

@@ -15,7 +15,7 @@ from agentrec.data import load_folder
 from agentrec.errors import InputError
 from agentrec.graphs.reflecting import HINTS_PER_ERROR
 from agentrec.hints import Hint
-from agentrec.policies.ppo.scoring_policy import ScoringPPOPolicy
+from agentrec.policies.ppo.policy import ScoringPPOPolicy
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.settings.run_settings import RunSettings

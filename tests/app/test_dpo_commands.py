@@ -23,7 +23,7 @@ from agentrec.app.reports.alignment_picture import draw_alignment
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.errors import InputError
 from agentrec.policies.alignment.config import AlignmentConfig
-from agentrec.policies.alignment.training_log import AlignmentPoint
+from agentrec.policies.alignment.training_folder import AlignmentPoint
 from agentrec.progress import Report
 from agentrec.stores.preference_export import write_pairs
 

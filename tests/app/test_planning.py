@@ -13,7 +13,7 @@ from agentrec.app.cli.main import app
 from agentrec.app.learning.planning import plan_run
 from agentrec.data import load_folder
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.policies.rewards.halving import SuccessiveHalving
+from agentrec.policies.rewards.successive_halving import SuccessiveHalving
 from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.planted_sessions import PlantedSessions
 

@@ -21,9 +21,11 @@ from agentrec.app.preferences.work import collect_in_run, opened
 from agentrec.graphs.preferring import TextAttempt
 from agentrec.graphs.ranking_reward import RankingRewardModel
 from agentrec.llm.gateway.requests import Draw
-from agentrec.policies.reward_model.batching import BatchedRewardModel
-from agentrec.policies.reward_model.mixed import MixedRewardModel
-from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
+from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
+from agentrec.policies.reward_model.reward_model_wrappers import (
+    BatchedRewardModel,
+    MixedRewardModel,
+)
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.training import BackboneTrainer
 from agentrec.runs.open_run import OpenRun

@@ -32,9 +32,9 @@ from agentrec.errors import InputError
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal.journal import CallJournal
-from agentrec.policies.nearest import NearestHintPolicy
-from agentrec.policies.rewards.halving import SuccessiveHalving
+from agentrec.policies.hint_policies.untrained import NearestHintPolicy
 from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.policies.rewards.successive_halving import SuccessiveHalving
 from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import RunFolder
 from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings

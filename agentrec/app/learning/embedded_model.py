@@ -35,7 +35,7 @@ from agentrec.evaluation.report import MetricsReport, build_report
 from agentrec.graphs.recommending import rank
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.policies.fixed import NoHintPolicy
+from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.progress import ProgressDisplay, run_blocking
 from agentrec.rankings import Ranking
 from agentrec.session_encoding.encoder import RecencySessionEncoder

@@ -15,9 +15,9 @@ from agentrec.errors import InputError
 from agentrec.graphs.offering import offer_to
 from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer
 from agentrec.hints import Hint
-from agentrec.policies.rewards.halving import Cell, SuccessiveHalving
 from agentrec.policies.rewards.reward_shaping import RewardShape
 from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.policies.rewards.successive_halving import Cell, SuccessiveHalving
 from agentrec.rewarded_offers import RewardedOffer
 from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import writing

@@ -20,10 +20,10 @@ from agentrec.graphs.recommending import rank
 from agentrec.hint_offers import HintChoices, HintOffer, unit_rows
 from agentrec.hints import Hint
 from agentrec.policies.abstaining import AbstainingHintPolicy
+from agentrec.policies.hint_policies.value_regression import ValueRegressionPolicy
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.policies.rewards.reward_table import RewardTable
-from agentrec.policies.value_regression import ValueRegressionPolicy
 from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import RunFolder
 from agentrec.session_encoding.encoder import RecencySessionEncoder

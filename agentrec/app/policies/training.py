@@ -16,8 +16,8 @@ from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.policies.abstaining import AbstainingHintPolicy, StorablePolicy
-from agentrec.policies.best_single import BestSingleHintTrainer
-from agentrec.policies.fixed import NoHintPolicy
+from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
+from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.policies.no_regret_gate import NO_HINT, Gate, GateVerdict
 from agentrec.policies.policy_files import write_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy

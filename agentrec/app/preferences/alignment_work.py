@@ -15,8 +15,8 @@ from agentrec.app.reports.tables import new_table
 from agentrec.assembly import use_one_thread
 from agentrec.evaluation.intervals import Interval
 from agentrec.policies.alignment.config import AlignmentConfig
-from agentrec.policies.alignment.judging import Judgement, judge
 from agentrec.policies.alignment.training import Alignment, align
+from agentrec.policies.alignment.tuning_evaluation import Judgement, judge
 from agentrec.progress import run_blocking
 from agentrec.stores.preference_export import read_pairs
 

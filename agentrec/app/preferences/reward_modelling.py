@@ -17,11 +17,12 @@ from agentrec.atomic_files import write_atomically
 from agentrec.contracts import RewardModel
 from agentrec.errors import InputError, ModelCallError
 from agentrec.graphs.ranking_reward import RankingRewardModel
-from agentrec.policies.reward_model.augmented import AugmentedRecommender, Floats
-from agentrec.policies.reward_model.batching import BatchedRewardModel
-from agentrec.policies.reward_model.mixed import MixedRewardModel
-from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
-from agentrec.policies.reward_model.text_vectors import TextVectors
+from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender, Floats
+from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel, TextVectors
+from agentrec.policies.reward_model.reward_model_wrappers import (
+    BatchedRewardModel,
+    MixedRewardModel,
+)
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.sequential.training import BackboneTrainer
