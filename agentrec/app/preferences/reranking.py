@@ -18,7 +18,7 @@ from agentrec.hints import Hint
 from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender
 from agentrec.policies.reward_model.candidate_scores import TargetOdds
 from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
-from agentrec.runs.open_run import RunParts
+from agentrec.runs.open_run import OpenRun
 from agentrec.sessions import Session
 from agentrec.streaming.streaming import map_concurrently
 
@@ -64,7 +64,7 @@ class Reranker:
 
     sessions: Sequence[Session]
     share: float
-    parts: RunParts
+    parts: OpenRun
     reward_model: KnowledgeRewardModel
 
     async def by_recommender(self, texts: SessionTexts) -> RankedPlaces:
