@@ -64,7 +64,7 @@ def test_evidence_and_statements_can_be_asked_for() -> None:
 
 def test_there_are_factors_and_statements() -> None:
     for factors in ((), (" ",)):
-        with pytest.raises(ValueError, match="factors"):
+        with pytest.raises(ValueError, match="at least one factor"):
             StructureCheck(factors)
     with pytest.raises(ValueError, match="min_statements"):
         StructureCheck(FACTORS, min_statements=0)
