@@ -72,7 +72,10 @@ def test_nothing_but_its_own_types_has_to_be_read() -> None:
     ran = subprocess.run(
         [sys.executable, __file__],
         env=os.environ
-        | {"LANGGRAPH_STRICT_MSGPACK": "true", "PYTHONPATH": str(Path(__file__).parents[1])},
+        | {
+            "LANGGRAPH_STRICT_MSGPACK": "true",
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
+        },
         capture_output=True,
         text=True,
         timeout=120,

@@ -162,10 +162,10 @@ print("done")
 
 
 def test_without_an_sdk_all_works_and_nothing_is_told() -> None:
-    places = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, "-c", _ALONE],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         capture_output=True,
         text=True,
         check=False,
