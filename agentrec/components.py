@@ -109,11 +109,13 @@ class Components:
 
 
 def _with_gateway(model: BaseChatModel | ModelGateway) -> ModelGateway:
-    # Imported late: the core imports nothing above it when it is loaded.
+    # Imported late: loading the core loads nothing above it.
+    from langchain_core.language_models import BaseChatModel
+
+    if not isinstance(model, BaseChatModel):
+        return model
     from agentrec.llm.gateway.gateway import ModelGateway
 
-    if isinstance(model, ModelGateway):
-        return model
     named = (getattr(model, name, None) for name in ("model_name", "model"))
     name = next((one for one in named if isinstance(one, str) and one), type(model).__name__)
     return ModelGateway(model, name)
