@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from agentrec.atomic_files import write_atomically
+from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 
 DESCRIPTION_FILE = "policy.json"
@@ -115,6 +116,17 @@ class StoredPolicy:
                 file=self.weights_file,
                 field=min(self.tensors),
             )
+
+
+@runtime_checkable
+class StorableHintPolicy(HintPolicy, Protocol):
+    """A hint policy that can be written to a folder, as every ``PolicyOnDisk`` that chooses."""
+
+    kind: ClassVar[str]
+
+    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+        """Return what describes the policy, and its numbers by name."""
+        ...
 
 
 class PolicyOnDisk(ABC):

@@ -101,12 +101,6 @@ POLICY_KINDS: Mapping[str, PolicyKind] = MappingProxyType(
             "ppo.config:PPOConfig",
             resumes=True,
         ),
-        "abstaining": _ours(
-            "abstaining:AbstainingHintPolicy",
-            "abstaining:AbstainingTrainer",
-            "abstaining:AbstainingSettings",
-            resumes=True,
-        ),
     }
 )
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from agentrec.app.cli.progress import ProgressDisplay, Report
 from agentrec.app.learning.run_rewards import TrainingData
 from agentrec.app.policies.training import train_policy
-from agentrec.policies.abstaining import StorablePolicy
+from agentrec.policies.policy_files import StorableHintPolicy
 from agentrec.settings.policy_settings import PolicySettings
 from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards
 
@@ -63,9 +63,9 @@ class Watched(ProgressDisplay):
 
 
 async def trained(
-    folder: Path, display: ProgressDisplay, kind: str = "scoring_ppo", abstain: bool = False
-) -> StorablePolicy:
-    settings = PolicySettings(kind=kind, settings=SMALL, abstain=abstain)
+    folder: Path, display: ProgressDisplay, kind: str = "scoring_ppo"
+) -> StorableHintPolicy:
+    settings = PolicySettings(kind=kind, settings=SMALL)
     return await train_policy("mine", settings, planted(), folder, display, seed=1)
 
 

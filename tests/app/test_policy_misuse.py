@@ -104,7 +104,6 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "an unknown split": (("eval", "--split=train"), ("'train' is neither test nor valid",)),
     "an unknown split to compare on": (("compare", "--split=all"), ("'all' is neither",)),
     "an unknown kind to compare": (("compare", "linucb", "nobody"), ("'nobody' is no kind",)),
-    "an unknown kind that abstains": (("compare", "abstaining_x"), ("'x' is no kind",)),
     "a kind twice": (("compare", "linucb", "linucb"), ("linucb: named twice",)),
     "an unknown session": (
         ("explain", "nobody"),

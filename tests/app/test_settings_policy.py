@@ -74,7 +74,6 @@ def test_settings_of_a_kind_come_from_the_environment_too(monkeypatch: pytest.Mo
     monkeypatch.setenv("AGENTREC_POLICY__SETTINGS__ITERATIONS", "3")
     monkeypatch.setenv("AGENTREC_POLICY__SETTINGS__HIDDEN_SIZES", "[8, 4]")
     monkeypatch.setenv("AGENTREC_POLICY__SETTINGS__UNMEASURED", "leave_out")
-    monkeypatch.setenv("AGENTREC_POLICY__ABSTAIN", "true")
     monkeypatch.setenv("AGENTREC_POLICY__NEAREST", "5")
     found = policy()
     assert found.settings == {
@@ -82,8 +81,7 @@ def test_settings_of_a_kind_come_from_the_environment_too(monkeypatch: pytest.Mo
         "hidden_sizes": [8, 4],
         "unmeasured": "leave_out",
     }
-    assert (found.kind, found.abstain, found.nearest) == ("scoring_ppo", True, 5)
-    assert found.name == "abstaining_scoring_ppo"
+    assert (found.kind, found.nearest) == ("scoring_ppo", 5)
 
 
 def test_settings_of_a_kind_may_stand_above_the_kind(
@@ -133,7 +131,7 @@ WRONG: Mapping[str, tuple[str, int, str, str]] = {
         '[policy]\nhalving = true\nkind = "ppo"',
         3,
         "policy.kind",
-        "there are abstaining, best_single",
+        "there are best_single",
     ),
     "an unknown setting": (
         '[policy]\nkind = "linucb"\n[policy.settings]\nriges = 1',

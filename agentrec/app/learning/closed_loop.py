@@ -26,7 +26,7 @@ from agentrec.contracts import HintPolicy
 from agentrec.evaluation.report import MetricsReport, build_report
 from agentrec.graphs.hint_learning import build_hint_learning_graph
 from agentrec.hints import Hint
-from agentrec.policies.abstaining import StorablePolicy
+from agentrec.policies.policy_files import StorableHintPolicy
 from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
 from agentrec.policies.hint_policies.untrained import NoHintPolicy, RandomHintPolicy
 from agentrec.policies.ppo.policy import PPOHintPolicy
@@ -59,7 +59,7 @@ class ClosedLoop:
         hints = await self._explored()
         seed = self._settings.seed
         rewards = RunRewards(self._parts, hints)
-        trained: dict[str, StorablePolicy] = {
+        trained: dict[str, StorableHintPolicy] = {
             "policy": NoHintPolicy(),
             "noise_control": NoHintPolicy(),
         }
@@ -69,7 +69,7 @@ class ClosedLoop:
             data = await rewards.training_data(settings.plan(seed), settings.shape)
             noise = await self._noise(rewards)
             for name, title, part in (
-                ("policy", settings.name, data),
+                ("policy", settings.kind, data),
                 ("noise_control", NOISE_CONTROL, noise),
             ):
                 folder = self._folder.policy(title)
@@ -79,7 +79,7 @@ class ClosedLoop:
             valid = (await rewards.table("valid")).rewarded(await rewards.offer("valid"))
             best = BestSingleHintTrainer().fit(valid)
             await asyncio.to_thread(
-                let_live, self._folder, settings.name, trained["policy"], data, seed=seed
+                let_live, self._folder, settings.kind, trained["policy"], data, seed=seed
             )
         else:
             await asyncio.to_thread(store_policy, NoHintPolicy(), self._folder.live)
