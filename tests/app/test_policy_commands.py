@@ -12,8 +12,9 @@ from app.run_copies import RunCopy
 from typer.testing import CliRunner
 
 from agentrec.app.cli.main import app
-from agentrec.policies.policy_files import PolicyOnDisk, read_policy
+from agentrec.policies.policy_files import PolicyOnDisk, read_encoder, read_policy
 from agentrec.policies.policy_kinds import load_policy
+from agentrec.session_encoding.blocks import DEFAULT_BLOCKS
 
 FEW = ("--set", "iterations=3", "--set", "hidden_sizes=[8]")
 STORED = {"policy.json", "weights", "training.json"}
@@ -69,6 +70,9 @@ def test_training_costs_no_call_and_leaves_a_policy_of_each_kind(
         assert record["policy"]["kind"] == name
         assert record["policy"]["halving"] == ("--halving" in said)
         assert record["policy"]["nearest"] == (2 if name == "thompson" else None)
+        encoder = read_encoder(run.folder / "policies" / name)
+        assert encoder is not None
+        assert (encoder.embeddings, encoder.blocks) == ("hashed", DEFAULT_BLOCKS)
         assert record["seed"] == (3 if name == "thompson" else 0)
         assert record["sessions"] == {"train": 40, "picking": 8, "judging": 8}
     assert run.json("policies", "categorical_ppo", "training.json")["policy"]["settings"] == {

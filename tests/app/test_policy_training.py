@@ -26,7 +26,6 @@ from agentrec.settings.policy_settings import PolicySettings
 from agentrec.testing.planted_rewards import pure_noise_rewards
 
 
-
 def digest(policy: object) -> str:
     assert isinstance(policy, PolicyOnDisk)
     return policy.parameter_hash
@@ -36,7 +35,9 @@ def names(folder: Path) -> set[str]:
     return {file.name.partition("-")[0] for file in folder.iterdir()}
 
 
-async def fitted(kind: str, data: TrainingData, run: RunFolder, name: str = "") -> StorableHintPolicy:
+async def fitted(
+    kind: str, data: TrainingData, run: RunFolder, name: str = ""
+) -> StorableHintPolicy:
     settings = PolicySettings(kind=kind)
     folder = run.policy(name or kind)
     return await train_policy(name or kind, settings, data, folder, Watched(), seed=0)

@@ -19,7 +19,7 @@ from agentrec.errors import InputError
 from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.policies.no_regret_gate import NO_HINT, Gate, GateVerdict
-from agentrec.policies.policy_files import StorableHintPolicy, write_policy
+from agentrec.policies.policy_files import EncoderRecord, StorableHintPolicy, write_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.rewarded_offers import RewardedOffer
 from agentrec.runs.run_folder import RunFolder, write_json, writing
@@ -78,6 +78,7 @@ async def train_policy(
     display: ProgressDisplay,
     *,
     seed: int,
+    encoder: EncoderRecord | None = None,
 ) -> StorableHintPolicy:
     """Train a policy and write it down, with what it was made with and its learning curve.
 
@@ -91,6 +92,7 @@ async def train_policy(
         folder: Where to.
         display: Where progress is shown.
         seed: Of the training.
+        encoder: What the states come from; stored with the policy.
 
     Raises:
         InputError: The policy is of a kind that cannot be stored, or the folder cannot be written.
@@ -117,7 +119,7 @@ async def train_policy(
                 if not isinstance(policy, StorableHintPolicy):
                     raise InputError(f"{settings.kind!r} cannot be stored", field="policy.kind")
                 _forget(folder)
-                store_policy(policy, folder)
+                store_policy(policy, folder, encoder)
                 _draw(policy, data.picking, folder, title)
                 record.save(folder)
                 shutil.rmtree(checkpoint, ignore_errors=True)
@@ -127,7 +129,13 @@ async def train_policy(
 
 
 def let_live(
-    folder: RunFolder, name: str, policy: StorableHintPolicy, data: TrainingData, *, seed: int
+    folder: RunFolder,
+    name: str,
+    policy: StorableHintPolicy,
+    data: TrainingData,
+    *,
+    seed: int,
+    encoder: EncoderRecord | None = None,
 ) -> GateVerdict:
     """Judge whether a policy may go live, and put what may into the run's folder; blocks.
 
@@ -137,6 +145,7 @@ def let_live(
         policy: What was trained.
         data: What it was trained on; only ``judging`` judges.
         seed: Of the intervals.
+        encoder: What the states come from; stored with the policy.
 
     Raises:
         InputError: If the folder cannot be written.
@@ -155,20 +164,22 @@ def let_live(
         record = record.model_copy(update={"policy": instead})
     with writing(folder.live):
         _forget(folder.live)
-        store_policy(candidates[verdict.live], folder.live)
+        store_policy(candidates[verdict.live], folder.live, encoder)
         if record is not None:
             record.save(folder.live)
         write_json(folder.gate, verdict.model_dump(mode="json"))
     return verdict
 
 
-def store_policy(policy: StorableHintPolicy, folder: Path) -> None:
+def store_policy(
+    policy: StorableHintPolicy, folder: Path, encoder: EncoderRecord | None = None
+) -> None:
     """Write a policy of any kind that can be stored; blocks.
 
     Raises:
         OSError: The folder cannot be written.
     """
-    write_policy(folder, policy.kind, *policy.stored_parts())
+    write_policy(folder, policy.kind, *policy.stored_parts(), encoder=encoder)
 
 
 def _forget(folder: Path) -> None:

@@ -18,6 +18,7 @@ from agentrec.app.reports.tables import print_gate
 from agentrec.app.run.reopen_run import open_again
 from agentrec.errors import InputError
 from agentrec.policies.no_regret_gate import NO_HINT
+from agentrec.policies.policy_files import EncoderRecord
 from agentrec.settings.policy_settings import PolicySettings
 from agentrec.settings.run_settings import DemoSettings
 from agentrec.settings.validation_messages import first_fault, in_words, placed
@@ -61,9 +62,14 @@ async def train_in_run(
     async with open_again(settings, console, nearest=policy.nearest) as (parts, rewards):
         data = await rewards.training_data(policy.plan(settings.seed), policy.shape)
         folder = parts.folder.policy(called)
-        trained = await train_policy(called, policy, data, folder, parts.display, seed=seed)
+        encoder = EncoderRecord.of(parts.components.encoder, settings.embeddings)
+        trained = await train_policy(
+            called, policy, data, folder, parts.display, seed=seed, encoder=encoder
+        )
         if live:
-            await asyncio.to_thread(let_live, parts.folder, called, trained, data, seed=seed)
+            await asyncio.to_thread(
+                let_live, parts.folder, called, trained, data, seed=seed, encoder=encoder
+            )
             print_gate(parts.folder.gate, console)
         told = [f"{called} is in {folder}"]
         if (folder / CURVE_FILE).is_file():
