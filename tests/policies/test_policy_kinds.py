@@ -178,5 +178,5 @@ def test_ours_is_not_replaced_by_theirs(bring: Callable[[str, str], None], tmp_p
 
 def test_what_is_no_kind_is_refused(bring: Callable[[str, str], None]) -> None:
     bring("theirs", "agentrec.policies.hint_policies.untrained:NoHintPolicy")
-    with pytest.raises(InputError, match="not a PolicyKind"):
+    with pytest.raises(InputError, match="must be a PolicyKind"):
         trainer_for("theirs")
