@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from agentrec.app.learning.run_rewards import TrainingData
 from agentrec.app.policies.training import train_policy
@@ -49,7 +48,7 @@ class Watched(ProgressDisplay):
     """
 
     def __init__(self, on_done: Callable[[int], None] = lambda done: None) -> None:
-        super().__init__(Console(quiet=True))
+        super().__init__()
         self.seen: list[int] = []
         self._on_done = on_done
 
