@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.cli_overrides import given_settings, without_none
-from agentrec.app.cli.exit_with_error import DebugOption, end_with
+from agentrec.app.cli.cli_overrides import cli_overrides, without_none
+from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
 from agentrec.errors import InputError
 
 if TYPE_CHECKING:
-    from agentrec.settings.run_settings import DemoSettings
+    from agentrec.settings.run_settings import RunSettings
 
 policy_app = typer.Typer(
     help="The hint policies of a run: train, judge, compare, explain.", no_args_is_help=True
@@ -56,12 +56,6 @@ def train(
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting of the kind as NAME=VALUE; may come several times."),
-    ] = None,
-    abstain: Annotated[
-        bool | None,
-        typer.Option(
-            "--abstain/--no-abstain", help="No hint where its predicted gain is not above 0."
-        ),
     ] = None,
     nearest: Annotated[
         int | None, typer.Option(min=1, help="Choose among so many of the nearest hints.")
@@ -102,7 +96,6 @@ def train(
         given = {
             "kind": kind,
             "settings": _set(set_ or ()),
-            "abstain": abstain,
             "nearest": nearest,
             "halving": halving,
             "shape": shape,
@@ -111,7 +104,7 @@ def train(
         console = Console()
         asyncio.run(train_in_run(settings, policy, console, seed=seed, name=name, live=live))
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 @policy_app.command("eval")
@@ -142,14 +135,14 @@ def eval_(
         told = json_ and attribution_json(found.attribution, found.texts)
         _tell(told or None, found.tell)
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 @policy_app.command()
 def compare(
     policies: Annotated[
         list[str] | None,
-        typer.Argument(help="Kinds to compare; abstaining_KIND abstains. Default: ten of them."),
+        typer.Argument(help="Kinds to compare. Default: nine of them."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How often to train each.")] = 3,
     split: SplitOption = "test",
@@ -179,7 +172,7 @@ def compare(
             lambda console: print_comparison(found, console, note=note),
         )
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 @policy_app.command()
@@ -203,15 +196,15 @@ def explain(
         found = asyncio.run(explain_choice(settings, policy, session, Console(stderr=json_)))
         _tell(choice_json(found) if json_ else None, lambda console: print_choice(found, console))
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 def _settings(
     run: Path | None, config: Path | None, data: Path | None, concurrency: int | None
-) -> DemoSettings:
+) -> RunSettings:
     from agentrec.app.run.reopen_run import settings_of_run
 
-    given = given_settings(run, data, None, None, concurrency)
+    given = cli_overrides(run, data, None, None, concurrency)
     return settings_of_run(without_none(given), config)[0]
 
 

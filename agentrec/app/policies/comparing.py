@@ -10,24 +10,24 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from agentrec.app.cli.progress import ProgressDisplay, run_blocking
 from agentrec.app.learning.evaluating import baseline_ranks, baselines
 from agentrec.app.learning.run_backbone import obtain_backbone
 from agentrec.app.learning.run_rewards import RunRewards, Split, TrainingData
 from agentrec.app.policies.evaluating import chosen_ndcg
 from agentrec.app.reports.comparison_tables import comparison_json
-from agentrec.app.run.reopen_run import open_again
+from agentrec.app.run.reopen_run import reopen_run
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.evaluation.metrics import as_ranks, ndcg_of_ranks
 from agentrec.evaluation.policy_comparison import PolicyComparison, compare_policies
+from agentrec.progress import ProgressDisplay, run_blocking
 from agentrec.rewarded_offers import RewardedOffer
-from agentrec.runs.open_run import RunParts
+from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import writing
 from agentrec.sessions import Session
 from agentrec.settings.policy_settings import PolicySettings
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 NO_HINT = "no_hint"
 COMPARED = (
@@ -40,7 +40,6 @@ COMPARED = (
     "value_regression",
     "categorical_ppo",
     "scoring_ppo",
-    "abstaining_scoring_ppo",
 )
 """What is compared where nobody says what."""
 
@@ -62,7 +61,7 @@ class TrainsSeveralSeeds(Protocol):
 
 
 async def compare(
-    settings: DemoSettings,
+    settings: RunSettings,
     policies: Sequence[PolicySettings],
     seeds: int,
     split: Split,
@@ -85,7 +84,7 @@ async def compare(
         InputError: If there is no session, or a policy comes twice.
         ModelCallError: If a call failed for good; ask again to go on.
     """
-    async with open_again(settings, console, nearest=settings.policy.nearest) as (parts, rewards):
+    async with reopen_run(settings, console, nearest=settings.policy.nearest) as (parts, rewards):
         if not rewards.sessions(split):
             raise InputError(f"there is no {split} session", field="data")
         numbers = [settings.seed + place for place in range(seeds)]
@@ -101,7 +100,7 @@ async def compare(
         return comparison
 
 
-def note_on(split: Split, settings: DemoSettings) -> str:
+def note_on(split: Split, settings: RunSettings) -> str:
     """What there is to say of the rows without a language model."""
     ids = "" if settings.backbone is None else f", {settings.backbone}"
     told = f"popularity, item_knn, text_similarity{ids}: without a language model and hints."
@@ -111,7 +110,7 @@ def note_on(split: Split, settings: DemoSettings) -> str:
 
 
 async def _baseline_ndcg(
-    parts: RunParts, sessions: Sequence[Session]
+    parts: OpenRun, sessions: Sequence[Session]
 ) -> dict[str, npt.NDArray[np.float32]]:
     """NDCG@10 of sessions by what needs no language model, ``[1, sessions]`` each."""
     backbone = await obtain_backbone(parts)
@@ -152,17 +151,17 @@ async def compared_ndcg(
         InputError: If a policy comes twice.
         ModelCallError: If a call failed for good; ask again to go on.
     """
-    wanted = [PolicySettings(kind=NO_HINT), *(one for one in policies if one.name != NO_HINT)]
-    names = [one.name for one in wanted]
+    wanted = [PolicySettings(kind=NO_HINT), *(one for one in policies if one.kind != NO_HINT)]
+    names = [one.kind for one in wanted]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{', '.join(twice)}: named twice", field="policies")
     ndcg, given = {}, {}
     for one in wanted:
         data = await rewards.training_data(one.plan(seeds[0]), one.shape, judged=False)
         trained = await _trained(one, data, seeds, display)
-        ndcg[one.name], given[one.name] = await chosen_ndcg(rewards, split, trained)
-        if len(np.unique(np.concatenate([ndcg[one.name], given[one.name]], axis=1), axis=0)) == 1:
-            ndcg[one.name], given[one.name] = ndcg[one.name][:1], given[one.name][:1]
+        ndcg[one.kind], given[one.kind] = await chosen_ndcg(rewards, split, trained)
+        if len(np.unique(np.concatenate([ndcg[one.kind], given[one.kind]], axis=1), axis=0)) == 1:
+            ndcg[one.kind], given[one.kind] = ndcg[one.kind][:1], given[one.kind][:1]
     return ndcg, given
 
 
@@ -170,7 +169,7 @@ async def _trained(
     settings: PolicySettings, data: TrainingData, seeds: Sequence[int], display: ProgressDisplay
 ) -> Sequence[HintPolicy]:
     trainer = settings.trainer()
-    with display.phase(f"Training: {settings.name}") as report:
+    with display.phase(f"Training: {settings.kind}") as report:
 
         def fit(check: Callable[[], None]) -> Sequence[HintPolicy]:
             def on_progress(done: int, total: int) -> None:
