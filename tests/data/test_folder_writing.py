@@ -9,8 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentrec.catalog import AttributeValue, Catalog, Item
-from agentrec.data import Dataset, load_folder, read_folder, with_candidates, write_folder
-from agentrec.data import dataset_folder
+from agentrec.data import (
+    Dataset,
+    dataset_folder,
+    load_folder,
+    read_folder,
+    with_candidates,
+    write_folder,
+)
 from agentrec.errors import InputError
 
 MakeDataset = Callable[..., Dataset]
