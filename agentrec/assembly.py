@@ -21,7 +21,6 @@ from agentrec.errors import InputError
 from agentrec.llm.providers.chat_models import EMBEDDED, model_identity, open_chat_model
 from agentrec.progress import ProgressDisplay, run_blocking
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings, MiniLMEmbeddings
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.item_vectors import embed_items
 from agentrec.settings.model_settings import LlmSettings
 from agentrec.settings.run_settings import RunSettings

@@ -11,7 +11,6 @@ from typing import cast
 
 import numpy as np
 import pytest
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from rich.console import Console
 from testing.answering import (
     DIMENSION,
