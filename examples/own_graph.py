@@ -24,7 +24,7 @@ from agentrec.data.item_features import discover_features
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.embedded_model.teaching.teaching import Recipe, obtain_model
 from agentrec.embedded_model.teaching.training import TrainingPlan
-from agentrec.graphs.recommending import rank
+from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agentrec.data.negatives import Negatives
-from agentrec.graphs.admission_turns import StoppingRules
-from agentrec.graphs.hint_arbiter import arbiter_named
+from agentrec.graphs.hint_learning.admission_turns import StoppingRules
+from agentrec.graphs.hint_learning.arbiter import arbiter_named
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.sequential.config import BackboneKind
@@ -71,7 +71,7 @@ class ExploreSettings(BaseModel):
         }
 
 
-class DemoSettings(BaseModel):
+class RunSettings(BaseModel):
     """Settings of ``agentrec demo``; ``load_settings`` gathers them from where people put them.
 
     Attributes:

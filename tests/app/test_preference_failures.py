@@ -15,12 +15,12 @@ from rich.console import Console
 from agentrec.app.preferences.text_judging import evaluate_texts
 from agentrec.app.preferences.work import train_reward_model
 from agentrec.errors import ModelCallError
-from agentrec.graphs.preferring import TextAttempt, attempt_preference
+from agentrec.graphs.preferences.preference_sampling import TextAttempt, attempt_preference
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.training import BackboneTrainer
 from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 Fail = Callable[[Callable[[Session], bool]], None]
 
@@ -63,7 +63,7 @@ def learnt(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     return seen
 
 
-def settings_of_copy(finished: Path, folder: Path, settings_for: Settings) -> DemoSettings:
+def settings_of_copy(finished: Path, folder: Path, settings_for: Settings) -> RunSettings:
     shutil.copytree(finished, folder)
     return settings_for(folder, prefer=QUICK)
 

@@ -19,7 +19,7 @@ from testing.answering import (
     world,
 )
 
-from agentrec.app.cli.progress import ProgressDisplay
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.learning.rewarding import fill_cells, fill_reward_table, num_cells
 from agentrec.errors import ModelCallError
 from agentrec.hints import Hint
@@ -185,7 +185,7 @@ async def cells_of(
     hints: Sequence[Hint] = HINTS,
     told: io.StringIO | None = None,
 ) -> RewardTable:
-    display = ProgressDisplay(Console(file=told or io.StringIO(), width=120))
+    display = ConsoleProgress(Console(file=told or io.StringIO(), width=120))
     parts = make_components(model)
     return await fill_cells(sessions, hints, cells, parts, 8, display, "Measuring", known=known)
 

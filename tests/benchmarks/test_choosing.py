@@ -19,7 +19,7 @@ from agentrec.catalog import Catalog, Item
 from agentrec.components import Components
 from agentrec.contracts import HintPolicy, HintStore
 from agentrec.data.item_features import discover_features
-from agentrec.graphs.offering import choose_for, offer_of
+from agentrec.graphs.recommendation.build_offer import choose_for, offer_of
 from agentrec.hint_offers import HintOffer
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway

@@ -21,7 +21,7 @@ from agentrec.data.dataset import Dataset
 from agentrec.data.folder_format import load_folder
 from agentrec.errors import FailureKind, ModelCallError
 from agentrec.evaluation.answer_quality import measure_answer_quality
-from agentrec.graphs.recommendation import build_recommendation_graph
+from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy

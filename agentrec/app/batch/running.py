@@ -13,7 +13,7 @@ from agentrec.batch.session_log import SessionLog
 from agentrec.components import Components
 from agentrec.data.session_rows import RejectedRow, SessionRow
 from agentrec.errors import ModelCallError
-from agentrec.graphs.batching import SessionResult, recommend_many
+from agentrec.graphs.recommendation.recommend_many import SessionResult, recommend_many
 from agentrec.sessions import Session
 
 _CHUNK = 256

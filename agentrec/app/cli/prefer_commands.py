@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.cli_overrides import given_settings, without_none
-from agentrec.app.cli.exit_with_error import DebugOption, end_with
+from agentrec.app.cli.cli_overrides import cli_overrides, without_none
+from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
 from agentrec.app.cli.policy_commands import (
     ConcurrencyOption,
     ConfigOption,
@@ -49,10 +49,6 @@ def collect(
         str | None,
         typer.Option(help="Model that writes, PROVIDER:MODEL, if not the run's; it has its pairs."),
     ] = None,
-    structure_pairs: Annotated[
-        int | None,
-        typer.Option(min=0, help="Pairs a session that teach structure alone. Default: 0."),
-    ] = None,
     run: PreferRunOption = None,
     config: ConfigOption = None,
     data: DataOption = None,
@@ -70,19 +66,17 @@ def collect(
     try:
         from agentrec.app.preferences.work import collect_in_run, run_settings
 
-        rules = {"structure_pairs": structure_pairs}
         prefer = {
             "samples": samples,
             "temperature": temperature,
             "max_sessions": max_sessions,
             "backbone": backbone,
             "writer": writer,
-            "rules": rules,
         }
-        given = given_settings(run, data, llm, seed, concurrency) | {"prefer": prefer}
+        given = cli_overrides(run, data, llm, seed, concurrency) | {"prefer": prefer}
         asyncio.run(collect_in_run(run_settings(without_none(given), config), Console()))
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 @prefer_app.command()
@@ -105,7 +99,7 @@ def stats(
         else:
             print_statistics(found, Console())
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 @prefer_app.command()
@@ -132,4 +126,4 @@ def export(
             soft_wrap=True,
         )
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)

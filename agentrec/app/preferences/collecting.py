@@ -18,15 +18,15 @@ from agentrec.components import Components
 from agentrec.data import Dataset
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.errors import InputError
-from agentrec.graphs.pairing import PairingRules, UserCap
-from agentrec.graphs.preference_collection import (
+from agentrec.graphs.preferences.collection_graph import (
     PreferenceInput,
     PreferenceState,
     build_preference_graph,
 )
-from agentrec.graphs.preference_context import PreferenceParts
+from agentrec.graphs.preferences.context import PreferenceParts
+from agentrec.graphs.preferences.pairing import PairingRules, UserCap
 from agentrec.preferences import PreferencePair
-from agentrec.runs.open_run import RunParts
+from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import write_json, writing
 from agentrec.sessions import Session
 from agentrec.settings.prefer_settings import PreferSettings
@@ -63,7 +63,7 @@ class Collection(BaseModel):
 
 
 async def collect_pairs(
-    parts: RunParts, prefer: PreferSettings, folder: Path, writer: Components | None = None
+    parts: OpenRun, prefer: PreferSettings, folder: Path, writer: Components | None = None
 ) -> Collection:
     """Collect pairs from training sessions of a run, the later ones where rewards are learnt.
 
