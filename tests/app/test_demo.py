@@ -163,7 +163,11 @@ async def test_a_finished_run_computes_nothing_again(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
 
-    for name in ("run.open_run.know_catalog", "run.open_run.embedded_model", "learning.demo.ClosedLoop"):
+    for name in (
+        "run.open_run.know_catalog",
+        "run.open_run.embedded_model",
+        "learning.demo.ClosedLoop",
+    ):
         monkeypatch.setattr(f"agentrec.app.{name}", never)
     output = await run(settings_for(finished.folder))
     assert "nothing is computed again" in output
