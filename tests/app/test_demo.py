@@ -164,11 +164,11 @@ async def test_a_finished_run_computes_nothing_again(
         raise AssertionError("computed again")
 
     for name in (
-        "run.open_run.know_catalog",
-        "run.open_run.embedded_model",
-        "learning.demo.ClosedLoop",
+        "runs.open_run.know_catalog",
+        "runs.open_run.embedded_model",
+        "app.learning.demo.ClosedLoop",
     ):
-        monkeypatch.setattr(f"agentrec.app.{name}", never)
+        monkeypatch.setattr(f"agentrec.{name}", never)
     output = await run(settings_for(finished.folder))
     assert "nothing is computed again" in output
     assert before == {p: p.stat().st_mtime_ns for p in finished.folder.rglob("*") if p.is_file()}
