@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from agentrec.contracts import HintPolicy, HintPolicyTrainer
 from agentrec.errors import InputError
+from agentrec.plugins import load_plugin
 from agentrec.policies.policy_files import StoredPolicy, read_policy
 
 ENTRY_POINTS = "agentrec.hint_policies"
@@ -101,12 +101,6 @@ POLICY_KINDS: Mapping[str, PolicyKind] = MappingProxyType(
             "ppo.config:PPOConfig",
             resumes=True,
         ),
-        "abstaining": _ours(
-            "abstaining:AbstainingHintPolicy",
-            "abstaining:AbstainingTrainer",
-            "abstaining:AbstainingSettings",
-            resumes=True,
-        ),
     }
 )
 
@@ -162,16 +156,16 @@ def trainer_for(
 
 
 def kind_named(name: str) -> PolicyKind:
-    """Ours, or else one that an installed package brings."""
+    """Return a built-in kind, or one that an installed package registers.
+
+    Raises:
+        InputError: The name is neither; or what is registered is no ``PolicyKind``.
+    """
     if name in POLICY_KINDS:
         return POLICY_KINDS[name]
-    brought = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if name not in brought:
-        known = ", ".join(sorted({*POLICY_KINDS, *brought}))
-        raise InputError(f"{name!r} is no kind of policy; there are {known}")
-    kind = brought[name].load()
+    kind = load_plugin(ENTRY_POINTS, name, POLICY_KINDS)
     if not isinstance(kind, PolicyKind):
-        raise InputError(f"the entry point {brought[name].value!r} of {name!r} is not a PolicyKind")
+        raise InputError(f"the entry point {name!r} of {ENTRY_POINTS} must be a PolicyKind")
     return kind
 
 

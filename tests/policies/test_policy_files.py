@@ -10,7 +10,7 @@ from safetensors.numpy import save
 
 from agentrec.errors import InputError
 from agentrec.policies import policy_files
-from agentrec.policies.policy_files import read_policy, write_policy
+from agentrec.policies.policy_files import EncoderRecord, read_encoder, read_policy, write_policy
 
 
 class Description(BaseModel):
@@ -53,6 +53,21 @@ def test_what_was_written_is_read(folder: Path) -> None:
     stored.refuse_other_tensors()
     assert stored.description_file == folder / "policy.json"
     assert list(folder.glob("weights-*.safetensors")) == [stored.weights_file]
+
+
+def test_what_is_needed_of_the_encoder_is_stored_with_the_policy(folder: Path) -> None:
+    assert read_encoder(folder) is None, "a policy that was saved without it is read"
+    encoder = EncoderRecord(
+        embeddings="minilm", dimension=384, blocks=("text", "length"), recency=0.8, state_dim=9
+    )
+    write_policy(folder, "sketch", Description(), TENSORS, encoder=encoder)
+    assert read_encoder(folder) == encoder
+    _edit(folder, encoder={**encoder.model_dump(mode="json"), "blocks": ["smell"]})
+    assert _refused(folder).field == "encoder.blocks.0"
+
+
+def test_an_encoder_of_another_class_is_not_described() -> None:
+    assert EncoderRecord.of(object(), "minilm") is None
 
 
 def test_the_memory_layout_of_a_tensor_does_not_matter(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ class PartitionWorker:
             rejected=dict(tally.rejected),
             skipped=tally.skipped,
             tokens=sum(parts.journal.tokens.values()) - tokens,
-            money=parts.components.model.usage.total.money,
+            money=parts.components.gateway.usage.total.money,
             latencies=tally.latencies.latencies(),
         )
 
