@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from agentrec.components import HintArbiter
+from agentrec.contracts import HintArbiter
 from agentrec.errors import InputError
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.session_view import as_data

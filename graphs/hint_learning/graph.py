@@ -205,7 +205,7 @@ async def verify(state: TrialTask, runtime: Runtime[Components]) -> dict[str, ob
             evidence = await try_on(hint, state["probes"], components)
     provenance = HintProvenance(
         session_id=session.session_id,
-        model=components.model.name,
+        model=components.gateway.name,
         prompt_hash=components.prompts.content_hash,
         run=components.run_name,
         diagnosis=state["diagnosis"],

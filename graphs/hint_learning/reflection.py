@@ -24,7 +24,7 @@ async def critique(session: Session, ranking: Ranking, components: Components) -
         ModelCallError: If the call failed.
     """
     messages = components.prompts.render("critique", _shown(session, ranking, components))
-    return await components.model.ask("critique", messages)
+    return await components.gateway.ask("critique", messages)
 
 
 async def diagnose(
@@ -40,7 +40,7 @@ async def diagnose(
         "target": _target(session, components),
         "critique": as_data(critique_text[:MAX_REFLECTION]),
     }
-    return await components.model.ask("diagnose", components.prompts.render("diagnose", values))
+    return await components.gateway.ask("diagnose", components.prompts.render("diagnose", values))
 
 
 async def propose_hints(
@@ -61,7 +61,7 @@ async def propose_hints(
         "count": HINTS_PER_ERROR,
     }
     messages = components.prompts.render("hints", values)
-    answer = await components.model.ask("hints", messages, schema=ProposedHints)
+    answer = await components.gateway.ask("hints", messages, schema=ProposedHints)
     return parse_lines(answer, HINTS_PER_ERROR)
 
 

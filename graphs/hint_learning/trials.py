@@ -40,7 +40,7 @@ async def try_on(
         if sum(effects.values()) <= 0:
             break
         look *= 2
-    return HintEvidence.of(effects, components.model.name) if effects else None
+    return HintEvidence.of(effects, components.gateway.name) if effects else None
 
 
 async def _gains(

@@ -115,7 +115,7 @@ async def pair(state: PreferenceState, runtime: Runtime[PreferenceParts]) -> dic
     components, factors = parts.components, state["factors"]
     prompt = preference_prompt(session, factors, parts.shown_share, components)
     provenance = PairProvenance(
-        model=components.model.name,
+        model=components.gateway.name,
         reward_model=parts.reward_model.parameter_hash,
         prompt_hash=components.prompts.content_hash,
         temperature=parts.temperature,

@@ -51,7 +51,7 @@ async def find_factors(components: Components, count: int = MOST_FACTORS) -> tup
     step = max(1, len(labels) // _SHOWN_ITEMS)
     shown = numbered(labels[::step][:_SHOWN_ITEMS])
     messages = components.prompts.render("factors", {"items": shown, "count": count})
-    answer = await components.model.ask("factors", messages)
+    answer = await components.gateway.ask("factors", messages)
     named = (clean_text(line, MAX_FACTOR_LENGTH).strip(" .:") for line in parse_lines(answer, 50))
     # A sentence is no factor: the model talks of something else.
     found = [one for one in named if one and len(one.split()) <= _LONGEST_FACTOR]
@@ -113,7 +113,7 @@ async def write_preference(
     messages = preference_prompt(session, factors, share, components)
     # Drawn texts become examples to train on, and a schema would be none of the model's own form.
     schema = StatedPreferences if draw is None else None
-    answer = await components.model.ask("preference", messages, schema=schema, draw=draw)
+    answer = await components.gateway.ask("preference", messages, schema=schema, draw=draw)
     return clean_lines(answer)
 
 

@@ -53,7 +53,7 @@ class RankingRewardModel:
     def parameter_hash(self) -> str:
         """Over the model's name, the prompts, and what is relevant."""
         judged = [
-            self._components.model.name,
+            self._components.gateway.name,
             self._components.prompts.content_hash,
             self._relevant,
             f"{self._shown_share:g}",

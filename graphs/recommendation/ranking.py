@@ -89,7 +89,7 @@ async def recommend(
             "count": min(components.list_length, len(view.candidate_ids)),
         },
     )
-    text = await components.model.ask("recommend", messages, schema=RankedCandidates)
+    text = await components.gateway.ask("recommend", messages, schema=RankedCandidates)
     return RankingAnswer(session, view, tuple(messages), text, hint)
 
 
@@ -119,7 +119,7 @@ async def ground(answer: RankingAnswer, components: Components) -> Ranking:
         # Half a surrogate pair, as of an answer cut off inside a character, fits in no message.
         given = answer.text.encode("utf-8", "replace").decode("utf-8")
         messages = [*answer.messages, AIMessage(given), *request]
-        text = await components.model.ask("repair", messages, schema=RankedCandidates)
+        text = await components.gateway.ask("repair", messages, schema=RankedCandidates)
         second = parse_ranking(text, view)
         illegal += second.illegal
         if len(second.item_ids) > len(parsed.item_ids):

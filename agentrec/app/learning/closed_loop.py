@@ -177,7 +177,7 @@ class ClosedLoop:
         )
         return {
             "made": len(journal),
-            "cached": sum(self._components.model.calls["cached"].values()),
+            "cached": sum(self._components.gateway.calls["cached"].values()),
             "saved_by_reward_table": rollouts * num_sessions,
             "input_tokens": journal.tokens["input"],
             "output_tokens": journal.tokens["output"],

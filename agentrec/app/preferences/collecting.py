@@ -103,7 +103,7 @@ async def collect_pairs(
         # Where the writer lies says less than what it is.
         prefer=prefer.model_copy(update={"writer": None}),
         seed=context.seed,
-        writer=context.components.model.name,
+        writer=context.components.gateway.name,
         reward_model=context.reward_model.parameter_hash,
     )
     await asyncio.to_thread(origin.claim, folder, file)
@@ -137,7 +137,7 @@ async def collect_pairs(
 
 def embedded_folder(components: Components) -> Path | None:
     """Where the embedded model that writes lies; ``None`` where another model writes."""
-    model = components.model.model
+    model = components.gateway.model
     return model.catalog_model.folder if isinstance(model, CatalogChatModel) else None
 
 

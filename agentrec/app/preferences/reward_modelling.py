@@ -125,7 +125,7 @@ async def obtain_reward_model(parts: OpenRun, prefer: PreferSettings) -> Knowled
         seed=parts.settings.seed,
         sessions={"train": len(cut.rewarding), "valid": len(valid)},
         factors=factors,
-        model=parts.components.model.name,
+        model=parts.components.gateway.name,
     )
     embeddings = parts.components.embeddings
     known = folder / RECORD_FILE

@@ -23,7 +23,7 @@ async def factors_of(parts: OpenRun) -> tuple[str, ...]:
     Raises:
         ModelCallError: If the call failed.
     """
-    model = parts.components.model.model
+    model = parts.components.gateway.model
     if isinstance(model, CatalogChatModel):
         return model.catalog_model.vocabulary.factors
     return await find_factors(parts.components)
