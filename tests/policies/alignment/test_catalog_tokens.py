@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from agentrec.embedded_model.generation.phrasing import phrased
-from agentrec.embedded_model.network.prompt_tokens import prompt_tokens
-from agentrec.embedded_model.network.vocabulary import END
-from agentrec.embedded_model.teaching.wording import HINT_END, factor_token, preference_words
 from app.planted_pairs import LIKED, pair_of, planted_pairs, world
 from embedded_model import planted
 from hypothesis import given
