@@ -16,7 +16,7 @@ from agentrec.app.preferences.work import collect_in_run, opened
 from agentrec.errors import InputError, ModelCallError
 from agentrec.runs.open_run import second_model, with_model
 from agentrec.runs.run_folder import RunFolder
-from agentrec.stores.preference_export import read_pairs
+from agentrec.stores.pairs.export import read_pairs
 
 
 @pytest.fixture
