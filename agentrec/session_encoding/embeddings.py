@@ -159,7 +159,7 @@ class HashedWordEmbeddings(Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         """Embed one text exactly as ``embed_documents`` does."""
-        return self._embed(text).tolist()
+        return self.embed_documents([text])[0]
 
     def _embed(self, text: str) -> npt.NDArray[np.float64]:
         total = np.zeros(self.dimension)
