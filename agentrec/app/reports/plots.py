@@ -275,9 +275,7 @@ def _alignment_figure(
     rows = figure.subplots(len(panels), 1, sharex=True)
     for axes, (name, value, reference) in zip(rows, panels, strict=True):
         for part, colour in _COLOURS.items():
-            _draw_points(
-                axes, [point for point in points if point.part == part], value, colour
-            )
+            _draw_points(axes, [point for point in points if point.part == part], value, colour)
         if reference is not None:
             axes.axhline(reference, color="black", linewidth=1, linestyle="--")
         if kept_step is not None:
@@ -302,9 +300,7 @@ def _alignment_figure(
     return figure
 
 
-def _draw_points(
-    axes: Axes, points: Sequence[AlignmentPoint], value: _Value, colour: str
-) -> None:
+def _draw_points(axes: Axes, points: Sequence[AlignmentPoint], value: _Value, colour: str) -> None:
     known = [(point.step, value(point)) for point in points]
     line = [(step, number) for step, number in known if number is not None]
     if not line:
