@@ -24,14 +24,14 @@ from agentrec.hint_offers import NO_CANDIDATE, HintChoices
 from agentrec.hints import Hint, HintChoice, ScoredHint
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
-from agentrec.streaming.adaptive_offloading import ShortWorks
+from agentrec.streaming.adaptive_offloading import OffloaderByOwner
 
 ENCODED_IN_THE_LOOP = 256
 """Sessions with at most this many candidates are encoded in the event loop: it takes less than a
 millisecond. Larger ones are encoded in a thread."""
 
 # One for each policy: a linear policy is faster than starting a thread, a large network is not.
-_OFFLOADING = ShortWorks()
+_OFFLOADING = OffloaderByOwner()
 
 
 class HintChoosingInput(TypedDict):
@@ -106,7 +106,7 @@ async def choose(state: HintChoosingState, runtime: Runtime[Components]) -> dict
     def chosen() -> HintChoices:
         return policy.choose(offer_of(state["state"][None], [offered], len(state["query"])))
 
-    choices = await _OFFLOADING.of(policy).do(chosen)
+    choices = await _OFFLOADING.of(policy).run(chosen)
     index = int(choices.places[0])
     hint = None if index == NO_CANDIDATE else choices.offer.hints[index]
     return {"choice": choices[0], "scores": choices.scores_of(0), "hint": hint}

@@ -31,7 +31,7 @@ from agentrec.runs.run_folder import write_json, writing
 from agentrec.sessions import Session
 from agentrec.settings.prefer_settings import PreferSettings
 from agentrec.stores.preference_sinks.jsonl_file import JsonlPreferenceSink, pairs_in
-from agentrec.streaming.streaming import stream
+from agentrec.streaming.stream import stream
 
 PAIRS_FILE = "pairs.jsonl"
 
@@ -118,7 +118,7 @@ async def collect_pairs(
             made = stream(usable, collected, parts.concurrency, ordered=True)
             async with aclosing(made) as outcomes:
                 async for outcome in outcomes:
-                    state = outcome.made
+                    state = outcome.result
                     pairs = _admitted(state, cap, tally)
                     await sink.append(pairs)
                     tally.add(state, pairs)

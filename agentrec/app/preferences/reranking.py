@@ -20,7 +20,7 @@ from agentrec.policies.reward_model.candidate_scores import CandidateScores
 from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
 from agentrec.runs.open_run import OpenRun
 from agentrec.sessions import Session
-from agentrec.streaming.streaming import map_concurrently
+from agentrec.streaming.stream import map_concurrently
 
 
 @dataclass(frozen=True)
