@@ -14,7 +14,7 @@ from langgraph.types import Checkpointer
 
 from agentrec.components import Components
 from agentrec.graphs.context import components_of
-from agentrec.graphs.recommendation.build_offer import offer_of
+from agentrec.graphs.recommendation.build_offer import build_offer
 from agentrec.graphs.recommendation.ranking import (
     RankingAnswer,
     ground_shuffled,
@@ -104,10 +104,10 @@ async def choose(state: HintChoosingState, runtime: Runtime[Components]) -> dict
     policy, offered = components_of(runtime).hint_policy, state["offered"]
 
     def chosen() -> HintChoices:
-        return policy.choose(offer_of(state["state"][None], [offered], len(state["query"])))
+        return policy.choose(build_offer(state["state"][None], [offered], len(state["query"])))
 
     choices = await _OFFLOADING.of(policy).run(chosen)
-    index = int(choices.places[0])
+    index = int(choices.hint_indices[0])
     hint = None if index == NO_CANDIDATE else choices.offer.hints[index]
     return {"choice": choices[0], "scores": choices.scores_of(0), "hint": hint}
 

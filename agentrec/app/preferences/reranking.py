@@ -12,7 +12,7 @@ from agentrec.app.preferences.text_evaluation import RankedPlaces
 from agentrec.components import Components
 from agentrec.continuations import Continuation, Relevant, continuation_of
 from agentrec.contracts import HintPolicy
-from agentrec.graphs.recommendation.build_offer import offer_to
+from agentrec.graphs.recommendation.build_offer import offer_hints
 from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hints import Hint
 from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender
@@ -114,7 +114,7 @@ class Reranker:
     async def chosen_hints(self, policy: HintPolicy) -> list[Hint | None]:
         """What a policy chooses for each session as a whole, then for each after its first part."""
         judged = [*self._judged("target"), *self._judged("rest")]
-        offer = await offer_to([one.session for one in judged], self.parts.components)
+        offer = await offer_hints([one.session for one in judged], self.parts.components)
         choices = await asyncio.to_thread(policy.choose, offer)
         hints = {hint.hint_id: hint for hint in offer.hints}
         return [None if chosen is None else hints[chosen] for chosen in choices.hint_ids]
