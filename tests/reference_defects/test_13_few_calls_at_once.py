@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from agentrec.app.learning.rewarding import fill_reward_table
 from langchain_core.messages import HumanMessage
 from testing.answering import (
     WRONG,
@@ -18,7 +19,7 @@ from testing.answering import (
     world,
 )
 
-from agentrec.app.learning.rewarding import fill_reward_table
+from agentrec.app.learning.reward_measurement import fill_reward_table
 from agentrec.graphs.recommendation.build_offer import offer_hints
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
