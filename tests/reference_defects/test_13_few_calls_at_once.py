@@ -8,7 +8,6 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from agentrec.app.learning.rewarding import fill_reward_table
 from langchain_core.messages import HumanMessage
 from testing.answering import (
     WRONG,
