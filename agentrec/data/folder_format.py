@@ -74,6 +74,19 @@ def read_folder(folder: Path | str) -> Dataset:
     )
 
 
+def load_catalog(path: Path | str) -> Catalog:
+    """Read a catalogue.
+
+    Args:
+        path: A file of items, one JSON object a line, or a folder that holds an ``items.jsonl``.
+
+    Raises:
+        InputError: If anything in it is not as it should be: names the file, line and field.
+    """
+    path = Path(path)
+    return _read_catalog(path / ITEMS_FILE if path.is_dir() else path)
+
+
 def _read_catalog(file: Path) -> Catalog:
     items: list[Item] = []
     lines: dict[str, int] = {}

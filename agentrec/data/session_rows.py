@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,7 @@ class RejectedRow:
 
 
 def read_session_rows(
-    file: Path | str, catalog: Catalog, *, limits: RowLimits = _NO_LIMITS
+    file: Path | str, catalog: Catalog | None, *, limits: RowLimits = _NO_LIMITS
 ) -> Generator[SessionRow | RejectedRow, None, None]:
     """Read sessions to recommend for, one by one; memory is bounded however large the file is.
 
@@ -72,7 +72,7 @@ def read_session_rows(
         file: JSON lines (.jsonl, .ndjson), CSV with a header (.csv) or Parquet (.parquet), with
             ``session_id``, ``items``, ``candidates`` and, if wanted, ``target`` and ``user_id``.
             A list in a CSV is a JSON array, or ids with ``|`` between them.
-        catalog: What items and candidates are of.
+        catalog: What items and candidates are of; ``None`` if it is not known.
         limits: How much a row may hold.
 
     Returns:
@@ -88,14 +88,46 @@ def read_session_rows(
     return cast("Generator[SessionRow | RejectedRow, None, None]", rows)
 
 
+def read_sessions(file: Path | str, catalog: Catalog | None = None) -> Iterator[Session]:
+    """Read sessions to recommend for, one by one; the first bad row ends it.
+
+    Args:
+        file: As for ``read_session_rows``.
+        catalog: What items and candidates have to be of; ``None`` to leave that to whoever
+            recommends.
+
+    Yields:
+        Every session, in order; at least one.
+
+    Raises:
+        InputError: If the file or a row cannot be used: names the file, line and field.
+    """
+    for row in read_session_rows(file, catalog):
+        if isinstance(row, RejectedRow):
+            raise InputError(row.problem, file=file, line=row.line)
+        yield row.session
+
+
+class _AnyItem(frozenset[str]):
+    """Stands for a catalogue that is not at hand."""
+
+    def __contains__(self, item: object) -> bool:
+        return True
+
+    def issuperset(self, other: Iterable[object]) -> bool:
+        # Ids are looked at one by one: they have to be ids all the same.
+        return False
+
+
 def _rows(
-    file: Path, catalog: Catalog, limits: RowLimits
+    file: Path, catalog: Catalog | None, limits: RowLimits
 ) -> Generator[SessionRow | RejectedRow | None, None, None]:
     """The rows, after one ``None`` when the file is open."""
     place = -1
     try:
         with _opened(file, limits) as found_rows:
-            fields = SessionFields(frozenset(catalog), to_rank=True, limits=limits)
+            known = _AnyItem() if catalog is None else frozenset(catalog)
+            fields = SessionFields(known, to_rank=True, limits=limits)
             yield None
             for place, found in enumerate(found_rows):
                 yield _row(file, place, found, fields)

@@ -163,8 +163,12 @@ async def test_a_finished_run_computes_nothing_again(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
 
-    for name in ("run_parts.know_catalog", "run_parts.embedded_model", "demo.ClosedLoop"):
-        monkeypatch.setattr(f"agentrec.app.{name}", never)
+    for name in (
+        "assembly.know_catalog",
+        "assembly.teach_embedded_model",
+        "app.learning.demo.ClosedLoop",
+    ):
+        monkeypatch.setattr(f"agentrec.{name}", never)
     output = await run(settings_for(finished.folder))
     assert "nothing is computed again" in output
     assert before == {p: p.stat().st_mtime_ns for p in finished.folder.rglob("*") if p.is_file()}

@@ -12,10 +12,9 @@ from rich.console import Console
 
 from agentrec.app.learning.evaluating import baseline_ranks, baselines
 from agentrec.app.learning.run_backbone import obtain_backbone
-from agentrec.app.learning.run_rewards import RunRewards, Split, TrainingData
+from agentrec.app.learning.run_rewards import RunRewards, Split, TrainingData, reopen_run
 from agentrec.app.policies.evaluating import chosen_ndcg
 from agentrec.app.reports.comparison_tables import comparison_json
-from agentrec.app.run.reopen_run import reopen_run
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
