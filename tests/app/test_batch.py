@@ -86,7 +86,7 @@ def test_every_session_has_one_result_as_the_run_recommends(
 ) -> None:
     async def by_the_service() -> list[Ranking]:
         async with open_recommender(run=hinting, journal=tmp_path / "calls.sqlite") as service:
-            return [await service.arecommend(session) for session in sessions]
+            return [await service.recommend(session) for session in sessions]
 
     summary = run(settings_for(hinting), source, tmp_path / "out")
     rows = results(tmp_path / "out")
