@@ -19,7 +19,7 @@ from agentrec.data import item_counts
 from agentrec.data.fetching import cache_folder
 from agentrec.data.item_features import ItemFeatures, discover_features
 from agentrec.errors import InputError
-from agentrec.graphs.hint_arbiter import arbiter_named
+from agentrec.graphs.hint_learning.arbiter import arbiter_named
 from agentrec.llm.cost.budget import BudgetAccount
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal.journal import CallJournal
@@ -263,7 +263,7 @@ async def teach_embedded_model(
 
         def obtain(check: Callable[[], None]) -> CatalogChatModel:
             from agentrec.embedded_model.chat_model import CatalogChatModel
-            from agentrec.embedded_model.teaching.teaching import Recipe, obtain_model
+            from agentrec.embedded_model.teaching.model_cache import Recipe, obtain_model
             from agentrec.embedded_model.teaching.training import TrainingPlan
 
             recipe = Recipe()

@@ -18,10 +18,15 @@ from agentrec.contracts import HintPolicy, HintStore
 from agentrec.contracts.candidate_generator import CandidateGenerator
 from agentrec.errors import InputError
 from agentrec.llm.providers.chat_models import EMBEDDED, model_identity, open_chat_model
-from agentrec.plugins import load_plugin, plugin_names
-from agentrec.policies.policy_kinds import imported, kind_named, load_policy
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
-from agentrec.session_encoding.text_encoder import MiniLMEmbeddings
+from agentrec.plugins import (
+    CANDIDATE_GENERATORS,
+    EMBEDDINGS,
+    HINT_STORES,
+    load_plugin,
+    plugin_names,
+)
+from agentrec.policies.policy_kinds import find_kind, import_object, load_policy
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings, MiniLMEmbeddings
 from agentrec.settings.model_settings import LlmSettings
 from agentrec.stores.qdrant import QdrantHintStore
 
@@ -66,10 +71,10 @@ def open_embeddings(name: str) -> Embeddings:
     if name == "hashed":
         return HashedWordEmbeddings(256)
     plugin, colon, rest = name.partition(":")
-    if plugin in plugin_names("embeddings"):
-        return cast("Embeddings", load_plugin("embeddings", plugin)(rest))
+    if plugin in plugin_names(EMBEDDINGS):
+        return cast("Embeddings", load_plugin(EMBEDDINGS, plugin)(rest))
     if not colon:
-        known = ", ".join(["minilm", "hashed", *plugin_names("embeddings")])
+        known = ", ".join(["minilm", "hashed", *plugin_names(EMBEDDINGS)])
         raise InputError(
             f"{name!r} is not supported: use {known} or PROVIDER:MODEL", field="embeddings"
         )
@@ -174,8 +179,8 @@ async def open_hint_store(
         return
     text = str(location)
     plugin, _, rest = text.partition(":")
-    if isinstance(location, str) and plugin in plugin_names("hint_stores"):
-        async with load_plugin("hint_stores", plugin)(rest, dimension, embedding_model) as store:
+    if isinstance(location, str) and plugin in plugin_names(HINT_STORES):
+        async with load_plugin(HINT_STORES, plugin)(rest, dimension, embedding_model) as store:
             yield store
         return
     if text == IN_MEMORY:
@@ -201,7 +206,7 @@ def open_policy(policy: Path | str) -> HintPolicy:
     if isinstance(policy, Path) or Path(policy).is_dir():
         return load_policy(Path(policy))
     try:
-        kind = imported(kind_named(policy).policy)
+        kind = import_object(find_kind(policy).policy)
     except InputError as error:
         raise InputError(
             f"{policy!r} is neither the folder of a trained policy nor the name of a kind",
@@ -233,4 +238,4 @@ def open_candidates(name: Path | str, catalog: Catalog) -> CandidateGenerator:
         from agentrec.policies.sequential.recommender import SequentialRecommender
 
         return SequentialRecommender.load(Path(name))
-    return cast("CandidateGenerator", load_plugin("candidate_generators", name)(catalog))
+    return cast("CandidateGenerator", load_plugin(CANDIDATE_GENERATORS, name)(catalog))

@@ -1,54 +1,60 @@
-"""Parts that installed packages bring, named by entry points.
+"""Parts that installed packages register under a name, by entry point.
 
-A package lists its parts in its ``pyproject.toml``; from then on settings and ``open_recommender``
-know them by name::
+A package lists its parts in its ``pyproject.toml``; settings and ``open_recommender`` then know
+them by name::
 
     [project.entry-points."agentrec.embeddings"]
-    acme = "acme_agentrec:AcmeEmbeddings"
+    acme = "acme_agentrec:open_embeddings"
+
+What the object of an entry point is, by group:
+
+``agentrec.hint_policies``: a ``PolicyKind``.
+``agentrec.embeddings``: called with the text behind the colon of ``NAME:TEXT``, or ``""``; returns
+    LangChain ``Embeddings``.
+``agentrec.hint_stores``: called with the text behind the colon of ``NAME:TEXT``, the length of
+    vectors, and the name of the embeddings; returns an async context manager of a ``HintStore``.
+``agentrec.candidate_generators``: called with the ``Catalog``; returns a ``CandidateGenerator``.
+``agentrec.reward_models``: called with the ``Components``; returns a ``RewardModel``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from typing import Any
 
 from agentrec.errors import InputError
 
-PluginGroup = Literal[
-    "hint_stores", "hint_policies", "reward_models", "candidate_generators", "embeddings"
-]
-"""What an entry point's object is, by group ``agentrec.GROUP``.
-
-``hint_stores``: called with ``(location, dimension, embedding_model)``; returns an async context
-    manager that gives a ``HintStore``. Named as ``NAME`` or ``NAME:LOCATION``.
-``hint_policies``: a ``PolicyKind``.
-``reward_models``: called with the run's ``Components``; returns a ``RewardModel``.
-``candidate_generators``: called with the ``Catalog``; returns a ``CandidateGenerator``.
-``embeddings``: called with the text behind the colon, ``""`` if there is none; returns LangChain
-    ``Embeddings``. Named as ``NAME`` or ``NAME:TEXT``.
-"""
+HINT_POLICIES = "agentrec.hint_policies"
+EMBEDDINGS = "agentrec.embeddings"
+HINT_STORES = "agentrec.hint_stores"
+CANDIDATE_GENERATORS = "agentrec.candidate_generators"
+REWARD_MODELS = "agentrec.reward_models"
 
 
-def plugin_names(group: PluginGroup) -> list[str]:
-    """Return the names that installed packages bring to a group, sorted."""
-    return sorted(entry_points(group=f"agentrec.{group}").names)
+def plugin_names(group: str) -> list[str]:
+    """Return the names that installed packages register in a group, sorted."""
+    return sorted({point.name for point in entry_points(group=group)})
 
 
-def load_plugin(group: PluginGroup, name: str) -> Any:
-    """Import the part that an installed package brings under a name.
+def load_plugin(group: str, name: str, built_in: Iterable[str] = ()) -> Any:
+    """Load what an installed package registers under a name.
+
+    Args:
+        group: Group of entry points, such as ``agentrec.hint_policies``.
+        name: Name of the entry point.
+        built_in: Names that need no package; only listed in the error.
 
     Raises:
-        InputError: If there is none, or importing it fails.
+        InputError: No package registers the name, or its object cannot be imported.
     """
-    points = entry_points(group=f"agentrec.{group}", name=name)
-    if not points:
-        known = ", ".join(plugin_names(group)) or "none"
-        raise InputError(
-            f"no installed package brings {name!r} to agentrec.{group}; installed: {known}"
-        )
-    point = next(iter(points))
+    found = {point.name: point for point in entry_points(group=group)}
+    if name not in found:
+        known = ", ".join(sorted({*built_in, *found})) or "none"
+        parts = group.rpartition(".")[2].replace("_", " ")
+        raise InputError(f"{name!r} is not one of the {parts} known here: {known}")
     try:
-        return point.load()
+        return found[name].load()
     except Exception as error:
-        line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise InputError(f"the entry point {point.value!r} of {name!r} fails: {line}") from error
+        line = " ".join(str(error).split())[:300]
+        raise InputError(f"{name!r} ({found[name].value}) cannot be imported: {line}") from error

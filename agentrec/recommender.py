@@ -17,11 +17,14 @@ from agentrec.catalog import Catalog, Item
 from agentrec.components import Components
 from agentrec.contracts import HintPolicy, HintStore
 from agentrec.contracts.candidate_generator import CandidateGenerator
-from agentrec.data.folder_format import load_catalog
+from agentrec.data.dataset_folder import load_catalog
 from agentrec.errors import InputError
-from agentrec.graphs.batching import SessionResult, recommend_many
-from agentrec.graphs.recommendation import build_recommendation_graph
-from agentrec.graphs.session_telemetry import session_span
+from agentrec.graphs.recommendation.graph import build_recommendation_graph
+from agentrec.graphs.recommendation.recommend_many import (
+    SessionResult,
+    recommend_many,
+    session_span,
+)
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.named_components import (
     IN_MEMORY,
@@ -305,7 +308,7 @@ async def _assembled(
         named = NamedEmbeddings(await asyncio.to_thread(open_embeddings, name), name)
     ingredients = Ingredients(
         settings=settings,
-        catalog=await asyncio.to_thread(_catalog, catalog),
+        catalog=await asyncio.to_thread(load_catalog, catalog),
         model=await _model(llm or settings.llm.name or EMBEDDED_NAME, settings),
         embeddings=named,
         prompts=await asyncio.to_thread(Prompts.load, settings.prompts),
@@ -321,14 +324,6 @@ async def _assembled(
 def _validated(given: Mapping[str, Any], below: Mapping[str, Any]) -> RunSettings:
     """Return settings made of what was given in the place of what is below; nothing else counts."""
     return SettingsSources(given, environment=False).settings(below=below)
-
-
-def _catalog(catalog: Path | str | Catalog | Iterable[Item]) -> Catalog:
-    if isinstance(catalog, Catalog):
-        return catalog
-    if isinstance(catalog, str | Path):
-        return load_catalog(catalog)
-    return Catalog(catalog)
 
 
 async def _model(llm: str | BaseChatModel, settings: RunSettings) -> NamedModel | None:

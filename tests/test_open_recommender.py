@@ -15,7 +15,7 @@ from langchain_openai import ChatOpenAI
 import agentrec
 from agentrec.errors import InputError
 from agentrec.named_components import name_embeddings, name_model
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
@@ -161,7 +161,7 @@ async def test_a_session_without_candidates_needs_a_generator() -> None:
         ({"catalog": MUGS, "embeddings": "word2vec"}, "not supported"),
         ({"catalog": MUGS, "policy": "clever"}, "neither the folder"),
         ({"catalog": MUGS, "policy": "linucb"}, "has to be trained"),
-        ({"catalog": MUGS, "candidates": "acme"}, "no installed package"),
+        ({"catalog": MUGS, "candidates": "acme"}, "not one of the candidate generators"),
         ({"catalog": MUGS, "concurrency": 0}, "max_concurrency"),
         ({"catalog": MUGS, "settings": {"sede": 1}}, "did you mean seed?"),
         ({"catalog": MUGS, "settings": {"llm": {"api_key": "x"}}}, "looks like a secret"),

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 
 from agentrec.catalog import clean_text
 from agentrec.data import Dataset
-from agentrec.embedded_model.teaching.recipe_version import RECIPE_VERSION
 from agentrec.errors import InputError
 from agentrec.llm.gateway.call_errors import masked
 from agentrec.llm.prompts.templates import Prompts
@@ -56,7 +55,7 @@ def manifest_of(
     identity = {
         **decisive,
         **{name: llm[name] for name in llm if name not in _REACHING_MODEL},
-        "llm": model or f"embedded, recipe {RECIPE_VERSION}",
+        "llm": model or _embedded_model_version(),
         "data_hash": dataset.content_hash,
         "prompts_hash": prompts.content_hash,
     }
@@ -151,3 +150,10 @@ def _may_hold_secret(value: object) -> bool:
         return any(map(_may_hold_secret, value))
     text = str(value)
     return masked(text) != clean_text(text, len(text) + 1) or bool(_CREDENTIALS.search(text))
+
+
+def _embedded_model_version() -> str:
+    # Not above: runs with another model need not load transformers.
+    from agentrec.embedded_model.teaching.model_cache import RECIPE_VERSION
+
+    return f"embedded, recipe {RECIPE_VERSION}"

@@ -19,10 +19,10 @@ from agentrec.session_encoding.blocks import (
     BLOCKS,
     DEFAULT_BLOCKS,
     BlockName,
+    Histories,
     ItemTables,
     SessionBatch,
 )
-from agentrec.session_encoding.history import Histories
 from agentrec.sessions import Session
 
 CACHED_SESSIONS = 4096
@@ -96,7 +96,7 @@ class RecencySessionEncoder:
                 f"blocks are some of {', '.join(BLOCK_NAMES)}, each once, not {list(self.blocks)}"
             )
         self._index = catalog.index
-        self._recency = recency
+        self.recency = recency
         self._tables = ItemTables.of(features, text_vectors)
         self._cached: OrderedDict[_Key, _Encoded] = OrderedDict()
         self._guard = threading.Lock()
@@ -171,7 +171,7 @@ class RecencySessionEncoder:
         return _Content(history, places)
 
     def _batch(self, contents: Sequence[_Content]) -> SessionBatch:
-        histories = Histories([content.history for content in contents], self._recency)
+        histories = Histories([content.history for content in contents], self.recency)
         return SessionBatch.of(
             self._tables, histories, [content.candidates for content in contents]
         )

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from agentrec.app.batch.work import BatchOptions, run_batch
 from agentrec.app.cli.main import app
 from agentrec.errors import InputError, ModelCallError
-from agentrec.graphs.batching import recommend_many
+from agentrec.graphs.recommendation.recommend_many import recommend_many
 from agentrec.hints import Hint
 from agentrec.policies.hint_policies.untrained import FixedHintPolicy, NoHintPolicy
 from agentrec.rankings import Ranking

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from agentrec.app.learning.demo import run_demo
 from agentrec.data import load_folder
 from agentrec.errors import InputError
-from agentrec.graphs.reflecting import HINTS_PER_ERROR
+from agentrec.graphs.hint_learning.reflection import HINTS_PER_ERROR
 from agentrec.hints import Hint
 from agentrec.policies.ppo.policy import ScoringPPOPolicy
 from agentrec.policies.rewards.reward_table import RewardTable
@@ -60,7 +60,7 @@ def test_metrics_have_exactly_the_promised_shape(finished) -> None:
             assert value["low"] <= value["mean"] <= value["high"]
     for row in report["methods"].values():
         assert all(value["low"] >= 0 and value["high"] <= 1 for value in row.values())
-    assert report["sessions"] == 40
+    assert report["sessions"] == 80
     assert set(report["llm_calls"]) == {
         "made",
         "cached",
@@ -92,7 +92,7 @@ def test_every_product_of_the_run_is_there(finished) -> None:
     manifest = json.loads((finished.folder / "manifest.json").read_text())
     assert manifest["identity"]["seed"] == 0
     assert {"data_hash", "prompts_hash", "llm", "policy"} <= set(manifest["identity"])
-    assert manifest["data"]["sessions"] == {"train": 60, "valid": 16, "test": 40}
+    assert manifest["data"]["sessions"] == {"train": 60, "valid": 16, "test": 80}
     assert manifest["versions"]["torch"]
     assert {"limits", "retries", "budget", "prices"} <= set(manifest["conditions"])
     usage = json.loads((finished.folder / "usage.json").read_text())

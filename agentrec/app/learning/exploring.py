@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrec.components import Components
-from agentrec.graphs.admission_turns import AdmissionTurns, StoppingRules
-from agentrec.graphs.hint_learning import (
+from agentrec.graphs.hint_learning.admission_turns import AdmissionTurns, StoppingRules
+from agentrec.graphs.hint_learning.graph import (
     HintLearningGraph,
     HintLearningInput,
     Refusal,
 )
 from agentrec.hints import Hint
 from agentrec.sessions import Session
-from agentrec.streaming.concurrency import map_concurrently
+from agentrec.streaming.streaming import map_concurrently
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.learning.rewarding import fill_cells, fill_reward_table, num_cells
 from agentrec.app.reports.tables import usage_printer
 from agentrec.errors import InputError
-from agentrec.graphs.offering import offer_to
+from agentrec.graphs.recommendation.build_offer import offer_to
 from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer
 from agentrec.hints import Hint
 from agentrec.policies.rewards.reward_shaping import RewardShape
