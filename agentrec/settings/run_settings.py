@@ -35,6 +35,8 @@ class ExploreSettings(BaseModel):
             they are merged, above 0; above 1 for never.
         reflection_rounds: Most times a model is asked for hints until one repairs the error, at
             least 1.
+        english_hints_only: Whether proposed hints in other languages are rejected: orders to the
+            model are recognised in English only.
         max_questions: Questions about errors after which the search ends, at least 1; ``None``
             for no limit.
         patience: Reflections in a row without an admission after which the search ends, at least
@@ -49,6 +51,7 @@ class ExploreSettings(BaseModel):
     arbiter: Literal["rule", "model"] = "rule"
     effect_correlation: float = Field(default=0.9, gt=0)
     reflection_rounds: int = Field(default=1, ge=1)
+    english_hints_only: bool = True
     max_questions: int | None = Field(default=None, ge=1)
     patience: int | None = Field(default=None, ge=1)
 

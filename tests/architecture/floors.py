@@ -35,7 +35,7 @@ MODULE_FLOOR = {"named_components": 4, "assembly": 4, "recommender": 6}
 CORE = "core"
 # Names the types of the parts it holds, and puts the gateway around a plain chat model when it is
 # made; `import agentrec` loads none of that.
-MAY_LOOK_UP_FOR_TYPES = "agentrec.components"
+MAY_LOOK_UP_FOR_TYPES = {"agentrec", "agentrec.components"}
 MAY_LOAD_LATE = "agentrec.llm.gateway.gateway"
 # What anyone who runs the suites has; nothing heavier may be needed to run them.
 TESTING_MAY_USE = {"langchain", "langchain_core", "numpy", "pydantic", "pytest"}
