@@ -13,8 +13,8 @@ import numpy as np
 from rich.console import Console
 
 from agentrec.app.cli.progress import ConsoleProgress
-from agentrec.app.learning.rewarding import fill_cells, fill_reward_table, num_cells
-from agentrec.app.reports.tables import usage_printer
+from agentrec.app.learning.reward_measurement import fill_cells, fill_reward_table, num_cells
+from agentrec.app.reports.run_report import usage_printer
 from agentrec.errors import InputError
 from agentrec.graphs.recommendation.build_offer import offer_to
 from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer
