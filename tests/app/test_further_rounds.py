@@ -17,7 +17,7 @@ from agentrec.errors import InputError, ModelCallError
 from agentrec.named_components import open_model
 from agentrec.runs.open_run import with_model
 from agentrec.runs.run_folder import RunFolder
-from agentrec.stores.preference_export import read_pairs
+from agentrec.stores.pairs.export import read_pairs
 
 
 @pytest.fixture

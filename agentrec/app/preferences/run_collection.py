@@ -28,6 +28,10 @@ from agentrec.named_components import NamedModel, open_model
 from agentrec.runs.open_run import OpenRun, open_run, resolve_run, settings_of_run, with_model
 from agentrec.runs.run_folder import RunFolder, writing
 from agentrec.settings.run_settings import RunSettings
+from agentrec.stores.pairs.card import write_card
+from agentrec.stores.pairs.export import read_pairs, write_pairs
+from agentrec.stores.pairs.records import ExportForm
+from agentrec.stores.pairs.statistics import PairStatistics
 from agentrec.stores.preference_card import write_card
 from agentrec.stores.preference_export import read_pairs, write_pairs
 from agentrec.stores.preference_records import ExportForm
