@@ -32,10 +32,6 @@ from agentrec.stores.pairs.card import write_card
 from agentrec.stores.pairs.export import read_pairs, write_pairs
 from agentrec.stores.pairs.records import ExportForm
 from agentrec.stores.pairs.statistics import PairStatistics
-from agentrec.stores.preference_card import write_card
-from agentrec.stores.preference_export import read_pairs, write_pairs
-from agentrec.stores.preference_records import ExportForm
-from agentrec.stores.preference_statistics import PairStatistics
 
 DEFAULT_RUN = Path("runs/demo")
 
