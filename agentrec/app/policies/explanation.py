@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from agentrec.app.learning.run_rewards import RunRewards
+from agentrec.app.learning.run_rewards import RunRewards, reopen_run
 from agentrec.app.policies.evaluation import offered_to, policy_folder
 from agentrec.app.reports.choice_report import ExplainedChoice, ExplainedOption
-from agentrec.app.run.reopen_run import reopen_run
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.evaluation.metrics import ndcg
