@@ -39,7 +39,7 @@ from agentrec.runs.usage_report import UsageReport, open_account
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.settings.model_settings import LlmSettings
 from agentrec.settings.run_settings import RunSettings
-from agentrec.stores.qdrant import QdrantHintStore
+from agentrec.stores.hints.opening import open_hint_store
 
 PATIENCE = 1.0
 """For how many seconds a run that is stopped waits for answers that are on their way."""
@@ -156,7 +156,7 @@ async def open_run(
             model = await embedded_model(dataset, knowledge, display, settings.lm_steps)
             named = (model, model.catalog_model.name)
         dimension = knowledge.text_vectors.shape[1]
-        async with await QdrantHintStore.open(
+        async with await open_hint_store(
             knowledge_base or folder.knowledge_base, dimension, embedding_model=settings.embeddings
         ) as store:
             gateway = ModelGateway(
