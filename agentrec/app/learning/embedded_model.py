@@ -41,7 +41,7 @@ from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
 from agentrec.settings.run_settings import RunSettings
 from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.streaming.streaming import map_concurrently
+from agentrec.streaming.stream import map_concurrently
 
 _CONCURRENCY = 64
 _COMPARED = (

@@ -16,7 +16,7 @@ from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.learning.reward_measurement import fill_cells, fill_reward_table, num_cells
 from agentrec.app.reports.run_report import usage_printer
 from agentrec.errors import InputError
-from agentrec.graphs.recommendation.build_offer import offer_to
+from agentrec.graphs.recommendation.build_offer import offer_hints
 from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer
 from agentrec.hints import Hint
 from agentrec.policies.rewards.reward_shaping import RewardShape
@@ -77,7 +77,7 @@ class RunRewards:
     async def offer(self, split: Split) -> HintOffer:
         """What the recommendation graph would offer the sessions of a split."""
         if split not in self._offers:
-            self._offers[split] = await offer_to(self.sessions(split), self._parts.components)
+            self._offers[split] = await offer_hints(self.sessions(split), self._parts.components)
         return self._offers[split]
 
     async def table(self, split: Split, plan: SuccessiveHalving | None = None) -> RewardTable:
@@ -131,7 +131,7 @@ class RunRewards:
         columns = _columns(offer, self.hints)
         cells: set[Cell] = set()
         for each in choices:
-            chosen = columns[each.places].tolist()
+            chosen = columns[each.hint_indices].tolist()
             cells.update((row, column) for row, column in enumerate(chosen) if column)
         known = await self._known(split)
         return await self._filled(split, cells, known)
