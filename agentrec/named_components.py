@@ -156,7 +156,7 @@ def import_embedded_model(llm: LlmSettings) -> None:
     """
     if llm.name is None or llm.name.partition(":")[0] == EMBEDDED:
         import_module("agentrec.embedded_model.chat_model")
-        import_module("agentrec.embedded_model.teaching.teaching")
+        import_module("agentrec.embedded_model.teaching.model_cache")
 
 
 @asynccontextmanager
