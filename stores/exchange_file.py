@@ -12,8 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from agentrec.atomic_files import write_atomically
 from agentrec.catalog import clean_text
-from agentrec.data.json_lines import Record, read_json_lines
-from agentrec.data.record_fields import PlacedRecord
+from agentrec.data.records import PlacedRecord, Record, read_json_lines
 from agentrec.errors import InputError
 from agentrec.hints import Hint, HintEmbedding, HintEvidence, HintProvenance
 from agentrec.stores.lifecycle import text_fault

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from agentrec.catalog import clean_text
-from agentrec.data.found_rows import FoundRow
-from agentrec.data.json_lines import Record
-from agentrec.data.row_faults import RowError
+from agentrec.data.records import Record, RowError
+from agentrec.data.session_records import FoundRow
 from agentrec.errors import InputError
 
 _ROWS_AT_ONCE = 256

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import cast
 
 from agentrec.catalog import Catalog
-from agentrec.data.found_rows import FoundRow, RowLimits
 from agentrec.data.parquet_rows import parquet_rows
-from agentrec.data.record_fields import PlacedRecord
-from agentrec.data.row_faults import RowError, RowReason
-from agentrec.data.session_fields import SessionFields
+from agentrec.data.records import PlacedRecord, RowError, RowReason
+from agentrec.data.session_records import FoundRow, RowLimits, SessionFields
 from agentrec.data.text_rows import csv_rows, json_line_rows
 from agentrec.errors import InputError
 from agentrec.sessions import Session
@@ -149,3 +149,141 @@ def _rejected(
     return RejectedRow(
         place, found.line, session_id, fault.reason, named + fault.problem, found.shown()
     )
+
+
+_ROWS_AT_ONCE = 256
+_IDS_AT_ONCE = 50_000
+
+
+async def stream_session_rows(
+    file: Path | str,
+    catalog: Catalog,
+    *,
+    limits: RowLimits | None = None,
+    wanted: Callable[[SessionRow | RejectedRow], bool] | None = None,
+) -> AsyncGenerator[SessionRow | RejectedRow, None]:
+    """Read sessions to recommend for without blocking the event loop.
+
+    The file is read in a thread, up to 256 rows ahead of what is taken, fewer if they are large.
+    Whoever may stop before the end closes it (``contextlib.aclosing``): the file is closed when
+    that returns. When the task that waits for a row is cancelled, it is closed too.
+
+    Args:
+        file: As for ``read_session_rows``.
+        catalog: What items and candidates are of.
+        limits: How much a row may hold; ``None`` for the limits that ``RowLimits`` has by itself.
+        wanted: Which rows are wanted, asked in a thread; ``None`` for all.
+
+    Yields:
+        Every row that is wanted once, in order; without ``wanted`` at least one.
+
+    Raises:
+        InputError: As from ``read_session_rows``, when the first row is asked for or later.
+    """
+    chunks = _Chunks(Path(file), catalog, limits or RowLimits(), wanted)
+    try:
+        while rows := await asyncio.to_thread(chunks.following):
+            for row in rows:
+                yield row
+    finally:
+        chunks.stop()
+        # Shielded: whoever is cancelled once more leaves, and the file is closed all the same.
+        await asyncio.shield(asyncio.to_thread(chunks.close))
+
+
+class _Chunks:
+    """Rows in lists; one thread at a time reads or closes.
+
+    A cancelled task leaves its thread behind, which may still be reading.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        catalog: Catalog,
+        limits: RowLimits,
+        wanted: Callable[[SessionRow | RejectedRow], bool] | None,
+    ) -> None:
+        self._file = file
+        self._catalog = catalog
+        self._limits = limits
+        self._wanted = wanted
+        self._rows: Generator[SessionRow | RejectedRow, None, None] | None = None
+        self._failure: InputError | None = None
+        self._stopped = False
+        self._lock = Lock()
+
+    def following(self) -> list[SessionRow | RejectedRow]:
+        """The next rows, at least one; none after the last."""
+        some: list[SessionRow | RejectedRow] = []
+        with self._lock:
+            try:
+                self._read_into(some)
+            except InputError as error:
+                # What was read before is handed over first.
+                self._failure = error
+            if self._failure is not None and not some:
+                raise self._failure
+        return some
+
+    def _read_into(self, some: list[SessionRow | RejectedRow]) -> None:
+        if self._stopped or self._failure is not None:
+            return
+        if self._rows is None:
+            self._rows = read_session_rows(self._file, self._catalog, limits=self._limits)
+        ids = 0
+        for row in self._rows:
+            if self._wanted is None or self._wanted(row):
+                some.append(row)
+                if isinstance(row, SessionRow):
+                    ids += len(row.session.items) + len(row.session.candidates)
+            if len(some) >= _ROWS_AT_ONCE or ids >= _IDS_AT_ONCE or self._stopped:
+                return
+
+    def stop(self) -> None:
+        """Have a thread that is reading come to its end after the row it is at."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Close the file, once nobody reads from it any more."""
+        with self._lock:
+            if self._rows is not None:
+                self._rows.close()
+
+
+_BLOCK = 1 << 20
+
+
+def count_session_rows(file: Path) -> int | None:
+    """Count rows without reading them; blocks for about a second a gigabyte.
+
+    Args:
+        file: As for ``read_session_rows``.
+
+    Returns:
+        How many there are, at most: blank lines of text, and lines within a field of a CSV, count
+        too. ``None`` where the file cannot be read.
+    """
+    if file.suffix.lower() == ".parquet":
+        return _rows_in_parquet(file)
+    try:
+        lines, last = 0, b"\n"
+        with file.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                lines += block.count(b"\n")
+                last = block[-1:]
+    except OSError:
+        return None
+    lines += last != b"\n"
+    return max(0, lines - (file.suffix.lower() == ".csv"))
+
+
+def _rows_in_parquet(file: Path) -> int | None:
+    # Here, because it takes long to load for who reads no such file.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(file).num_rows)
+    except (OSError, pa.ArrowException):
+        return None

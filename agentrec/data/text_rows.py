@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from agentrec.data.found_rows import FoundRow, RowLimits
-from agentrec.data.json_lines import BYTE_ORDER_MARK, Record, json_value, record_of_line
-from agentrec.data.row_faults import RowError
+from agentrec.data.records import BYTE_ORDER_MARK, Record, RowError, json_value, record_of_line
+from agentrec.data.session_records import FoundRow, RowLimits
 from agentrec.errors import InputError
 
 _BUFFER = 1 << 16

@@ -18,8 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentrec.catalog import Catalog
-from agentrec.data.json_lines import read_json_lines
-from agentrec.data.record_fields import PlacedRecord
+from agentrec.data.records import PlacedRecord, read_json_lines
 from agentrec.evaluation.intervals import Interval, bootstrap_intervals
 from agentrec.evaluation.metrics import CUTOFF, as_ranks, hits_of_ranks, ndcg_of_ranks
 from agentrec.evaluation.position_bias import (

@@ -19,10 +19,10 @@ from agentrec.session_encoding.blocks import (
     BLOCKS,
     DEFAULT_BLOCKS,
     BlockName,
+    Histories,
     ItemTables,
     SessionBatch,
 )
-from agentrec.session_encoding.history import Histories
 from agentrec.sessions import Session
 
 CACHED_SESSIONS = 4096

@@ -8,12 +8,10 @@ from functools import cached_property
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
-from agentrec.embedded_model.generation.generation import MAX_WORDS
-from agentrec.embedded_model.generation.phrasing import phrased
-from agentrec.embedded_model.generation.reading import read_prompt
-from agentrec.embedded_model.network.prompt_tokens import prompt_tokens
-from agentrec.embedded_model.network.vocabulary import END, Vocabulary
-from agentrec.embedded_model.teaching.wording import HINT_END, factor_token
+from agentrec.embedded_model.generation.decoding import MAX_WORDS
+from agentrec.embedded_model.language.prompt_parser import read_prompt
+from agentrec.embedded_model.language.text_grammar import HINT_END, factor_token, phrased
+from agentrec.embedded_model.language.vocabulary import END, Vocabulary, prompt_tokens
 from agentrec.policies.alignment.pair_encoding import NotEncodableError
 from agentrec.preferences import MAX_PREFERENCE_LENGTH, PreferencePair
 

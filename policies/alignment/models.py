@@ -17,7 +17,7 @@ from torch.nn import functional
 from transformers import GPT2LMHeadModel
 
 from agentrec.embedded_model.folder import CatalogModel, load_model
-from agentrec.embedded_model.network.vocabulary import Vocabulary
+from agentrec.embedded_model.language.vocabulary import Vocabulary
 from agentrec.errors import InputError
 from agentrec.llm.providers.quiet_transformers import no_progress_bars
 from agentrec.policies.alignment.catalog_tokens import CatalogTokens

@@ -18,7 +18,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 
 from agentrec.embedded_model.folder import CatalogModel
-from agentrec.embedded_model.network.symmetry import symmetric_gradients
+from agentrec.embedded_model.teaching.training import symmetric_gradients
 from agentrec.errors import InputError
 from agentrec.llm.providers.quiet_transformers import no_progress_bars
 from agentrec.policies.alignment.config import AlignmentConfig

@@ -11,11 +11,10 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch.nn import functional
 
-from agentrec.embedded_model.generation.forms import Form
-from agentrec.embedded_model.generation.generation import MAX_WORDS
-from agentrec.embedded_model.generation.reading import CompactPrompt
-from agentrec.embedded_model.network.vocabulary import END, SPECIAL, Vocabulary
-from agentrec.embedded_model.teaching.wording import HINT_END, factor_token
+from agentrec.embedded_model.generation.decoding import MAX_WORDS, Form
+from agentrec.embedded_model.language.prompt_parser import CompactPrompt
+from agentrec.embedded_model.language.text_grammar import HINT_END, factor_token
+from agentrec.embedded_model.language.vocabulary import END, SPECIAL, Vocabulary
 from agentrec.errors import InputError
 from agentrec.evaluation.intervals import Interval, bootstrap_intervals
 from agentrec.policies.alignment.models import OpenedModel, open_tuned

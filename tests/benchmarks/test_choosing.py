@@ -27,8 +27,8 @@ from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.trainer import ScoringPPOTrainer
 from agentrec.rewarded_offers import RewardedOffer
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.encoder import RecencySessionEncoder
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.stores.qdrant import QdrantHintStore

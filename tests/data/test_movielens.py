@@ -8,7 +8,7 @@ import pytest
 
 from agentrec.data import load_movielens, movielens
 from agentrec.data.fetching import WheelFiles
-from agentrec.data.movielens_files import read_atomic_files, read_grouplens_zip
+from agentrec.data.movielens import read_atomic_files, read_grouplens_zip
 from agentrec.errors import InputError
 
 MakeWheel = Callable[[Mapping[str, str]], WheelFiles]

@@ -72,7 +72,7 @@ class Watched:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     made = Watched()
-    monkeypatch.setattr("agentrec.data.session_row_stream.read_session_rows", made)
+    monkeypatch.setattr("agentrec.data.session_rows.read_session_rows", made)
     return made
 
 
@@ -114,7 +114,7 @@ async def test_what_is_wrong_with_the_file_is_raised_after_the_rows_before_it(
         yield from read_session_rows(*given, **more)
         raise InputError("breaks off", file=file)
 
-    monkeypatch.setattr("agentrec.data.session_row_stream.read_session_rows", breaks_off)
+    monkeypatch.setattr("agentrec.data.session_rows.read_session_rows", breaks_off)
     taken: list[int] = []
 
     async def take() -> None:

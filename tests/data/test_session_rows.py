@@ -20,8 +20,8 @@ from data.session_row_files import (
 )
 
 from agentrec.data import RejectedRow, RowLimits, SessionRow, read_session_rows
-from agentrec.data.found_rows import FoundRow
-from agentrec.data.row_faults import RowError
+from agentrec.data.records import RowError
+from agentrec.data.session_records import FoundRow
 from agentrec.errors import InputError
 from agentrec.sessions import Session
 

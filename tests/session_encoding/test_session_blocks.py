@@ -7,8 +7,7 @@ import pytest
 
 from agentrec.catalog import Catalog, Item
 from agentrec.data.item_features import Category, ItemFeatures, Number
-from agentrec.session_encoding.blocks import BLOCK_NAMES, DEFAULT_BLOCKS, BlockName
-from agentrec.session_encoding.candidate_spread import TEMPERATURE
+from agentrec.session_encoding.blocks import BLOCK_NAMES, DEFAULT_BLOCKS, TEMPERATURE, BlockName
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
 

@@ -22,7 +22,7 @@ from agentrec.batch.fewer_collections import fewer_collections
 from agentrec.batch.partitions import Partition
 from agentrec.batch.result_format import ResultFormat
 from agentrec.batch.session_log import SessionLog
-from agentrec.data.session_row_stream import stream_session_rows
+from agentrec.data.session_rows import stream_session_rows
 from agentrec.runs.open_run import OpenRun, ResolvedRun
 from agentrec.runs.run_folder import RunFolder
 from agentrec.settings.run_settings import RunSettings

@@ -12,8 +12,7 @@ from agentrec.app.batch.options import BatchOptions
 from agentrec.app.learning.dry_run import paid_in, print_plan
 from agentrec.app.learning.planning import REPEATED_SHARE, CallPlan, answer_lengths
 from agentrec.app.learning.recorded_prompts import TYPICAL_HINT, recording_components
-from agentrec.data.session_row_count import count_session_rows
-from agentrec.data.session_rows import SessionRow, read_session_rows
+from agentrec.data.session_rows import SessionRow, count_session_rows, read_session_rows
 from agentrec.errors import InputError
 from agentrec.graphs.recommendation.ranking import ground, recommend
 from agentrec.llm.cost.estimate import PlannedCalls

@@ -23,8 +23,7 @@ from agentrec.app.batch.shares import share_of_limits
 from agentrec.app.batch.standing import Standing
 from agentrec.app.serving.serving import find_serving
 from agentrec.batch.partitions import Partition
-from agentrec.data.session_row_count import count_session_rows
-from agentrec.data.session_rows import read_session_rows
+from agentrec.data.session_rows import count_session_rows, read_session_rows
 from agentrec.runs.open_run import ResolvedRun
 from agentrec.runs.run_folder import write_json
 from agentrec.runs.usage_report import UsageRow

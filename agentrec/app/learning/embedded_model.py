@@ -24,11 +24,10 @@ from agentrec.components import Components
 from agentrec.data import Dataset
 from agentrec.data.dataset import SplitName
 from agentrec.embedded_model.chat_model import CatalogChatModel
-from agentrec.embedded_model.teaching.aspects import discover_aspects
+from agentrec.embedded_model.language.aspects import discover_aspects
 from agentrec.embedded_model.teaching.corpus import Corpus
-from agentrec.embedded_model.teaching.examination import Examination, examine
-from agentrec.embedded_model.teaching.rule_ranker import RuleRanker
-from agentrec.embedded_model.teaching.teacher import RuleWeights, Teacher
+from agentrec.embedded_model.teaching.evaluation import Examination, examine
+from agentrec.embedded_model.teaching.teacher import RuleRanker, RuleWeights, Teacher
 from agentrec.errors import InputError
 from agentrec.evaluation.baselines import RandomRanker, Ranker, TextSimilarityRanker
 from agentrec.evaluation.report import MetricsReport, build_report

@@ -27,7 +27,7 @@ from agentrec.evaluation.metrics import ndcg
 from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.graphs.hint_learning.trials import FIRST_LOOK, try_on
 from agentrec.hints import Hint
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

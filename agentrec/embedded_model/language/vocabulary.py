@@ -1,4 +1,4 @@
-"""The embedded model's tokenizer: one token an item, a word, a handle, a section mark."""
+"""The embedded model's tokens, and the compact prompts made of them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedTokenizerFast
 
 from agentrec.catalog import Catalog
-from agentrec.embedded_model.teaching.aspects import Aspect
-from agentrec.embedded_model.teaching.wording import all_words
-from agentrec.llm.prompts.session_view import as_data, capped_label, handle
+from agentrec.embedded_model.language.aspects import Aspect
+from agentrec.embedded_model.language.text_grammar import all_words
+from agentrec.llm.prompts.session_view import HISTORY_LENGTH, as_data, capped_label, handle
 
 PAD, UNKNOWN, END, NONE = "<pad>", "<unk>", "<end>", "<none>"
 ANSWER, SAY = "<answer>", "<say>"
@@ -98,3 +98,36 @@ class Vocabulary:
             eos_token=END,
             padding_side="left",
         )
+
+
+HISTORY_AT = 2
+CANDIDATES_AT = HISTORY_AT + HISTORY_LENGTH + 1
+REFLECTING = frozenset({"critique", "diagnose", "hints"})
+
+
+def prompt_tokens(
+    task: str, sections: Mapping[str, Sequence[int]], vocabulary: Vocabulary
+) -> list[int]:
+    """Token ids of a compact prompt.
+
+    Args:
+        task: A task's name, such as ``rank``.
+        sections: Content by section mark. Of the history the last ten are taken, of predictions
+            the first ten, of candidates the first hundred. What a task has no use for is left
+            out: reflection is about predictions and target, not about the history.
+        vocabulary: The tokens.
+    """
+    ids = vocabulary.ids
+    if task in REFLECTING:
+        mark, slots = "<predictions>", list(sections.get("<predictions>", ()))[:HISTORY_LENGTH]
+        behind = list(sections.get("<target>", ()))[:1]
+    else:
+        mark, slots = "<history>", list(sections.get("<history>", ()))[-HISTORY_LENGTH:]
+        behind = []
+        for name, most in (("<factors>", None), ("<candidates>", MAX_CANDIDATES), ("<hint>", None)):
+            content = sections.get(name, ())
+            if content:
+                behind += [ids[name], *content[:most]]
+    empty = [ids[NONE]] * (HISTORY_LENGTH - len(slots))
+    end = ANSWER if task == "rank" else SAY
+    return [ids[f"<{task}>"], ids[mark], *empty, *slots, *behind, ids[end]]

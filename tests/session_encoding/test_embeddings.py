@@ -11,8 +11,8 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from agentrec.errors import FetchError
-from agentrec.session_encoding import text_encoder
-from agentrec.session_encoding.text_encoder import BATCH_SIZE, MAX_TOKENS, MiniLMEmbeddings
+from agentrec.session_encoding import embeddings
+from agentrec.session_encoding.embeddings import BATCH_SIZE, MAX_TOKENS, MiniLMEmbeddings
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "one", "two", "three"]
 
@@ -64,7 +64,7 @@ def test_making_one_and_embedding_nothing_loads_nothing(monkeypatch: pytest.Monk
     def never() -> Path:
         raise AssertionError("fetched")
 
-    monkeypatch.setattr(text_encoder, "fetch_minilm", never)
+    monkeypatch.setattr(embeddings, "fetch_minilm", never)
     assert MiniLMEmbeddings().embed_documents([]) == []
 
 
@@ -75,7 +75,7 @@ def test_it_is_loaded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         fetched.append(folder)
         return folder
 
-    monkeypatch.setattr(text_encoder, "fetch_minilm", fetch)
+    monkeypatch.setattr(embeddings, "fetch_minilm", fetch)
     encoder = MiniLMEmbeddings()
     assert encoder.embed_query("one") == encoder.embed_query("one")
     assert fetched == [folder]

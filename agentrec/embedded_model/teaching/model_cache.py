@@ -1,27 +1,64 @@
-"""From a catalogue to a trained embedded model, kept by the hash of what it was made from."""
+"""From a catalogue to a trained embedded model, cached by the hash of its inputs."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import portalocker
 
 from agentrec.catalog import Catalog
 from agentrec.data.item_features import ItemFeatures
 from agentrec.embedded_model.folder import CatalogModel, load_model, save_model
-from agentrec.embedded_model.network.checkpoint import Checkpoint
-from agentrec.embedded_model.network.network import build_network
-from agentrec.embedded_model.network.vocabulary import Vocabulary
-from agentrec.embedded_model.teaching.aspects import discover_aspects
-from agentrec.embedded_model.teaching.card import model_card
+from agentrec.embedded_model.language.aspects import discover_aspects
+from agentrec.embedded_model.language.vocabulary import Vocabulary
+from agentrec.embedded_model.network.initialization import build_network
 from agentrec.embedded_model.teaching.corpus import Corpus
-from agentrec.embedded_model.teaching.examination import examine
-from agentrec.embedded_model.teaching.recipe_version import RECIPE_VERSION
+from agentrec.embedded_model.teaching.evaluation import examine, model_card
 from agentrec.embedded_model.teaching.teacher import RuleWeights, Teacher
-from agentrec.embedded_model.teaching.training import OnStep, TrainingPlan, train_network
-from agentrec.embedded_model.teaching.turns import sole_maker
+from agentrec.embedded_model.teaching.training import (
+    Checkpoint,
+    OnStep,
+    TrainingPlan,
+    train_network,
+)
+
+_LOOK = 0.2
+"""Seconds between two tries."""
+
+
+@contextmanager
+def sole_maker(file: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Have a turn that no other process has meanwhile; blocks until it is had.
+
+    Args:
+        file: What is locked; made where it is missing, and left there.
+        on_wait: Called now and then while waiting. Raising in it gives up.
+
+    Raises:
+        OSError: If the file cannot be made.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    flags = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
+    with file.open("ab") as lock:
+        while True:
+            try:
+                # Let go of by the operating system when the process ends, however it ends.
+                portalocker.lock(lock, flags)
+                break
+            except portalocker.exceptions.LockException:
+                on_wait()
+                time.sleep(_LOOK)
+        yield
+
+
+RECIPE_VERSION = 7
+"""Raised whenever the same inputs would be taught something else."""
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,77 @@
-"""Reading the neutral format: a folder of JSON lines anyone can write."""
+"""The neutral format: a folder of JSON lines that anyone can write."""
 
 from __future__ import annotations
 
+import json
+import math
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentrec.catalog import AttributeValue, Catalog, Item
 from agentrec.data.dataset import SPLIT_NAMES, Dataset, SplitName
-from agentrec.data.json_lines import read_json_lines
-from agentrec.data.missing_splits import fill_missing_splits, session_file_name
 from agentrec.data.negatives import Negatives, with_candidates
-from agentrec.data.record_fields import PlacedRecord
-from agentrec.data.session_fields import SESSION_FIELDS, SessionFields
+from agentrec.data.records import PlacedRecord, read_json_lines
+from agentrec.data.session_records import SESSION_FIELDS, SessionFields
 from agentrec.errors import InputError
 from agentrec.sessions import Session
+
+
+def session_file_name(split: SplitName) -> str:
+    """Give the name of the file that a split lies in."""
+    return f"sessions.{split}.jsonl"
+
+
+def fill_missing_splits(
+    given: Mapping[SplitName, list[Session]], folder: Path
+) -> tuple[dict[SplitName, tuple[Session, ...]], list[str]]:
+    """Cut each split that is missing from the end of the one before it.
+
+    A cut takes 10 % of all sessions there are, at least 1, and leaves at least as many behind.
+    Sessions are taken to be in time order, so that the later ones are held out.
+
+    Args:
+        given: The splits there are, none empty, each in time order; train is among them.
+        folder: Where they came from, for the error.
+
+    Returns:
+        All three splits, none empty, and a note for each cut.
+
+    Raises:
+        InputError: If there are too few sessions to cut from.
+    """
+    tenth = max(1, sum(len(sessions) for sessions in given.values()) // 10)
+    runs: list[tuple[SplitName, list[SplitName]]] = []
+    for split in SPLIT_NAMES:
+        if split in given:
+            runs.append((split, []))
+        else:
+            runs[-1][1].append(split)
+
+    splits: dict[SplitName, tuple[Session, ...]] = {}
+    notes = []
+    for source, missing in runs:
+        sessions = tuple(given[source])
+        size = min(tenth, len(sessions) // (len(missing) + 1))
+        if size < 1:
+            raise InputError(
+                f"is missing, and {session_file_name(source)} has too few sessions "
+                f"({len(sessions)}) to cut it from",
+                file=folder / session_file_name(missing[0]),
+            )
+        end = len(sessions) - size * len(missing)
+        splits[source] = sessions[:end]
+        for split in missing:
+            splits[split] = sessions[end : end + size]
+            end += size
+            notes.append(
+                f"no {session_file_name(split)}: cut {size} of the {len(sessions)} sessions "
+                f"from the end of {source}"
+            )
+    return splits, notes
+
 
 ITEMS_FILE = "items.jsonl"
 ITEM_FIELDS = frozenset({"item_id", "title"})
@@ -138,3 +196,70 @@ class _SessionReader:
         if ignored:
             self.notes.append(f"{file.name}: ignored the fields {', '.join(sorted(ignored))}")
         return sessions
+
+
+def write_folder(dataset: Dataset, folder: Path | str) -> None:
+    """Write a data set in the neutral format; reading it gives the same ``content_hash``.
+
+    The folder appears under its name once every file in it is whole. Name and notes are not
+    written.
+
+    Args:
+        dataset: What to write.
+        folder: Must not exist; missing parents are made.
+
+    Raises:
+        InputError: If the folder exists or cannot be written, or an item has an attribute that
+            the format cannot hold.
+    """
+    folder = Path(folder)
+    if folder.exists() or folder.is_symlink():
+        raise InputError("exists already; name a new folder", file=folder)
+    unfinished = folder.parent / f".{folder.name}.{secrets.token_hex(4)}"
+    try:
+        unfinished.mkdir(parents=True)
+        _write(
+            unfinished / ITEMS_FILE,
+            (_item_record(item) for item in dataset.catalog.values()),
+        )
+        for split, sessions in dataset.splits():
+            _write(unfinished / session_file_name(split), map(_session_record, sessions))
+        unfinished.rename(folder)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", file=folder) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write(file: Path, records: Iterable[Mapping[str, object]]) -> None:
+    with file.open("w", encoding="utf-8", newline="\n") as stream:
+        for record in records:
+            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _item_record(item: Item) -> Mapping[str, object]:
+    for name, value in item.attributes.items():
+        if name in ITEM_FIELDS:
+            raise InputError(
+                f"item {item.item_id!r} has an attribute with the name of a field; rename it",
+                field=name,
+            )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(
+                f"item {item.item_id!r} has the value {value}; JSON needs a finite number",
+                field=name,
+            )
+    return {"item_id": item.item_id, "title": item.title, **item.attributes}
+
+
+def _session_record(session: Session) -> Mapping[str, object]:
+    record: dict[str, object] = {
+        "session_id": session.session_id,
+        "items": session.items,
+        "target": session.target,
+    }
+    if session.candidates:
+        record["candidates"] = session.candidates
+    if session.user_id is not None:
+        record["user_id"] = session.user_id
+    return record

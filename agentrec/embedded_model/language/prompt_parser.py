@@ -1,8 +1,7 @@
-"""From a prompt as any model gets it to the compact form that the embedded model was taught.
+"""Parse a prompt written for any chat model into the compact form that the embedded model knows.
 
-A large model's tokenizer would do this unseen; here it is a step of its own: the sections of the
-prompt are found by their tags, each line's label is looked up, and words the model never met are
-dropped.
+A large model's tokenizer would do this implicitly; here it is a step of its own: the sections of
+the prompt are found by their tags, each line's label is looked up, and unknown words are dropped.
 """
 
 from __future__ import annotations
@@ -10,15 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from langchain_core.messages import BaseMessage
 
-from agentrec.embedded_model.network.vocabulary import MAX_CANDIDATES, UNKNOWN, Vocabulary
-from agentrec.embedded_model.teaching.wording import as_words
+from agentrec.embedded_model.language.text_grammar import Task, as_words
+from agentrec.embedded_model.language.vocabulary import MAX_CANDIDATES, UNKNOWN, Vocabulary
 from agentrec.llm.answers.preference_statements import parse_preference
-
-Task = Literal["rank", "critique", "diagnose", "hints", "preference", "question"]
 
 _TASK = re.compile(r"^Task: (\w+)\s*$", re.MULTILINE)
 _SECTION = re.compile(
