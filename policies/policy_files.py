@@ -104,7 +104,7 @@ class StoredPolicy:
     weights_file: Path
     encoder: EncoderRecord | None = None
 
-    def described_as(self, model: type[_Description]) -> _Description:
+    def parse_description(self, model: type[_Description]) -> _Description:
         """The description, checked.
 
         Raises:
@@ -147,7 +147,7 @@ class StoredPolicy:
             raise InputError("holds a value that is not finite", file=self.weights_file, field=name)
         return tensor
 
-    def refuse_other_tensors(self) -> None:
+    def reject_unused_tensors(self) -> None:
         """Say so if tensors are left that nobody took.
 
         Raises:
@@ -167,7 +167,7 @@ class StorableHintPolicy(HintPolicy, Protocol):
 
     kind: ClassVar[str]
 
-    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
         """Return what describes the policy, and its numbers by name."""
         ...
 
@@ -179,7 +179,7 @@ class PolicyOnDisk(ABC):
     """Name of the kind of policy."""
 
     @abstractmethod
-    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
         """What the numbers mean, and the numbers by name."""
 
     @classmethod
@@ -195,7 +195,7 @@ class PolicyOnDisk(ABC):
     def parameter_hash(self) -> str:
         """SHA-256 over all numbers, shapes and names: equal for equal policies."""
         digest = hashlib.sha256()
-        for name, tensor in sorted(self.stored_parts()[1].items()):
+        for name, tensor in sorted(self.description_and_tensors()[1].items()):
             digest.update(f"{name}{tensor.dtype}{list(tensor.shape)}".encode())
             digest.update(np.ascontiguousarray(tensor).tobytes())
         return digest.hexdigest()
@@ -210,7 +210,7 @@ class PolicyOnDisk(ABC):
         Raises:
             OSError: The folder cannot be written.
         """
-        write_policy(folder, self.kind, *self.stored_parts(), encoder=encoder)
+        write_policy(folder, self.kind, *self.description_and_tensors(), encoder=encoder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -116,10 +116,10 @@ def load_policy(folder: Path) -> HintPolicy:
     """
     stored = read_policy(folder)
     try:
-        kind = kind_named(stored.kind)
+        kind = find_kind(stored.kind)
     except InputError as error:
         raise InputError(error.problem, file=stored.description_file, field="kind") from error
-    from_stored: Callable[[StoredPolicy], HintPolicy] = imported(kind.policy).from_stored
+    from_stored: Callable[[StoredPolicy], HintPolicy] = import_object(kind.policy).from_stored
     return from_stored(stored)
 
 
@@ -141,8 +141,8 @@ def trainer_for(
     Raises:
         InputError: Nobody knows the kind, or a setting is not one of its.
     """
-    found = kind_named(kind)
-    model: type[BaseModel] = imported(found.settings)
+    found = find_kind(kind)
+    model: type[BaseModel] = import_object(found.settings)
     if not isinstance(settings, model):
         try:
             plain = settings.model_dump() if isinstance(settings, BaseModel) else settings
@@ -152,10 +152,10 @@ def trainer_for(
             field = ".".join((kind, *(str(part) for part in first["loc"])))
             raise InputError(first["msg"], field=field) from error
     places = {"checkpoint": checkpoint} if checkpoint is not None and found.resumes else {}
-    return cast("HintPolicyTrainer", imported(found.trainer)(settings, **places))
+    return cast("HintPolicyTrainer", import_object(found.trainer)(settings, **places))
 
 
-def kind_named(name: str) -> PolicyKind:
+def find_kind(name: str) -> PolicyKind:
     """Return a built-in kind, or one that an installed package registers.
 
     Raises:
@@ -169,7 +169,7 @@ def kind_named(name: str) -> PolicyKind:
     return kind
 
 
-def imported(place: str) -> Any:
+def import_object(place: str) -> Any:
     """The object that ``module:name`` names."""
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)

@@ -90,7 +90,7 @@ def _principal_axes(
 
 
 @dataclass(frozen=True, eq=False)
-class StateFeatures:
+class LinearFeatures:
     """Standardised rows with a 1 before them, and how they are stored.
 
     Attributes:
@@ -116,7 +116,7 @@ class StateFeatures:
         return cls(Standardiser.fit(rows, max_components))
 
     @classmethod
-    def taken_from(cls, stored: StoredPolicy, name: str) -> Self:
+    def from_stored(cls, stored: StoredPolicy, name: str) -> Self:
         """Read what ``tensors`` gave.
 
         Raises:
@@ -133,7 +133,7 @@ class StateFeatures:
             f"{name}.projection": self.standardiser.projection,
         }
 
-    def with_constant(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def with_intercept(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Map rows ``[batch, dimension]`` to 1 and features, ``[batch, 1 + num_features]``.
 
         Raises:

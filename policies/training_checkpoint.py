@@ -73,7 +73,7 @@ def read_checkpoint(
     """
     try:
         stored = read_policy(folder, kind)
-        state = stored.described_as(model)
+        state = stored.parse_description(model)
     except InputError:
         return None
     if state.training != training:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from agentrec.contracts import HintPolicyTrainer
 from agentrec.errors import InputError
-from agentrec.policies.policy_kinds import imported, kind_named, trainer_for
+from agentrec.policies.policy_kinds import find_kind, import_object, trainer_for
 from agentrec.policies.rewards.reward_shaping import RewardShape
 from agentrec.policies.rewards.successive_halving import SuccessiveHalving
 from agentrec.settings.validation_messages import PlacedError, first_fault, in_words
@@ -42,7 +42,7 @@ class PolicySettings(BaseModel):
     def _known(self) -> Self:
         """Tell now what would else come up after hours of measuring."""
         try:
-            model: type[BaseModel] = imported(kind_named(self.kind).settings)
+            model: type[BaseModel] = import_object(find_kind(self.kind).settings)
         except InputError as error:
             raise PlacedError(["kind"], error.problem) from error
         try:

@@ -25,7 +25,7 @@ _PIECE = re.compile(r"\w+|[^\w\s]")
 _LONGEST_PHRASE = 64
 
 
-class CatalogTokens:
+class EmbeddedPairTokenizer:
     """The inverse of how the embedded model reads a chat prompt and says its words.
 
     Words that say exactly the text again are looked for; a text for which there are none, such as
@@ -39,7 +39,7 @@ class CatalogTokens:
         self._vocabulary = vocabulary
 
     def tokens(self, pair: PreferencePair) -> tuple[list[int], list[int], list[int]]:
-        """See ``TokenIds.tokens``."""
+        """See ``PairTokenizer.tokens``."""
         ids = self._vocabulary.ids
         messages = [_MESSAGES[turn.role](turn.content) for turn in pair.prompt]
         prompt = read_prompt(messages, self._vocabulary)

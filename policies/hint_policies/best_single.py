@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from agentrec.policies.hint_policies.untrained import FixedHintPolicy, NoHintPolicy, NoSettings
-from agentrec.policies.training_data import by_hint, check_training, offered_ids
+from agentrec.policies.training_data import align_to_hints, check_training, offered_hint_ids
 from agentrec.rewarded_offers import RewardedOffer
 
 
@@ -63,8 +63,8 @@ def best_single_hint(measured: RewardedOffer) -> str | None:
     Returns:
         Its id; of equals the smallest one; ``None`` where no hint was measured.
     """
-    ids = offered_ids(measured.offer)
-    rewards = by_hint(measured.offer, measured.rewards[:, 1:], ids)
+    ids = offered_hint_ids(measured.offer)
+    rewards = align_to_hints(measured.offer, measured.rewards[:, 1:], ids)
     known = np.isfinite(rewards)
     times = known.sum(axis=0)
     means = np.where(known, rewards, 0).sum(axis=0, dtype=np.float64) / np.maximum(times, 1)

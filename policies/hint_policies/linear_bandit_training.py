@@ -15,8 +15,8 @@ from agentrec.policies.hint_policies.linear_bandits import (
     LinUCBPolicy,
     ThompsonPolicy,
 )
-from agentrec.policies.standardiser import StateFeatures
-from agentrec.policies.training_data import by_hint, check_training, offered_ids
+from agentrec.policies.standardiser import LinearFeatures
+from agentrec.policies.training_data import align_to_hints, check_training, offered_hint_ids
 from agentrec.rewarded_offers import RewardedOffer
 
 Made = TypeVar("Made", bound=LinUCBPolicy)
@@ -78,13 +78,13 @@ class _LinearBanditTrainer(ABC, Generic[Made]):
         train: RewardedOffer,
         seed: int,
         on_progress: Callable[[int, int], None] | None,
-    ) -> tuple[StateFeatures, LinearPosterior]:
+    ) -> tuple[LinearFeatures, LinearPosterior]:
         config = self.config
         generator = np.random.default_rng(seed)
-        features = StateFeatures.fit(train.offer.states, config.max_components)
-        rows = features.with_constant(train.offer.states).astype(np.float64)
-        hint_ids = offered_ids(train.offer)
-        rewards = by_hint(train.offer, train.rewards[:, 1:], hint_ids)
+        features = LinearFeatures.fit(train.offer.states, config.max_components)
+        rows = features.with_intercept(train.offer.states).astype(np.float64)
+        hint_ids = offered_hint_ids(train.offer)
+        rewards = align_to_hints(train.offer, train.rewards[:, 1:], hint_ids)
         posterior = LinearPosterior.prior(hint_ids, rows.shape[1], config.ridge)
         total = config.epochs * len(rows)
         order = np.concatenate([generator.permutation(len(rows)) for _ in range(config.epochs)])

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentrec.hint_offers import HintChoices, HintOffer, choose_best, masked
 from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
-from agentrec.policies.standardiser import StateFeatures
+from agentrec.policies.standardiser import LinearFeatures
 
 _NUMBERS_AT_ONCE = 4_000_000
 
@@ -67,7 +67,7 @@ class LinUCBPolicy(PolicyOnDisk):
     kind: ClassVar[str] = "linucb"
 
     def __init__(
-        self, features: StateFeatures, posterior: LinearPosterior, config: LinearBanditConfig
+        self, features: LinearFeatures, posterior: LinearPosterior, config: LinearBanditConfig
     ) -> None:
         self.config = config
         self._features = features
@@ -89,10 +89,10 @@ class LinUCBPolicy(PolicyOnDisk):
 
     def expected(self, offer: HintOffer) -> npt.NDArray[np.float32]:
         """Expected reward of no hint, which is 0, and each candidate, ``[batch, 1 + width]``."""
-        means = self._posterior.mean_of(offer, self._features.with_constant(offer.states))
+        means = self._posterior.mean_of(offer, self._features.with_intercept(offer.states))
         return np.concatenate([np.zeros((len(offer), 1), np.float32), means], axis=1)
 
-    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
         """What it has to remember."""
         tensors = {"means": self._posterior.means, "inverses": self._posterior.inverses}
         description = _Description(config=self.config, hint_ids=self.hint_ids)
@@ -101,8 +101,8 @@ class LinUCBPolicy(PolicyOnDisk):
     @classmethod
     def from_stored(cls, stored: StoredPolicy) -> Self:
         """Make the policy that was read."""
-        description = stored.described_as(_Description)
-        features = StateFeatures.taken_from(stored, "states")
+        description = stored.parse_description(_Description)
+        features = LinearFeatures.from_stored(stored, "states")
         hints, width = len(description.hint_ids), 1 + features.num_features
         posterior = LinearPosterior(
             description.hint_ids,
@@ -110,7 +110,7 @@ class LinUCBPolicy(PolicyOnDisk):
             stored.take("inverses", (hints, width, width)),
             description.config.ridge,
         )
-        stored.refuse_other_tensors()
+        stored.reject_unused_tensors()
         return cls(features, posterior, description.config)
 
 
@@ -136,7 +136,7 @@ class ThompsonPolicy(LinUCBPolicy):
         self, offer: HintOffer, draws: int, generator: np.random.Generator
     ) -> npt.NDArray[np.int64]:
         """The option that is best under each of some drawn beliefs, ``[batch, draws]``."""
-        features = self._features.with_constant(offer.states)
+        features = self._features.with_intercept(offer.states)
         means = self._posterior.mean_of(offer, features)
         spreads = self._posterior.spread_of(offer, features) * np.float32(self.config.exploration)
         options = np.zeros((len(offer), draws), dtype=np.int64)

@@ -34,15 +34,15 @@ class NoHintPolicy(PolicyOnDisk):
         scores[:, 0] = 1
         return choose_best(offer, scores)
 
-    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
         """What it has to remember."""
         return NoSettings(), {}
 
     @classmethod
     def from_stored(cls, stored: StoredPolicy) -> Self:
         """Make the policy that was read."""
-        stored.described_as(NoSettings)
-        stored.refuse_other_tensors()
+        stored.parse_description(NoSettings)
+        stored.reject_unused_tensors()
         return cls()
 
 
@@ -78,15 +78,15 @@ class FixedHintPolicy(PolicyOnDisk):
         scores[:, 1:] = is_mine[offer.candidates]
         return choose_best(offer, scores)
 
-    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
         """What it has to remember."""
         return FixedHintSettings(hint_id=self.hint_id), {}
 
     @classmethod
     def from_stored(cls, stored: StoredPolicy) -> Self:
         """Make the policy that was read."""
-        settings = stored.described_as(FixedHintSettings)
-        stored.refuse_other_tensors()
+        settings = stored.parse_description(FixedHintSettings)
+        stored.reject_unused_tensors()
         return cls(settings.hint_id)
 
 
@@ -136,15 +136,15 @@ class RandomHintPolicy(PolicyOnDisk):
         digest = hashlib.sha256(f"{self.seed}:".encode() + state.tobytes()).digest()
         return int.from_bytes(digest[:8], "little")
 
-    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
         """What it has to remember."""
         return _RandomDescription(seed=self.seed), {}
 
     @classmethod
     def from_stored(cls, stored: StoredPolicy) -> Self:
         """Make the policy that was read."""
-        description = stored.described_as(_RandomDescription)
-        stored.refuse_other_tensors()
+        description = stored.parse_description(_RandomDescription)
+        stored.reject_unused_tensors()
         return cls(description.seed)
 
 
@@ -205,15 +205,15 @@ class NearestHintPolicy(PolicyOnDisk):
         scores[:, 1:] = offer.similarities
         return choose_best(offer, scores)
 
-    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
         """What it has to remember."""
         return self.settings, {}
 
     @classmethod
     def from_stored(cls, stored: StoredPolicy) -> Self:
         """Make the policy that was read."""
-        settings = stored.described_as(NearestHintSettings)
-        stored.refuse_other_tensors()
+        settings = stored.parse_description(NearestHintSettings)
+        stored.reject_unused_tensors()
         return cls(settings.min_similarity)
 
 

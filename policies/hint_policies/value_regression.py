@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentrec.hint_offers import HintChoices, HintOffer, choose_best, masked
 from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
-from agentrec.policies.standardiser import StateFeatures
-from agentrec.policies.training_data import by_hint, check_training, offered_ids
+from agentrec.policies.standardiser import LinearFeatures
+from agentrec.policies.training_data import align_to_hints, check_training, offered_hint_ids
 from agentrec.rewarded_offers import RewardedOffer
 
 
@@ -67,8 +67,8 @@ class PairFeatures:
 
     def __init__(
         self,
-        states: StateFeatures,
-        vectors: StateFeatures,
+        states: LinearFeatures,
+        vectors: LinearFeatures,
         similarity_mean: float,
         similarity_scale: float,
     ) -> None:
@@ -87,7 +87,7 @@ class PairFeatures:
         if not len(vectors):
             # Where there are none, nobody can say how long their vectors would be.
             return np.zeros((0, self.shape[1]), dtype=np.float32)
-        return self.vectors.with_constant(vectors)
+        return self.vectors.with_intercept(vectors)
 
     def of_similarities(self, similarities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Standardised cosines, of any shape."""
@@ -161,7 +161,7 @@ class ValueRegressionPolicy(PolicyOnDisk):
         Raises:
             ValueError: States or vectors are not as wide as the trained ones.
         """
-        states = self._features.states.with_constant(offer.states)
+        states = self._features.states.with_intercept(offer.states)
         weights = self._features.of_hints(offer.vectors) @ self._shared.T
         place = {hint_id: at for at, hint_id in enumerate(self.hint_ids)}
         known = [at for at, hint_id in enumerate(offer.hint_ids) if hint_id in place]
@@ -176,7 +176,7 @@ class ValueRegressionPolicy(PolicyOnDisk):
         predicted[:, 1:] = np.where(offer.present, of_candidates, 0)
         return predicted
 
-    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
         """What it has to remember."""
         features = self._features
         description = _Description(
@@ -201,10 +201,10 @@ class ValueRegressionPolicy(PolicyOnDisk):
     @classmethod
     def from_stored(cls, stored: StoredPolicy) -> Self:
         """Make the policy that was read."""
-        description = stored.described_as(_Description)
+        description = stored.parse_description(_Description)
         features = PairFeatures(
-            StateFeatures.taken_from(stored, "states"),
-            StateFeatures.taken_from(stored, "vectors"),
+            LinearFeatures.from_stored(stored, "states"),
+            LinearFeatures.from_stored(stored, "vectors"),
             description.similarity_mean,
             description.similarity_scale,
         )
@@ -217,7 +217,7 @@ class ValueRegressionPolicy(PolicyOnDisk):
             description.config,
             (description.shared_ridge, description.own_ridge),
         )
-        stored.refuse_other_tensors()
+        stored.reject_unused_tensors()
         return policy
 
 
@@ -274,7 +274,7 @@ class ValueRegressionTrainer:
         if valid is not None and valid.offer.vectors.shape[1] != train.offer.vectors.shape[1]:
             raise ValueError("vectors of the validation hints are not as long as in training")
         features = _fit_features(train, self.config)
-        hint_ids = offered_ids(train.offer)
+        hint_ids = offered_hint_ids(train.offer)
         trials = list(_trials(train, valid, self.config.folds, seed))
         records = [_records(part, hint_ids, features) for part, _ in trials]
         pairs = [
@@ -322,8 +322,8 @@ def _fit_features(train: RewardedOffer, config: ValueRegressionConfig) -> PairFe
     similarities = offer.similarities[offer.present].astype(np.float64)
     scale = float(similarities.std()) if len(similarities) else 0.0
     return PairFeatures(
-        StateFeatures.fit(offer.states, config.max_components),
-        StateFeatures.fit(vectors.astype(np.float32), config.max_hint_components),
+        LinearFeatures.fit(offer.states, config.max_components),
+        LinearFeatures.fit(vectors.astype(np.float32), config.max_hint_components),
         float(similarities.mean()) if len(similarities) else 0.0,
         scale if scale > _LEAST_SCALE else 1.0,
     )
@@ -346,9 +346,9 @@ def _records(
 ) -> list[_HintRecord]:
     """What was measured of each hint, summed up."""
     offer = measured.offer
-    rewards = by_hint(offer, measured.rewards[:, 1:], hint_ids)
-    similarities = by_hint(offer, features.of_similarities(offer.similarities), hint_ids)
-    states = features.states.with_constant(offer.states).astype(np.float64)
+    rewards = align_to_hints(offer, measured.rewards[:, 1:], hint_ids)
+    similarities = align_to_hints(offer, features.of_similarities(offer.similarities), hint_ids)
+    states = features.states.with_intercept(offer.states).astype(np.float64)
     place = {hint_id: at for at, hint_id in enumerate(offer.hint_ids)}
     hints = features.of_hints(offer.vectors).astype(np.float64)
     records = []

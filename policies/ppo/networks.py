@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from agentrec.policies.ppo.config import PPOConfig
-from agentrec.policies.ppo.offer_tensors import Situations
+from agentrec.policies.ppo.offer_tensors import OfferTensors
 
 _HIDDEN_GAIN = 2**0.5
 
@@ -77,7 +77,7 @@ _ACTOR_GAIN = 0.01
 class Actor(Protocol):
     """Gives every option of every session a logit; ``-inf`` where it may not be chosen."""
 
-    def __call__(self, situations: Situations) -> torch.Tensor:
+    def __call__(self, situations: OfferTensors) -> torch.Tensor:
         """Unnormalised log-probabilities, ``[num_networks, batch, 1 + width]``."""
         ...
 
@@ -111,7 +111,7 @@ class CategoricalActor(nn.Module):
         sizes = [num_features, *hidden_sizes, 1 + num_hints]
         self.options = StackedMLP(sizes, _ACTOR_GAIN, generators)
 
-    def forward(self, situations: Situations) -> torch.Tensor:
+    def forward(self, situations: OfferTensors) -> torch.Tensor:
         """Logits, ``[num_networks, batch, 1 + width]``."""
         outputs = self.options(situations.features)
         none, hints = outputs[..., :1], outputs[..., 1:]
@@ -154,7 +154,7 @@ class ScoringActor(nn.Module):
         self.appeal = StackedMLP([num_hint_features, 1], _ACTOR_GAIN, generators)
         self.none = StackedMLP([num_features, *hidden_sizes[:-1], 1], _ACTOR_GAIN, generators)
 
-    def forward(self, situations: Situations) -> torch.Tensor:
+    def forward(self, situations: OfferTensors) -> torch.Tensor:
         """Logits, ``[num_networks, batch, 1 + width]``."""
         session = self.session(situations.features)
         none = self.none(situations.features)
@@ -222,12 +222,12 @@ class ActorCritics(nn.Module):
         """How many networks there are."""
         return self.critic.num_networks
 
-    def logits(self, situations: Situations) -> torch.Tensor:
+    def logits(self, situations: OfferTensors) -> torch.Tensor:
         """Unnormalised log-probabilities, ``[num_networks, batch, 1 + width]``."""
         logits: torch.Tensor = self.actor(situations)
         return logits
 
-    def values(self, situations: Situations) -> torch.Tensor:
+    def values(self, situations: OfferTensors) -> torch.Tensor:
         """Predicted rewards, ``[num_networks, batch]``."""
         values: torch.Tensor = self.critic(situations.features)
         return values.squeeze(-1)

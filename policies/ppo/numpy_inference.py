@@ -25,7 +25,7 @@ _Places = npt.NDArray[np.int64]
 _Scorer = Callable[[_Floats, _Places], _Floats]
 
 
-class ActingNetworks:
+class NumpyActorCritics:
     """Actors and critics that have been trained; they share the numbers of torch's.
 
     Args:

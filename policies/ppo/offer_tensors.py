@@ -15,7 +15,7 @@ from agentrec.policies.standardiser import Standardiser
 
 
 @dataclass(frozen=True, eq=False)
-class Situations:
+class OfferTensors:
     """Sessions and what each may choose, as tensors.
 
     Attributes:
@@ -51,14 +51,14 @@ class Situations:
         """How many sessions there are."""
         return self.features.shape[-2]
 
-    def rows(self, places: torch.Tensor | slice) -> Situations:
+    def rows(self, places: torch.Tensor | slice) -> OfferTensors:
         """Some of the sessions.
 
         Args:
             places: Shape ``[batch]``, or ``[num_networks, batch]`` where every network looks at
                 sessions of its own.
         """
-        return Situations(
+        return OfferTensors(
             self.features[places],
             self.hint_features,
             self.trained,
@@ -66,9 +66,9 @@ class Situations:
             self.allowed[places],
         )
 
-    def only(self, allowed: npt.NDArray[np.bool_]) -> Situations:
+    def only(self, allowed: npt.NDArray[np.bool_]) -> OfferTensors:
         """The same, with fewer options, ``[batch, 1 + width]``."""
-        return Situations(
+        return OfferTensors(
             self.features,
             self.hint_features,
             self.trained,

@@ -14,7 +14,7 @@ from agentrec.hint_offers import HintChoices, HintOffer, choose_best
 from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
 from agentrec.policies.ppo.config import CurvePoint, PPOConfig
 from agentrec.policies.ppo.networks import ActorCritics, ActorName
-from agentrec.policies.ppo.numpy_inference import ActingNetworks
+from agentrec.policies.ppo.numpy_inference import NumpyActorCritics
 from agentrec.policies.ppo.offer_tensors import HintFeatures
 from agentrec.policies.standardiser import Standardiser
 
@@ -76,7 +76,7 @@ class PPOHintPolicy(PolicyOnDisk):
         self.seed = seed
         self.curve = tuple(curve)
         self._networks = networks
-        self._acting = ActingNetworks(networks, standardiser, hints)
+        self._acting = NumpyActorCritics(networks, standardiser, hints)
         self._standardiser = standardiser
         self._hints = hints
         self._generator = generator
@@ -138,7 +138,7 @@ class PPOHintPolicy(PolicyOnDisk):
         """
         return self._acting.probabilities_and_values(offer)[0]
 
-    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
         """What the numbers mean, and the numbers by name."""
         description = PPODescription(
             config=self.config,
@@ -165,7 +165,7 @@ class PPOHintPolicy(PolicyOnDisk):
         Raises:
             InputError: It is not a whole policy of this kind.
         """
-        description = stored.described_as(PPODescription)
+        description = stored.parse_description(PPODescription)
         state = _standardiser(stored, "state", description.state_dim)
         hint = _standardiser(stored, "hint", description.dimension)
         networks = ActorCritics(
@@ -180,7 +180,7 @@ class PPOHintPolicy(PolicyOnDisk):
             name: torch.from_numpy(stored.take(f"networks.{name}", tuple(own.shape)))
             for name, own in networks.state_dict().items()
         }
-        stored.refuse_other_tensors()
+        stored.reject_unused_tensors()
         networks.load_state_dict(weights)
         return cls(
             networks,

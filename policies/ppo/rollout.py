@@ -10,7 +10,7 @@ import torch
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.loss import ppo_loss
 from agentrec.policies.ppo.networks import ActorCritics
-from agentrec.policies.ppo.offer_tensors import Situations
+from agentrec.policies.ppo.offer_tensors import OfferTensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ def bandit_advantages(
 @torch.no_grad()
 def collect_rollout(
     networks: ActorCritics,
-    situations: Situations,
+    situations: OfferTensors,
     rewards: torch.Tensor,
     *,
     samples_per_session: int,
@@ -131,7 +131,7 @@ class Learner:
         )
 
     def improve(
-        self, rollout: Rollout, situations: Situations, generators: Sequence[torch.Generator]
+        self, rollout: Rollout, situations: OfferTensors, generators: Sequence[torch.Generator]
     ) -> None:
         """Several epochs of minibatch steps on one rollout.
 
@@ -147,7 +147,7 @@ class Learner:
             for start in range(0, size, config.minibatch_size):
                 self._step(rollout, situations, orders[:, start : start + config.minibatch_size])
 
-    def _step(self, rollout: Rollout, situations: Situations, batch: torch.Tensor) -> None:
+    def _step(self, rollout: Rollout, situations: OfferTensors, batch: torch.Tensor) -> None:
         config = self._config
         seen = situations.rows(rollout.sessions[batch])
         loss = ppo_loss(
@@ -163,7 +163,7 @@ class Learner:
         )
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
-        clip_each(list(self._networks.parameters()), config.gradient_clip)
+        clip_gradients_per_network(list(self._networks.parameters()), config.gradient_clip)
         for group in self.optimiser.param_groups:
             group["lr"] = config.learning_rate * (1 - self.taken / self._steps)
         self.optimiser.step()
@@ -171,7 +171,7 @@ class Learner:
 
 
 @torch.no_grad()
-def clip_each(parameters: Sequence[torch.nn.Parameter], largest: float) -> None:
+def clip_gradients_per_network(parameters: Sequence[torch.nn.Parameter], largest: float) -> None:
     """Scale each network's gradient down to a norm of ``largest``, the others' left alone.
 
     Args:

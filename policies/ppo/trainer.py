@@ -13,10 +13,10 @@ import torch
 from agentrec.policies.hint_policies.value_regression import ValueRegressionTrainer
 from agentrec.policies.ppo.config import CurvePoint, PPOConfig
 from agentrec.policies.ppo.networks import ActorCritics, ActorName
-from agentrec.policies.ppo.offer_tensors import HintFeatures, Situations
+from agentrec.policies.ppo.offer_tensors import HintFeatures, OfferTensors
 from agentrec.policies.ppo.policy import CategoricalPPOPolicy, PPOHintPolicy, ScoringPPOPolicy
 from agentrec.policies.ppo.rollout import Learner, collect_rollout
-from agentrec.policies.ppo.training_state import BestIterates, TrainingState, training_of
+from agentrec.policies.ppo.training_state import BestWeights, TrainingState, training_fingerprint
 from agentrec.policies.standardiser import Standardiser
 from agentrec.policies.training_data import check_training
 from agentrec.rewarded_offers import RewardedOffer
@@ -29,7 +29,7 @@ _MEMBER_STRIDE = 1_000_003
 class _Task:
     """Sessions, and the reward of every option, ``[num_sessions, 1 + width]``."""
 
-    situations: Situations
+    situations: OfferTensors
     rewards: torch.Tensor
 
 
@@ -118,7 +118,7 @@ class PPOTrainer:
         training = ""
         if self._checkpoint is not None:
             settings = f"{self.actor} {list(seeds)} {config.model_dump_json()}"
-            training = training_of(settings, train, valid)
+            training = training_fingerprint(settings, train, valid)
             state.go_on(self._checkpoint, training)
         while state.iteration < config.iterations:
             self._iterate(state, assert_train, tasks[1])
@@ -152,7 +152,7 @@ class PPOTrainer:
         return completed(train), None if valid is None else completed(valid)
 
     def _task(self, part: RewardedOffer, standardiser: Standardiser, hints: HintFeatures) -> _Task:
-        situations = Situations.of(part.offer, standardiser, hints).only(part.measured)
+        situations = OfferTensors.of(part.offer, standardiser, hints).only(part.measured)
         return _Task(situations, torch.from_numpy(np.nan_to_num(part.rewards)))
 
     def _started(self, train: _Task, hints: HintFeatures, seeds: Sequence[int]) -> TrainingState:
@@ -171,7 +171,7 @@ class PPOTrainer:
             generators,
         )
         learner = Learner(networks, config, len(train.situations) * config.samples_per_session)
-        best = BestIterates(networks, len(generators), config.selection_window)
+        best = BestWeights(networks, len(generators), config.selection_window)
         return TrainingState(networks, learner, best, generators)
 
     def _iterate(self, state: TrainingState, train: _Task, valid: _Task | None) -> None:

@@ -23,7 +23,7 @@ from agentrec.policies.training_checkpoint import (
 from agentrec.rewarded_offers import RewardedOffer
 
 
-class BestIterates:
+class BestWeights:
     """Keeps a copy of each network with its best recent mean of validation gains.
 
     A single look at a few hundred sessions is mostly luck (its standard error is about as large
@@ -114,7 +114,7 @@ class TrainingState:
 
     networks: ActorCritics
     learner: Learner
-    best: BestIterates
+    best: BestWeights
     generators: Sequence[torch.Generator]
     curve: list[CurvePoint] = field(default_factory=list)
     iteration: int = 0
@@ -124,7 +124,7 @@ class TrainingState:
 
         Args:
             folder: Where.
-            training: What ``training_of`` says.
+            training: What ``training_fingerprint`` says.
         """
         tensors = {f"networks.{name}": one for name, one in self.networks.state_dict().items()}
         tensors |= {f"best.{name}": one for name, one in self.best.tensors().items()}
@@ -142,7 +142,7 @@ class TrainingState:
 
         Args:
             folder: Where.
-            training: What ``training_of`` says.
+            training: What ``training_fingerprint`` says.
 
         Returns:
             Whether there was a state of this very training; what is left of another one, or of
@@ -163,7 +163,7 @@ class TrainingState:
         return True
 
 
-def training_of(settings: str, train: RewardedOffer, valid: RewardedOffer | None) -> str:
+def training_fingerprint(settings: str, train: RewardedOffer, valid: RewardedOffer | None) -> str:
     """What a training is made of, as a hash; see ``fingerprint``."""
     parts = [train] if valid is None else [train, valid]
     names = [hint_id for part in parts for hint_id in part.offer.hint_ids]

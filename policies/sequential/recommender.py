@@ -183,7 +183,7 @@ class SequentialRecommender(PolicyOnDisk, Ranker, CandidateGenerator):
                 found.append(tuple(fresh[:count]))
         return found
 
-    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
         """What it has to remember."""
         description = _Description(
             backbone=self.backbone_kind,
@@ -202,7 +202,7 @@ class SequentialRecommender(PolicyOnDisk, Ranker, CandidateGenerator):
         Raises:
             InputError: It is not a whole sequential recommender.
         """
-        description = stored.described_as(_Description)
+        description = stored.parse_description(_Description)
         num_items, config = len(description.item_ids), description.config
         log_counts = torch.from_numpy(stored.take("log_counts", [num_items]))
         backbone = BACKBONES[description.backbone](num_items, config, torch.Generator())
@@ -212,7 +212,7 @@ class SequentialRecommender(PolicyOnDisk, Ranker, CandidateGenerator):
                 for name, one in backbone.state_dict().items()
             }
         )
-        stored.refuse_other_tensors()
+        stored.reject_unused_tensors()
         return cls(
             backbone,
             description.backbone,

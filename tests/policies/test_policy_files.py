@@ -45,12 +45,12 @@ def test_what_was_written_is_read(folder: Path) -> None:
     stored = read_policy(folder)
     assert stored.kind == "sketch"
     assert stored.description == {"ids": ["a", "b"], "rate": 0.5}
-    assert stored.described_as(Description) == Description()
+    assert stored.parse_description(Description) == Description()
     for name, tensor in TENSORS.items():
         taken = stored.take(name, tensor.shape)
         assert np.array_equal(taken, tensor)
         assert taken.dtype == np.float32
-    stored.refuse_other_tensors()
+    stored.reject_unused_tensors()
     assert stored.description_file == folder / "policy.json"
     assert list(folder.glob("weights-*.safetensors")) == [stored.weights_file]
 
@@ -179,7 +179,7 @@ def test_a_description_that_does_not_fit_is_named_by_field(folder: Path) -> None
         ids: tuple[int, ...]
 
     with pytest.raises(InputError) as refused:
-        read_policy(folder).described_as(Other)
+        read_policy(folder).parse_description(Other)
     assert refused.value.field == "description.ids.0"
     assert refused.value.file == folder / "policy.json"
 
@@ -218,5 +218,5 @@ def test_a_tensor_too_many_is_named(folder: Path) -> None:
     stored = read_policy(folder)
     stored.take("scalar")
     with pytest.raises(InputError, match="does not have") as refused:
-        stored.refuse_other_tensors()
+        stored.reject_unused_tensors()
     assert refused.value.field == "wide"

@@ -17,7 +17,7 @@ from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
-from agentrec.policies.no_regret_gate import NO_HINT, Gate, GateVerdict
+from agentrec.policies.no_regret_gate import NO_HINT, GateVerdict, NoRegretGate
 from agentrec.policies.policy_files import EncoderRecord, StorableHintPolicy, write_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.progress import ProgressDisplay, run_blocking
@@ -156,7 +156,7 @@ def let_live(
         best = BestSingleHintTrainer().fit(data.picking)
         candidates[BEST_SINGLE] = best
         fallbacks = {BEST_SINGLE: best}
-    verdict = Gate(seed=seed).judge({name: policy}, data.judging, fallbacks=fallbacks)
+    verdict = NoRegretGate(seed=seed).judge({name: policy}, data.judging, fallbacks=fallbacks)
     record = TrainingRecord.beside(folder.policy(name))
     if record is not None and verdict.live != name:
         # It was judged, and is to choose, among as many hints as what it stands in for.
@@ -179,7 +179,7 @@ def store_policy(
     Raises:
         OSError: The folder cannot be written.
     """
-    write_policy(folder, policy.kind, *policy.stored_parts(), encoder=encoder)
+    write_policy(folder, policy.kind, *policy.description_and_tensors(), encoder=encoder)
 
 
 def _forget(folder: Path) -> None:

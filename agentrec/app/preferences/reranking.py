@@ -16,7 +16,7 @@ from agentrec.graphs.recommendation.build_offer import offer_to
 from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hints import Hint
 from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender
-from agentrec.policies.reward_model.candidate_scores import TargetOdds
+from agentrec.policies.reward_model.candidate_scores import CandidateScores
 from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
 from agentrec.runs.open_run import OpenRun
 from agentrec.sessions import Session
@@ -140,5 +140,5 @@ def places_told(
         judged: The sessions.
         vectors: The texts' vectors, ``[sessions, text_dim]``; zeros for none.
     """
-    odds = TargetOdds.of_continuations(recommender.recommender, judged)
+    odds = CandidateScores.of_continuations(recommender.recommender, judged)
     return odds.places(recommender.moves(vectors))

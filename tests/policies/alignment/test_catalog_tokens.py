@@ -15,11 +15,11 @@ from agentrec.embedded_model.language.text_grammar import (
     preference_words,
 )
 from agentrec.embedded_model.language.vocabulary import END, prompt_tokens
-from agentrec.policies.alignment.catalog_tokens import CatalogTokens
+from agentrec.policies.alignment.catalog_tokens import EmbeddedPairTokenizer
 from agentrec.policies.alignment.pair_encoding import NotEncodableError
 from agentrec.preferences import ChatTurn
 
-ENCODER = CatalogTokens(world().vocabulary)
+ENCODER = EmbeddedPairTokenizer(world().vocabulary)
 FACTORS = sorted({aspect.factor for aspect in world().aspects})
 
 

@@ -107,7 +107,7 @@ def test_only_the_reward_of_the_chosen_hint_is_revealed(made: Trainer) -> None:
     world = planted_rewards(1, 6, 4, signal=1.0, noise=0.0, seed=0)
     for seed in range(5):
         policy = made().fit(world.rewarded(), seed=seed)
-        assert (policy.stored_parts()[1]["means"].any(axis=1)).sum() <= 1
+        assert (policy.description_and_tensors()[1]["means"].any(axis=1)).sum() <= 1
 
 
 def test_nothing_is_learnt_of_what_was_not_measured(world: PlantedRewards) -> None:
@@ -115,7 +115,7 @@ def test_nothing_is_learnt_of_what_was_not_measured(world: PlantedRewards) -> No
     rewards = rewarded.rewards.copy()
     rewards[:, 3] = np.nan
     policy = LinUCBTrainer().fit(RewardedOffer(rewarded.offer, rewards))
-    means = policy.stored_parts()[1]["means"]
+    means = policy.description_and_tensors()[1]["means"]
     silent = policy.hint_ids.index(world.hint_ids[2])
     assert not means[silent].any()
     assert means.any(axis=1).sum() == 4
