@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agentrec.app.reports.tables import narrow_table
+from agentrec.app.reports.run_report import narrow_table
 from agentrec.catalog import clean_text
 from agentrec.hints import Hint, HintEvidence, Revision, ScoredHint
-from agentrec.stores.differences import Differences, HintChange
+from agentrec.stores.hints.differences import Differences, HintChange
 
 SHORT_ID = 8
 _LONGEST_VALUE = 400
