@@ -31,10 +31,10 @@ from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.fixed import NoHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.session_encoding.encoder import RecencySessionEncoder
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.item_vectors import item_text
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.testing.embeddings import HashedWordEmbeddings
 
 COLOURS = ("red", "blue", "green", "white")
 EDITORS_HINT = Hint(text="Prefer colour red.")

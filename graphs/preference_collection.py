@@ -21,7 +21,7 @@ from agentrec.graphs.preferring import (
     preference_prompt,
     turns_of,
 )
-from agentrec.llm.gateway.draws import Draw, seed_of
+from agentrec.llm.gateway.requests import Draw, seed_of
 from agentrec.llm.prompts.session_view import HISTORY_LENGTH
 from agentrec.preferences import PairProvenance, PreferencePair, PreferenceText
 from agentrec.sessions import Session

@@ -12,13 +12,13 @@ from functools import cached_property
 from typing import Literal
 
 from agentrec.llm.answers.json_answers import find_list
+from agentrec.llm.answers.parsing import sentence_of
 from agentrec.llm.answers.preference_statements import (
     MAX_FACTOR_LENGTH,
     MAX_STATEMENT_LENGTH,
     StatedPreference,
     parse_preference,
 )
-from agentrec.llm.answers.reading import sentence_of
 
 StructureFault = Literal[
     "a line is no statement",

@@ -17,9 +17,9 @@ from agentrec.continuations import first_part
 from agentrec.errors import ModelCallError
 from agentrec.graphs.recommending import view_of
 from agentrec.llm.answers.answer_schemas import StatedPreferences
+from agentrec.llm.answers.parsing import parse_lines
 from agentrec.llm.answers.preference_statements import MAX_FACTOR_LENGTH, factor_block
-from agentrec.llm.answers.reading import parse_lines
-from agentrec.llm.gateway.draws import Draw
+from agentrec.llm.gateway.requests import Draw
 from agentrec.llm.prompts.session_view import numbered
 from agentrec.preferences import ChatTurn, clean_lines
 from agentrec.sessions import Session

@@ -12,7 +12,7 @@ from agentrec.components import Components
 from agentrec.graphs.shuffling import fuse, settled
 from agentrec.hints import Hint
 from agentrec.llm.answers.answer_schemas import RankedCandidates
-from agentrec.llm.answers.reading import parse_ranking
+from agentrec.llm.answers.parsing import parse_ranking
 from agentrec.llm.prompts.session_view import SessionView, hint_block, preference_block
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session

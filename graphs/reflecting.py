@@ -8,7 +8,7 @@ from __future__ import annotations
 from agentrec.components import Components
 from agentrec.graphs.recommending import view_of
 from agentrec.llm.answers.answer_schemas import ProposedHints
-from agentrec.llm.answers.reading import parse_lines
+from agentrec.llm.answers.parsing import parse_lines
 from agentrec.llm.prompts.session_view import as_data, capped_label, numbered
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session

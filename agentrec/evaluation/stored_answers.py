@@ -28,7 +28,7 @@ from agentrec.evaluation.position_bias import (
     measure_position_bias,
     target_place,
 )
-from agentrec.llm.answers.reading import ParsedRanking, parse_ranking
+from agentrec.llm.answers.parsing import ParsedRanking, parse_ranking
 from agentrec.llm.prompts.session_view import SessionView
 from agentrec.sessions import Session
 

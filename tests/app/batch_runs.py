@@ -9,9 +9,9 @@ from pathlib import Path
 from app.preference_runs import quiet
 
 from agentrec.app.batch.work import BatchOptions, BatchSummary, run_batch
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data import load_folder
 from agentrec.sessions import Session
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.testing.planted_sessions import PlantedSessions
 
 

@@ -24,10 +24,10 @@ from rich.console import Console
 
 from agentrec.app.learning.demo import run_demo
 from agentrec.app.preferences.work import collect_in_run
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.evaluation.report import MetricsReport
 from agentrec.llm.gateway.gateway import PROBE_NODE
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.planted_sessions import PlantedSessions, write_planted_sessions
 

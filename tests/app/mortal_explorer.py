@@ -37,7 +37,7 @@ from agentrec.components import Components
 from agentrec.contracts import HintStore
 from agentrec.graphs.hint_learning import build_hint_learning_graph
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.stores.qdrant import QdrantHintStore
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

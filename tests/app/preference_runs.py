@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.settings.run_settings import DemoSettings
 
 QUICK = {
     "samples": 3,

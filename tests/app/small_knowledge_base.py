@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from agentrec.app.cli.main import app
 from agentrec.hints import Hint, HintEvidence, HintProvenance
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.stores.qdrant import QdrantHintStore
-from agentrec.testing.embeddings import HashedWordEmbeddings
 
 OLD = Hint(
     text="Prefer [bold]old[/bold] films; [link=file:///etc]here[/link]",

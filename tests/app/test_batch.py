@@ -17,16 +17,16 @@ from typer.testing import CliRunner
 
 from agentrec.app.batch.work import BatchOptions, run_batch
 from agentrec.app.cli.main import app
-from agentrec.app.run.run_folder import RunFolder
 from agentrec.app.serving.serving import open_service
-from agentrec.app.settings.demo_settings import DemoSettings
-from agentrec.app.settings.model_settings import LimitsSettings
 from agentrec.errors import InputError, ModelCallError
 from agentrec.graphs.batching import recommend_many
 from agentrec.hints import Hint
 from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy
 from agentrec.rankings import Ranking
+from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
+from agentrec.settings.model_settings import LimitsSettings
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.testing.planted_sessions import PlantedSessions
 
 

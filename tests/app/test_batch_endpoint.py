@@ -15,10 +15,10 @@ from app.batch_runs import many_of_planted, results, run, written
 from app.conftest import HttpRun
 from app.preference_runs import Settings
 
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.llm.gateway.structured_output import PROBE_QUESTION
 from agentrec.sessions import Session
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.testing.faulty_server import FaultPlan, FaultyServer
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.planted_sessions import PlantedSessions

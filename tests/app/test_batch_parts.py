@@ -11,10 +11,10 @@ from app.conftest import FinishedRun
 from app.preference_runs import Settings
 
 from agentrec.app.batch.shares import Spent, share_of_budget, share_of_limits
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.batch.partitions import partitions
 from agentrec.errors import InputError, ModelCallError
 from agentrec.sessions import Session
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.testing.planted_sessions import PlantedSessions
 
 

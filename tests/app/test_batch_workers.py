@@ -26,11 +26,11 @@ from agentrec.app.batch.engine import WorkerError
 from agentrec.app.batch.options import BatchOptions
 from agentrec.app.batch.partition_work import PartitionTask
 from agentrec.app.batch.processes import WorkerProcesses
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.batch.partitions import partitions
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.errors import InputError
 from agentrec.sessions import Session
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.testing.chat_completions import ChatRequest
 from agentrec.testing.openai_server import OpenAIServer, Reply
 from agentrec.testing.planted_sessions import PlantedSessions

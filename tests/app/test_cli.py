@@ -10,7 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from agentrec.app.cli.main import app
-from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.testing.planted_sessions import PlantedSessions
 
 ITEMS = [{"item_id": f"i{n}", "title": f"Film {n}"} for n in range(8)]

@@ -11,7 +11,6 @@ from rich.console import Console
 from safetensors import safe_open
 
 from agentrec.app.learning.demo import run_demo
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data import load_folder
 from agentrec.errors import InputError
 from agentrec.graphs.reflecting import HINTS_PER_ERROR
@@ -19,6 +18,7 @@ from agentrec.hints import Hint
 from agentrec.policies.ppo.scoring_policy import ScoringPPOPolicy
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.policies.sequential.recommender import SequentialRecommender
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.testing.planted_sessions import PlantedSessions
 
 METHODS = [

@@ -16,8 +16,8 @@ from pathlib import Path
 from app.mortal_explorer import DIMENSION, NAME, answer, explored
 
 from agentrec.hints import STATES, Hint
-from agentrec.llm.gateway.call_keys import call_key
 from agentrec.llm.gateway.gateway import ModelGateway
+from agentrec.llm.gateway.requests import call_key
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.stores.qdrant import QdrantHintStore

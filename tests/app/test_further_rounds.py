@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from agentrec.app.preferences.collection_origin import ORIGIN_FILE
 from agentrec.app.preferences.texts import factors_of, texts_for
 from agentrec.app.preferences.work import collect_in_run, opened
-from agentrec.app.run.run_folder import RunFolder
-from agentrec.app.run.second_model import second_model, with_model
 from agentrec.errors import InputError, ModelCallError
+from agentrec.runs.open_run import second_model, with_model
+from agentrec.runs.run_folder import RunFolder
 from agentrec.stores.preference_export import read_pairs
 
 

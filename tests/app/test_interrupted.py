@@ -18,12 +18,12 @@ from app.conftest import HttpRun
 from rich.console import Console
 
 from agentrec.app.learning.demo import run_demo
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data import load_folder
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.llm.gateway.gateway import PROBE_NODE
 from agentrec.llm.prompts.session_view import SessionView
 from agentrec.sessions import Session
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.planted_sessions import PlantedSessions
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agentrec.app.run.manifest import manifest_of, run_name, settings_in
-from agentrec.app.settings.demo_settings import DemoSettings
-from agentrec.app.settings.layers import load_settings
 from agentrec.data import Dataset, load_folder
 from agentrec.llm.prompts.templates import Prompts
+from agentrec.runs.manifest import manifest_of, run_name, settings_in
+from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.sources import load_settings
 from agentrec.testing.planted_sessions import PlantedSessions
 
 Settings = Callable[..., DemoSettings]

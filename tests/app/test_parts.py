@@ -1,8 +1,8 @@
 import pytest
 
-from agentrec.app.run.parts import named_model, open_embeddings
-from agentrec.app.settings.model_settings import LlmSettings
+from agentrec.assembly import named_model, open_embeddings
 from agentrec.errors import InputError
+from agentrec.settings.model_settings import LlmSettings
 
 
 def identity(**llm: object) -> str:

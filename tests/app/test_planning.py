@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from agentrec.app.cli.main import app
 from agentrec.app.learning.planning import plan_run
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data import load_folder
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.rewards.halving import SuccessiveHalving
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.testing.planted_sessions import PlantedSessions
 
 Settings = Callable[..., DemoSettings]

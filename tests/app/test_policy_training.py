@@ -16,14 +16,14 @@ from app.mortal_trainer import ITERATIONS, SMALL, Watched, data_of, planted, tra
 
 from agentrec.app.learning.run_rewards import TrainingData
 from agentrec.app.policies.training import TrainingRecord, let_live, train_policy
-from agentrec.app.run.run_folder import RunFolder
-from agentrec.app.settings.policy_settings import PolicySettings
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.policies.abstaining import StorablePolicy
 from agentrec.policies.fixed import RandomHintPolicy
 from agentrec.policies.policy_files import PolicyOnDisk, read_policy
 from agentrec.policies.policy_kinds import load_policy
+from agentrec.runs.run_folder import RunFolder
+from agentrec.settings.policy_settings import PolicySettings
 from agentrec.testing.planted_rewards import pure_noise_rewards
 
 Kind = tuple[str, bool]

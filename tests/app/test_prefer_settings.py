@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from agentrec.app.settings.prefer_settings import PreferSettings
+from agentrec.settings.prefer_settings import PreferSettings
 
 OTHERWISE: dict[str, Any] = {
     "samples": 3,

@@ -14,13 +14,13 @@ from rich.console import Console
 
 from agentrec.app.preferences.text_judging import evaluate_texts
 from agentrec.app.preferences.work import train_reward_model
-from agentrec.app.run.run_folder import RunFolder
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.errors import ModelCallError
 from agentrec.graphs.preferring import TextAttempt, attempt_preference
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.training import BackboneTrainer
+from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
+from agentrec.settings.run_settings import DemoSettings
 
 Fail = Callable[[Callable[[Session], bool]], None]
 

@@ -15,13 +15,13 @@ from agentrec.app.cli.main import app
 from agentrec.app.preferences.collecting import Collection, check_users, collect_pairs
 from agentrec.app.preferences.collection_origin import ORIGIN_FILE
 from agentrec.app.preferences.work import opened
-from agentrec.app.settings.prefer_settings import PreferSettings
 from agentrec.data import load_folder
 from agentrec.errors import InputError
 from agentrec.graphs.pairing import PairingRules
 from agentrec.policies.alignment.examples import encode_pairs, held_out_apart
 from agentrec.preferences import PreferencePair
 from agentrec.sessions import Session
+from agentrec.settings.prefer_settings import PreferSettings
 from agentrec.stores.preference_export import read_pairs
 from agentrec.testing.planted_sessions import PlantedSessions
 

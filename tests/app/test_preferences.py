@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from agentrec.app.cli.main import app
 from agentrec.app.preferences.text_judging import evaluate_texts
 from agentrec.app.preferences.work import collect_in_run, train_reward_model
-from agentrec.app.run.run_folder import RunFolder
+from agentrec.runs.run_folder import RunFolder
 from agentrec.stores.preference_export import read_pairs
 
 

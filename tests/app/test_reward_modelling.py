@@ -18,18 +18,18 @@ from agentrec.app.cli.progress import ProgressDisplay
 from agentrec.app.preferences.reward_modelling import RECORD_FILE, obtain_reward_model, reward_of
 from agentrec.app.preferences.texts import texts_for
 from agentrec.app.preferences.work import collect_in_run, opened
-from agentrec.app.run.open_run import RunParts
-from agentrec.app.run.run_folder import RunFolder
-from agentrec.app.settings.prefer_settings import PreferSettings
 from agentrec.graphs.preferring import TextAttempt
 from agentrec.graphs.ranking_reward import RankingRewardModel
-from agentrec.llm.gateway.draws import Draw
+from agentrec.llm.gateway.requests import Draw
 from agentrec.policies.reward_model.batching import BatchedRewardModel
 from agentrec.policies.reward_model.mixed import MixedRewardModel
 from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.training import BackboneTrainer
+from agentrec.runs.open_run import RunParts
+from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
+from agentrec.settings.prefer_settings import PreferSettings
 from agentrec.stores.preference_export import read_pairs
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

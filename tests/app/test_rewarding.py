@@ -24,7 +24,7 @@ from agentrec.app.learning.rewarding import fill_cells, fill_reward_table, num_c
 from agentrec.errors import ModelCallError
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.policies.rewards.halving import Cell, SuccessiveHalving
 from agentrec.policies.rewards.reward_table import RewardTable

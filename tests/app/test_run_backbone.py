@@ -17,15 +17,15 @@ from rich.console import Console
 
 from agentrec.app.cli.progress import ProgressDisplay, Report
 from agentrec.app.learning.run_backbone import backbone_config, obtain_backbone
-from agentrec.app.run.manifest import manifest_of, run_name, settings_in
-from agentrec.app.run.run_folder import RunFolder
-from agentrec.app.settings.demo_settings import DemoSettings
-from agentrec.app.settings.layers import load_settings
 from agentrec.data import Dataset, load_folder
 from agentrec.errors import InputError
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.sequential.training import BackboneTrainer
+from agentrec.runs.manifest import manifest_of, run_name, settings_in
+from agentrec.runs.run_folder import RunFolder
+from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.sources import load_settings
 from agentrec.testing.planted_sessions import PlantedSessions
 
 Settings = Callable[..., DemoSettings]

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from agentrec.app.run.run_folder import RunFolder
 from agentrec.errors import InputError
+from agentrec.runs.run_folder import RunFolder
 
 MANIFEST = {"identity": {"seed": 1, "llm": "a:b", "limits": [1, 2]}, "versions": {"torch": "2"}}
 

@@ -25,10 +25,7 @@ from testing.answering import (
 
 from agentrec.app.cli.progress import ProgressDisplay
 from agentrec.app.learning.run_rewards import RunRewards
-from agentrec.app.run.open_run import RunParts
-from agentrec.app.run.parts import CatalogKnowledge
-from agentrec.app.run.run_folder import RunFolder
-from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.assembly import CatalogKnowledge
 from agentrec.contracts import HintStore
 from agentrec.data import Dataset
 from agentrec.errors import InputError
@@ -38,9 +35,12 @@ from agentrec.llm.journal.journal import CallJournal
 from agentrec.policies.nearest import NearestHintPolicy
 from agentrec.policies.rewards.halving import SuccessiveHalving
 from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.runs.open_run import RunParts
+from agentrec.runs.run_folder import RunFolder
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.stores.lifecycle import admit, retire
-from agentrec.testing.embeddings import HashedWordEmbeddings
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 SESSIONS = [make_session(number) for number in range(len(TITLES))]

@@ -3,10 +3,10 @@ import re
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from agentrec.app.settings.demo_settings import DemoSettings
-from agentrec.app.settings.model_settings import LimitsSettings, RetriesSettings
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.limits.limits import CallLimits
+from agentrec.settings.model_settings import LimitsSettings, RetriesSettings
+from agentrec.settings.run_settings import DemoSettings
 
 
 def test_every_setting_says_what_it_is() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from agentrec.app.settings.demo_settings import DemoSettings
-from agentrec.app.settings.layers import load_settings
 from agentrec.errors import InputError
+from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.sources import load_settings
 
 Write = Callable[..., Path]
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from agentrec.app.settings.demo_settings import DemoSettings
-from agentrec.app.settings.layers import load_settings
-from agentrec.app.settings.policy_settings import PolicySettings
 from agentrec.errors import InputError
 from agentrec.session_encoding.blocks import DEFAULT_BLOCKS
+from agentrec.settings.policy_settings import PolicySettings
+from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.sources import load_settings
 
 Write = Callable[..., Path]
 RUN = {"policy": {"kind": "linucb", "settings": {"ridge": 2.0}, "nearest": 4}}

@@ -25,8 +25,12 @@ FLOOR = {
     "stores": 2,
     "policies": 2,
     "graphs": 2,
+    "settings": 3,
     "batch": 3,
-    "app": 4,
+    "assembly": 4,
+    "runs": 5,
+    "recommender": 6,
+    "app": 7,
 }
 CORE = "core"
 # Names the types a bundle of parts holds; at run time it stays on the ground.

@@ -61,7 +61,7 @@ def test_conformance_suites_need_no_heavy_library() -> None:
         ),
         (
             "agentrec.graphs.x",
-            "from agentrec.app.settings.demo_settings import y",
+            "from agentrec.settings.run_settings import y",
             "graphs imports upward",
         ),
         ("agentrec.graphs.x", "from agentrec.stores import y", "siblings graphs and stores"),

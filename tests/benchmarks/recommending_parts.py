@@ -21,9 +21,9 @@ from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.fixed import RandomHintPolicy
 from agentrec.session_encoding.encoder import RecencySessionEncoder
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.testing.embeddings import HashedWordEmbeddings
 
 ITEMS, HISTORY, CANDIDATES, HINTS, DIMENSION = 499, 10, 50, 20, 384
 ANSWER = "\n".join(f"{n}. C{n:02d} | thing" for n in range(1, 11))

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from agentrec.app.learning.demo import run_demo
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data import load_folder
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.testing.planted_sessions import write_planted_sessions
 
 _ADDRESSES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "AGENTREC_CACHE")

@@ -39,7 +39,7 @@ from agentrec.graphs.batching import recommend_many
 from agentrec.graphs.recommending import view_of
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal.journal import CallJournal
-from agentrec.llm.providers.model_names import open_chat_model
+from agentrec.llm.providers.chat_models import open_chat_model
 
 LIMIT, LIMITED_FOR = 1200, 90
 """Requests a minute, and for how many seconds they are made."""

@@ -28,10 +28,10 @@ from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.trainer import ScoringPPOTrainer
 from agentrec.rewarded_offers import RewardedOffer
 from agentrec.session_encoding.encoder import RecencySessionEncoder
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.stores.qdrant import QdrantHintStore
-from agentrec.testing.embeddings import HashedWordEmbeddings
 
 SESSIONS, HINTS, ITEMS, DIMENSION, OFFERED, ROUNDS = 10_000, 10_000, 2_000, 384, 32, 3
 HISTORY, CANDIDATES, TRAINED, BATCH, BLOCK = 10, 50, 20, 500, 1_000

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from agentrec.app.learning.demo import run_demo
-from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.settings.run_settings import DemoSettings
 
 SHOWN = (
     "policy - no_hint",

@@ -21,8 +21,7 @@ from agentrec.app.cli.progress import ProgressDisplay
 from agentrec.app.learning.closed_loop import spread
 from agentrec.app.learning.exploring import explore, most_alike
 from agentrec.app.learning.rewarding import fill_reward_table
-from agentrec.app.run.parts import embedded_model, know_catalog, load_data, open_embeddings
-from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.assembly import embedded_model, know_catalog, load_data, open_embeddings
 from agentrec.components import Components
 from agentrec.evaluation.hint_effects import HintEffects, hint_effects
 from agentrec.graphs.hint_learning import build_hint_learning_graph
@@ -32,6 +31,7 @@ from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.fixed import NoHintPolicy
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.stores.in_memory import InMemoryHintStore
 
 CONCURRENCY, NEAR = 64, 64

@@ -27,14 +27,14 @@ from agentrec.app.learning.run_rewards import RunRewards
 from agentrec.app.policies.comparing import COMPARED, compared_ndcg
 from agentrec.app.policies.work import wanted_policies
 from agentrec.app.reports.comparison_tables import print_comparison
-from agentrec.app.run.open_run import RunParts
 from agentrec.app.run.reopen_run import open_again
-from agentrec.app.settings.demo_settings import DemoSettings
-from agentrec.app.settings.policy_settings import PolicySettings
 from agentrec.evaluation.intervals import bootstrap_intervals
 from agentrec.evaluation.policy_comparison import compare_policies
+from agentrec.runs.open_run import RunParts
 from agentrec.session_encoding.blocks import BLOCK_NAMES
 from agentrec.session_encoding.encoder import RecencySessionEncoder
+from agentrec.settings.policy_settings import PolicySettings
+from agentrec.settings.run_settings import DemoSettings
 
 SEEDS = range(int(os.environ.get("AGENTREC_BENCH_SEEDS", "5")))
 WIDTH = 130

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agentrec.app.run.run_folder import RunFolder
 from agentrec.evaluation.intervals import bootstrap_intervals
+from agentrec.runs.run_folder import RunFolder
 from agentrec.stores.preference_export import read_pairs, write_pairs
 
 SEEDS = range(int(os.environ.get("AGENTREC_BENCH_SEEDS", "3")))

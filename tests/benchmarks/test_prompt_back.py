@@ -31,8 +31,8 @@ from benchmarks.recommending_parts import load
 from rich.console import Console
 
 from agentrec.app.learning.demo import run_demo
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data import load_folder
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.testing.planted_sessions import write_planted_sessions
 
 MOMENTS = int(os.environ.get("AGENTREC_BENCH_MOMENTS", "10"))

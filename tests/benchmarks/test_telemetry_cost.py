@@ -19,9 +19,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from agentrec.graphs.batching import recommend_many
 from agentrec.graphs.session_telemetry import session_span
 from agentrec.llm.cost.prices import Price, PriceTable
-from agentrec.llm.gateway.call_telemetry import CallTelemetry
+from agentrec.llm.gateway.call_metering import CallTelemetry
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.gateway.reply_reading import Reply
+from agentrec.llm.gateway.replies import Reply
 
 TIMES, SESSIONS, ROUNDS = 5_000, 200, 7
 REPLY = Reply("an answer", True, 900, 60, None)

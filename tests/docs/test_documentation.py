@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from agentrec.app.cli.main import app
-from agentrec.app.settings.demo_settings import DemoSettings
-from agentrec.app.settings.layers import load_settings
+from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.sources import load_settings
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

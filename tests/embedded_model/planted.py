@@ -26,9 +26,9 @@ from agentrec.embedded_model.teaching.training import TrainingPlan, train_networ
 from agentrec.llm.answers.preference_statements import factor_block
 from agentrec.llm.prompts.session_view import SessionView, as_data, hint_block, numbered
 from agentrec.llm.prompts.templates import PromptName, Prompts
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.item_vectors import item_text
 from agentrec.sessions import Session
-from agentrec.testing.embeddings import HashedWordEmbeddings
 
 KINDS = {
     "Tragic Tale": ("widow", "letter", "tears"),

@@ -10,8 +10,8 @@ from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.embedded_model.generation.forms import Form
 from agentrec.embedded_model.network.vocabulary import END
 from agentrec.embedded_model.teaching.wording import HINT_END, factor_token
+from agentrec.llm.answers.parsing import parse_question
 from agentrec.llm.answers.preference_statements import parse_preference
-from agentrec.llm.answers.reading import parse_question
 
 
 @pytest.mark.parametrize("seed", range(4))

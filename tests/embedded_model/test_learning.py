@@ -28,8 +28,8 @@ from agentrec.embedded_model.teaching.examination import Examination, examine
 from agentrec.embedded_model.teaching.ranking_lessons import list_lesson, list_loss
 from agentrec.embedded_model.teaching.teacher import Teacher
 from agentrec.embedded_model.teaching.wording import hint_words
+from agentrec.llm.answers.parsing import parse_lines, parse_question
 from agentrec.llm.answers.preference_statements import parse_preference
-from agentrec.llm.answers.reading import parse_lines, parse_question
 
 SESSIONS = 10
 GREEDY = [Sampling()]

@@ -17,8 +17,8 @@ from agentrec.embedded_model.teaching.wording import (
     preference_words,
     question_words,
 )
+from agentrec.llm.answers.parsing import parse_lines, parse_question
 from agentrec.llm.answers.preference_statements import parse_preference
-from agentrec.llm.answers.reading import parse_lines, parse_question
 
 WORDS = st.lists(
     st.sampled_from(["prefer", "and", "kind_war", "made_in", ",", ".", ":", "?", HINT_END]),

@@ -24,13 +24,13 @@ from agentrec.evaluation.answer_quality import measure_answer_quality
 from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.fixed import RandomHintPolicy
 from agentrec.rankings import Ranking
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.testing.embeddings import HashedWordEmbeddings
 from agentrec.testing.faulty_server import FAULTS, Fault, FaultPlan, FaultyServer
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.planted_sessions import write_planted_sessions

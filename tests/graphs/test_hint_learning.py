@@ -27,8 +27,8 @@ from agentrec.evaluation.metrics import ndcg
 from agentrec.graphs.hint_learning import build_hint_learning_graph
 from agentrec.graphs.hint_trials import FIRST_LOOK, try_on
 from agentrec.hints import Hint
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
-from agentrec.testing.embeddings import HashedWordEmbeddings
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 GRAPH = build_hint_learning_graph()

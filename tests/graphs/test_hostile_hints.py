@@ -20,7 +20,7 @@ from agentrec.catalog import Catalog, Item
 from agentrec.graphs.hint_checks import RefusalReason, refusal_of
 from agentrec.graphs.hint_learning import build_hint_learning_graph
 from agentrec.hints import STATES
-from agentrec.llm.answers.reading import parse_lines
+from agentrec.llm.answers.parsing import parse_lines
 from agentrec.sessions import Session
 from agentrec.testing.hostile_hints import ORDERS, hostile_hints
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -31,7 +31,7 @@ from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.graphs.recommending import rank
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.policies.fixed import FixedHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from agentrec.graphs.preference_structure import StructureCheck
 from agentrec.llm.answers.preference_statements import parse_preference
-from agentrec.testing.faulty_texts import GARBAGE
+from agentrec.testing.faulty_server import GARBAGE
 
 FACTORS = ("colour", "Price range", "period")
 CHECK = StructureCheck(FACTORS)

@@ -1,6 +1,9 @@
 import json
 import socket
+import time
 from collections.abc import Callable
+from email.utils import formatdate
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -10,7 +13,13 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from agentrec.errors import ModelCallError
-from agentrec.llm.gateway.call_errors import ClientError, as_model_call_error, masked, secrets_of
+from agentrec.llm.gateway.call_errors import (
+    ClientError,
+    as_model_call_error,
+    masked,
+    retry_after_seconds,
+    secrets_of,
+)
 
 KEY = "sk-abc123DEF456ghi789JKL012mno345"
 
@@ -223,3 +232,41 @@ def test_masking_a_hostile_message_takes_no_time() -> None:
         "bearer " + " " * 200_000,
     ):
         as_model_call_error(RuntimeError(message))
+
+
+def told(headers: object) -> float | None:
+    error = RuntimeError("x")
+    error.response = SimpleNamespace(headers=headers)  # type: ignore[attr-defined]
+    return retry_after_seconds(error)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "20"}, 20),
+        ({"RETRY-AFTER": "0.5"}, 0.5),
+        ({"retry-after-ms": "1500", "retry-after": "20"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "20"}, 20),
+        ({"retry-after": "-3"}, 0),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": ""}, None),
+        ({"x": "20"}, None),
+        (None, None),
+        (5, None),
+        (httpx.Headers({"Retry-After": "7"}), 7),
+    ],
+)
+def test_seconds(headers: object, seconds: float | None) -> None:
+    assert told(headers) == seconds
+
+
+def test_dates() -> None:
+    later = told({"retry-after": formatdate(time.time() + 100, usegmt=True)})
+    assert later is not None
+    assert 90 < later <= 100
+    assert told({"retry-after": formatdate(time.time() - 100, usegmt=True)}) == 0
+
+
+def test_an_error_without_a_response_says_nothing() -> None:
+    assert retry_after_seconds(RuntimeError("x")) is None

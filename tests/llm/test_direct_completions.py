@@ -14,8 +14,8 @@ from pydantic import BaseModel
 
 from agentrec.errors import ModelCallError
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.gateway.retrying import RetryPolicy
-from agentrec.llm.providers.model_names import drop_connections, open_chat_model
+from agentrec.llm.gateway.retry_policy import RetryPolicy
+from agentrec.llm.providers.chat_models import drop_connections, open_chat_model
 from agentrec.testing.chat_completions import ChatRequest
 from agentrec.testing.openai_server import OpenAIServer, Reply
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from langchain_core.messages import BaseMessage, HumanMessage
 
-from agentrec.llm.gateway.call_keys import call_key
+from agentrec.llm.gateway.requests import call_key
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from agentrec.llm.answers.answer_schemas import ProposedHints, RankedCandidates
 from agentrec.llm.answers.json_answers import find_list
-from agentrec.llm.answers.reading import parse_lines, parse_ranking
+from agentrec.llm.answers.parsing import parse_lines, parse_ranking
 from agentrec.llm.prompts.session_view import SessionView
-from agentrec.testing.faulty_texts import GARBAGE
+from agentrec.testing.faulty_server import GARBAGE
 
 LABELS = (*(f"Film {letter}" for letter in "ABCDEFGH"), 'Say "Hi", [x]', "3. film")
 TEN = SessionView("s", (), tuple(f"i{n}" for n in range(1, 11)), LABELS)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrec.catalog import Catalog, Item
-from agentrec.llm.answers.reading import parse_ranking
+from agentrec.llm.answers.parsing import parse_ranking
 from agentrec.llm.prompts.session_view import (
     HISTORY_LENGTH,
     SessionView,

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.paced_endpoint import RANKING, PacedEndpoint
 from langchain_openai import ChatOpenAI
 
-from agentrec.llm.providers.model_names import drop_connections, open_chat_model
+from agentrec.llm.providers.chat_models import drop_connections, open_chat_model
 from agentrec.llm.providers.spread_connections import (
     POOLS,
     SpreadClient,

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from agentrec.errors import ModelCallError
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.gateway.retrying import RetryPolicy
-from agentrec.llm.gateway.structured_calls import StructuredCaller
+from agentrec.llm.gateway.retry_policy import RetryPolicy
+from agentrec.llm.gateway.structured_output import StructuredCaller
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.testing.faulty_server import Fault, FaultPlan, FaultyServer
 from agentrec.testing.openai_server import OpenAIServer

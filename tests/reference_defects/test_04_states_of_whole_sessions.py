@@ -11,9 +11,9 @@ import pytest
 from agentrec.data import Dataset, load_folder
 from agentrec.data.item_features import discover_features
 from agentrec.session_encoding.encoder import RecencySessionEncoder
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.item_vectors import embed_items
 from agentrec.sessions import Session
-from agentrec.testing.embeddings import HashedWordEmbeddings
 
 DIRECTORS = ("Kurosawa", "Varda", "Wilder")
 WITHOUT = frozenset({4, 11})

@@ -15,15 +15,15 @@ from rich.console import Console
 from testing.answering import WRONG, blocks_of, ranking_with, task_of
 
 from agentrec.app.learning.closed_loop import ClosedLoop
-from agentrec.app.run.open_run import find_run, open_run
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data import Dataset, Interaction, build_sessions, load_folder, split_by_time
 from agentrec.evaluation.metrics import ndcg
 from agentrec.evaluation.report import MetricsReport
 from agentrec.hints import Hint
 from agentrec.llm.prompts.session_view import SessionView
 from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.runs.open_run import find_run, open_run
 from agentrec.sessions import Session
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.testing.planted_sessions import write_planted_sessions
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

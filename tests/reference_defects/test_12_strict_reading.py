@@ -9,7 +9,7 @@ from testing.answering import TitleEncoder, make_components
 
 from agentrec.catalog import Catalog, Item
 from agentrec.graphs.recommending import rank
-from agentrec.llm.answers.reading import ParsedRanking, parse_ranking
+from agentrec.llm.answers.parsing import ParsedRanking, parse_ranking
 from agentrec.llm.prompts.session_view import SessionView
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -20,7 +20,7 @@ from agentrec.app.learning.rewarding import fill_reward_table
 from agentrec.errors import InputError, ModelCallError
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.policies.ppo.config import PPOConfig

@@ -5,8 +5,8 @@ import pytest
 from langchain_core.embeddings import Embeddings
 
 from agentrec.catalog import Catalog, Item
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.item_vectors import CHUNK, embed_items, item_text
-from agentrec.testing.embeddings import HashedWordEmbeddings
 
 
 class Counting(HashedWordEmbeddings):

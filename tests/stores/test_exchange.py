@@ -9,12 +9,12 @@ import pytest
 
 from agentrec.errors import InputError
 from agentrec.hints import STATES, Hint, HintEvidence, HintProvenance
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.stores import exchange_file
 from agentrec.stores.exchange import ImportReport, export_hints, import_hints
 from agentrec.stores.exchange_file import read_hints
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.stores.lifecycle import edit, merge
-from agentrec.testing.embeddings import HashedWordEmbeddings
 
 EMBEDDINGS = HashedWordEmbeddings(16)
 embed = EMBEDDINGS.aembed_documents

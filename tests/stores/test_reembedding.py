@@ -9,10 +9,10 @@ import pytest
 
 from agentrec.errors import StoreError
 from agentrec.hints import STATES, Hint, HintEmbedding, Revision
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.stores.folder_description import describe, namespaces
 from agentrec.stores.qdrant import QdrantHintStore
 from agentrec.stores.reembedding import reembed
-from agentrec.testing.embeddings import HashedWordEmbeddings
 
 HINTS = [Hint(text=f"Prefer films of kind {number}.") for number in range(300)]
 
@@ -104,7 +104,7 @@ async def test_an_empty_knowledge_base_gets_the_new_length(tmp_path: Path) -> No
 DYING = """
 import asyncio, os, signal, sys
 from agentrec.stores import reembedding
-from agentrec.testing.embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from qdrant_client import QdrantClient
 from qdrant_client.local.persistence import CollectionPersistence
 

@@ -10,9 +10,9 @@ from langchain_tests.integration_tests import RetrieversIntegrationTests
 
 from agentrec.errors import InputError
 from agentrec.hints import STATES, Hint, HintEvidence, HintProvenance
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.stores.retriever import HintRetriever
-from agentrec.testing.embeddings import HashedWordEmbeddings
 
 EMBEDDINGS = HashedWordEmbeddings(64)
 HINTS = [

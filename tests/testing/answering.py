@@ -12,12 +12,12 @@ from langchain_core.messages import BaseMessage
 from agentrec.catalog import Catalog, Item
 from agentrec.components import Components
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.fixed import NoHintPolicy
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.testing.embeddings import HashedWordEmbeddings
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 DIMENSION = 64

@@ -11,8 +11,15 @@ import pytest
 from langchain_core.messages import BaseMessage
 from langchain_openai import ChatOpenAI
 
-from agentrec.testing.faulty_server import FAULTS, Fault, FaultPlan, FaultyServer
-from agentrec.testing.faulty_texts import GARBAGE, foreign_items, garbage
+from agentrec.testing.faulty_server import (
+    FAULTS,
+    GARBAGE,
+    Fault,
+    FaultPlan,
+    FaultyServer,
+    foreign_items,
+    garbage,
+)
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 GOOD = "1. C01 | Heat"

@@ -8,7 +8,7 @@ from agentrec.app.batch.engine import BatchEngine
 from agentrec.app.batch.gathering import spent_in
 from agentrec.app.batch.partition_work import PartitionTask
 from agentrec.app.batch.shares import Spent, budget_spent, share_of_budget
-from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.settings.run_settings import DemoSettings
 
 
 async def drive(

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict
 
 from agentrec.app.batch.partition_work import PartitionTask, PartitionWorker
 from agentrec.app.batch.standing import Standing
-from agentrec.app.run.open_run import PATIENCE
 from agentrec.batch.partitions import Partition
 from agentrec.errors import (
     AgentRecError,
@@ -19,6 +18,7 @@ from agentrec.errors import (
     ModelCallError,
     StoreError,
 )
+from agentrec.runs.open_run import PATIENCE
 
 TO_END = PATIENCE + 0.5
 """For how many seconds a process that is to stop is waited for."""

@@ -14,9 +14,6 @@ from pathlib import Path
 from agentrec.app.batch.options import BatchOptions
 from agentrec.app.batch.partition_work import open_log
 from agentrec.app.batch.shares import Spent
-from agentrec.app.run.accounts import UsageReport, UsageRow
-from agentrec.app.run.run_folder import RunFolder
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.atomic_files import write_pieces_atomically
 from agentrec.batch.partitions import Partition
 from agentrec.batch.records import BatchCounts, Remarks
@@ -24,6 +21,9 @@ from agentrec.errors import InputError
 from agentrec.llm.cost.budget import BudgetAccount
 from agentrec.llm.cost.usage import NodeUsage
 from agentrec.llm.journal.journal import CallJournal
+from agentrec.runs.run_folder import RunFolder
+from agentrec.runs.usage_report import UsageReport, UsageRow
+from agentrec.settings.run_settings import DemoSettings
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from rich.console import Console
 
 from agentrec.app.batch.options import BatchOptions
 from agentrec.app.batch.origin import batch_manifest
-from agentrec.app.run.open_run import RunPlace
-from agentrec.app.run.run_folder import RunFolder
 from agentrec.batch.partitions import Partition, partitions
 from agentrec.errors import InputError
+from agentrec.runs.open_run import RunPlace
+from agentrec.runs.run_folder import RunFolder
 
 _PARTITIONS = "partitions"
 

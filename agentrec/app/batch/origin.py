@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import BinaryIO
 
-from agentrec.app.run.open_run import RunParts, RunPlace
-from agentrec.app.run.run_folder import Json
 from agentrec.batch.session_log import SessionLog
 from agentrec.errors import InputError
+from agentrec.runs.open_run import RunParts, RunPlace
+from agentrec.runs.run_folder import Json
 
 _BLOCK = 1 << 20
 # Rows can be added at the end of these without changing one that is there.

@@ -17,15 +17,15 @@ from agentrec.app.batch.options import BatchOptions
 from agentrec.app.batch.origin import claim_input, claim_knowledge
 from agentrec.app.batch.running import BatchRunner
 from agentrec.app.batch.standing import Standing
-from agentrec.app.run.open_run import RunParts, RunPlace
-from agentrec.app.run.run_folder import RunFolder
 from agentrec.app.serving.serving import find_serving, serving_parts
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.batch.fewer_collections import fewer_collections
 from agentrec.batch.partitions import Partition
 from agentrec.batch.result_format import ResultFormat
 from agentrec.batch.session_log import SessionLog
 from agentrec.data.session_row_stream import stream_session_rows
+from agentrec.runs.open_run import RunParts, RunPlace
+from agentrec.runs.run_folder import RunFolder
+from agentrec.settings.run_settings import DemoSettings
 
 
 class PartitionTask(BaseModel):

@@ -12,16 +12,16 @@ from agentrec.app.batch.options import BatchOptions
 from agentrec.app.learning.dry_run import paid_in, print_plan
 from agentrec.app.learning.planning import REPEATED_SHARE, CallPlan, answer_lengths
 from agentrec.app.learning.recorded_prompts import TYPICAL_HINT, recording_components
-from agentrec.app.run.open_run import RunPlace, find_run
-from agentrec.app.run.run_folder import RunFolder
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data.session_row_count import count_session_rows
 from agentrec.data.session_rows import SessionRow, read_session_rows
 from agentrec.errors import InputError
 from agentrec.graphs.recommending import ground, recommend
 from agentrec.llm.cost.estimate import PlannedCalls
 from agentrec.llm.cost.usage import Spending
+from agentrec.runs.open_run import RunPlace, find_run
+from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
+from agentrec.settings.run_settings import DemoSettings
 
 # How many rows are looked at, and of how many prompts are made.
 _LOOKED_AT = 2000

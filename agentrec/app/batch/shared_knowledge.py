@@ -12,9 +12,9 @@ import portalocker
 from rich.console import Console
 
 from agentrec.app.cli.progress import ProgressDisplay
-from agentrec.app.run.open_run import RunPlace
-from agentrec.app.run.parts import embedded_model, know_catalog, open_embeddings
+from agentrec.assembly import embedded_model, know_catalog, open_embeddings
 from agentrec.errors import StoreError
+from agentrec.runs.open_run import RunPlace
 from agentrec.stores.qdrant import QdrantHintStore
 
 _FOLDER = "knowledge-base"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.batch.partitions import Partition
 from agentrec.errors import InputError, ModelCallError
+from agentrec.settings.run_settings import DemoSettings
 
 
 @dataclass(frozen=True)

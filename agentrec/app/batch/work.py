@@ -21,14 +21,14 @@ from agentrec.app.batch.progress import shown_progress
 from agentrec.app.batch.shared_knowledge import copy_of_knowledge, sole_driver
 from agentrec.app.batch.shares import share_of_limits
 from agentrec.app.batch.standing import Standing
-from agentrec.app.run.accounts import UsageRow
-from agentrec.app.run.open_run import RunPlace
-from agentrec.app.run.run_folder import write_json
 from agentrec.app.serving.serving import find_serving
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.batch.partitions import Partition
 from agentrec.data.session_row_count import count_session_rows
 from agentrec.data.session_rows import read_session_rows
+from agentrec.runs.open_run import RunPlace
+from agentrec.runs.run_folder import write_json
+from agentrec.runs.usage_report import UsageRow
+from agentrec.settings.run_settings import DemoSettings
 
 
 class BatchSummary(BaseModel):

@@ -88,8 +88,8 @@ def batch(
         from agentrec.app.batch.planning import tell_batch_plan
         from agentrec.app.batch.work import run_batch
         from agentrec.app.reports.batch_tables import print_summary
-        from agentrec.app.run.parts import import_for_model
         from agentrec.app.run.reopen_run import settings_of_run
+        from agentrec.assembly import import_for_model
 
         if time_limit is not None and not time_limit > 0:
             raise InputError(f"is above 0, not {time_limit:g}", field="time-limit")

@@ -45,7 +45,7 @@ def train(
     """Teach a model from a catalogue. Ctrl-C stops it; the same command goes on where it was."""
     try:
         from agentrec.app.learning.embedded_model import train_model
-        from agentrec.app.settings.demo_settings import DemoSettings
+        from agentrec.settings.run_settings import DemoSettings
 
         settings = DemoSettings(data=data, embeddings=embeddings, lm_steps=steps)
         asyncio.run(train_model(settings, out, _stdout))
@@ -76,8 +76,8 @@ def evaluate(
     try:
         from agentrec.app.learning.embedded_model import examine_model
         from agentrec.app.reports.lm_tables import as_json, print_model_report
-        from agentrec.app.settings.demo_settings import DemoSettings
         from agentrec.data.dataset import SplitName
+        from agentrec.settings.run_settings import DemoSettings
 
         named = next((name for name in get_args(SplitName) if name == split), None)
         if named is None:

@@ -179,8 +179,8 @@ def demo(
     try:
         # Inside, because it takes seconds, in which people press Ctrl-C too.
         from agentrec.app.learning.demo import estimate_demo, run_demo
-        from agentrec.app.run.parts import import_for_model
-        from agentrec.app.settings.layers import load_settings
+        from agentrec.assembly import import_for_model
+        from agentrec.settings.sources import load_settings
 
         given = {
             "data": data,

@@ -17,7 +17,7 @@ from agentrec.app.cli.exit_with_error import DebugOption, end_with
 from agentrec.errors import InputError
 
 if TYPE_CHECKING:
-    from agentrec.app.settings.demo_settings import DemoSettings
+    from agentrec.settings.run_settings import DemoSettings
 
 policy_app = typer.Typer(
     help="The hint policies of a run: train, judge, compare, explain.", no_args_is_help=True

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentrec.app.knowledge_base.server import describe_server, server_namespaces
-from agentrec.app.run.run_folder import RunFolder
 from agentrec.contracts import HintStore
 from agentrec.errors import InputError
+from agentrec.runs.run_folder import RunFolder
 from agentrec.stores.folder_description import KnowledgeBaseInfo, describe, namespaces
 from agentrec.stores.lifecycle import Embed
 from agentrec.stores.naming import check_namespace
@@ -103,7 +103,7 @@ def embedder(name: str, dimension: int | None = None) -> Embed:
         InputError: If they cannot be opened.
     """
     # Here, because it loads torch, which most commands do without.
-    from agentrec.app.run.parts import open_embeddings
+    from agentrec.assembly import open_embeddings
 
     embeddings = open_embeddings(name)
 

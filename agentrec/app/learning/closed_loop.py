@@ -21,8 +21,6 @@ from agentrec.app.learning.run_backbone import obtain_backbone
 from agentrec.app.learning.run_rewards import RunRewards, TrainingData
 from agentrec.app.policies.training import let_live, store_policy, train_policy
 from agentrec.app.reports.answer_report import report_answers
-from agentrec.app.run.open_run import RunParts
-from agentrec.app.run.run_folder import RunFolder, write_json
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.evaluation.report import MetricsReport, build_report
@@ -33,6 +31,8 @@ from agentrec.policies.best_single import BestSingleHintTrainer
 from agentrec.policies.fixed import NoHintPolicy, RandomHintPolicy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.rankings import Ranking
+from agentrec.runs.open_run import RunParts
+from agentrec.runs.run_folder import RunFolder, write_json
 from agentrec.sessions import Session
 
 NOISE_CONTROL = "noise_control"

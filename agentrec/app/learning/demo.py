@@ -18,12 +18,12 @@ from agentrec.app.reports.tables import (
     print_report,
     print_usage,
 )
-from agentrec.app.run.accounts import UsageReport
-from agentrec.app.run.open_run import find_run, open_run
-from agentrec.app.run.parts import use_one_thread
-from agentrec.app.run.run_folder import RunFolder
-from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.assembly import use_one_thread
 from agentrec.evaluation.report import MetricsReport
+from agentrec.runs.open_run import find_run, open_run
+from agentrec.runs.run_folder import RunFolder
+from agentrec.runs.usage_report import UsageReport
+from agentrec.settings.run_settings import DemoSettings
 
 
 async def run_demo(settings: DemoSettings, console: Console) -> MetricsReport:

@@ -11,14 +11,14 @@ from rich.console import Console
 
 from agentrec.app.learning.planning import CallPlan, plan_run
 from agentrec.app.reports.tables import new_table
-from agentrec.app.run.run_folder import RunFolder
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data import Dataset
 from agentrec.llm.cost.estimate import CallEstimate, estimate_calls
 from agentrec.llm.cost.prices import PriceTable
 from agentrec.llm.cost.usage import Spending
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.llm.prompts.templates import Prompts
+from agentrec.runs.run_folder import RunFolder
+from agentrec.settings.run_settings import DemoSettings
 
 _SECONDS_PER_CALL = 2.0
 

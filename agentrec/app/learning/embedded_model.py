@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from agentrec.app.cli.progress import ProgressDisplay, run_blocking
-from agentrec.app.run.parts import (
+from agentrec.assembly import (
     CatalogKnowledge,
     embedded_model,
     know_catalog,
@@ -20,7 +20,6 @@ from agentrec.app.run.parts import (
     open_embeddings,
     use_one_thread,
 )
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.components import Components
 from agentrec.data import Dataset
 from agentrec.data.dataset import SplitName
@@ -40,6 +39,7 @@ from agentrec.policies.fixed import NoHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.streaming.concurrency import map_concurrently
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from agentrec.app.run.parts import CatalogKnowledge
+from agentrec.assembly import CatalogKnowledge
 from agentrec.components import Components
 from agentrec.data import Dataset
 from agentrec.evaluation.baselines import (

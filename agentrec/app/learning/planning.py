@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from agentrec.app.learning.closed_loop import spread
 from agentrec.app.learning.recorded_prompts import TYPICAL_HINT, Conversations, recording_components
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.data import Dataset
 from agentrec.graphs.hint_trials import FIRST_LOOK
 from agentrec.graphs.recommending import ground, recommend
@@ -16,6 +15,7 @@ from agentrec.graphs.reflecting import HINTS_PER_ERROR, critique, diagnose, prop
 from agentrec.llm.cost.estimate import PlannedCalls
 from agentrec.llm.cost.usage import Spending
 from agentrec.llm.prompts.templates import Prompts
+from agentrec.settings.run_settings import DemoSettings
 
 ERROR_SHARE = 0.6
 REPAIRING_SHARE = 0.33

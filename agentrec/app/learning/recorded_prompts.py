@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 from langchain_core.messages import BaseMessage
 
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.components import Components
 from agentrec.data import Dataset
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.fixed import NoHintPolicy
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
+from agentrec.settings.run_settings import DemoSettings
 from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.testing.embeddings import HashedWordEmbeddings
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 Conversations = list[Sequence[BaseMessage]]

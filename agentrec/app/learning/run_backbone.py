@@ -11,13 +11,13 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agentrec.app.cli.progress import run_blocking
-from agentrec.app.run.open_run import RunParts
-from agentrec.app.run.run_files import writing
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.atomic_files import write_atomically
 from agentrec.policies.sequential.config import BackboneConfig, BackboneKind
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.sequential.training import BackboneTrainer
+from agentrec.runs.open_run import RunParts
+from agentrec.runs.run_folder import writing
+from agentrec.settings.run_settings import DemoSettings
 
 RECORD_FILE = "training.json"
 

@@ -11,8 +11,6 @@ from typing import Literal
 import numpy as np
 
 from agentrec.app.learning.rewarding import fill_cells, fill_reward_table, num_cells
-from agentrec.app.run.open_run import RunParts
-from agentrec.app.run.run_files import writing
 from agentrec.errors import InputError
 from agentrec.graphs.offering import offer_to
 from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer
@@ -21,6 +19,8 @@ from agentrec.policies.rewards.halving import Cell, SuccessiveHalving
 from agentrec.policies.rewards.reward_shaping import RewardShape
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.rewarded_offers import RewardedOffer
+from agentrec.runs.open_run import RunParts
+from agentrec.runs.run_folder import writing
 from agentrec.sessions import Session
 
 Split = Literal["train", "valid", "test"]

@@ -16,18 +16,18 @@ from agentrec.app.learning.run_backbone import obtain_backbone
 from agentrec.app.learning.run_rewards import RunRewards, Split, TrainingData
 from agentrec.app.policies.evaluating import chosen_ndcg
 from agentrec.app.reports.comparison_tables import comparison_json
-from agentrec.app.run.open_run import RunParts
 from agentrec.app.run.reopen_run import open_again
-from agentrec.app.run.run_files import writing
-from agentrec.app.settings.demo_settings import DemoSettings
-from agentrec.app.settings.policy_settings import PolicySettings
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.evaluation.metrics import as_ranks, ndcg_of_ranks
 from agentrec.evaluation.policy_comparison import PolicyComparison, compare_policies
 from agentrec.rewarded_offers import RewardedOffer
+from agentrec.runs.open_run import RunParts
+from agentrec.runs.run_folder import writing
 from agentrec.sessions import Session
+from agentrec.settings.policy_settings import PolicySettings
+from agentrec.settings.run_settings import DemoSettings
 
 NO_HINT = "no_hint"
 COMPARED = (

@@ -14,12 +14,8 @@ from rich.console import Console
 from agentrec.app.learning.run_rewards import RunRewards, Split
 from agentrec.app.policies.training import TrainingRecord
 from agentrec.app.reports.attribution_tables import attribution_json, print_attribution
-from agentrec.app.run.parts import CatalogKnowledge
 from agentrec.app.run.reopen_run import open_again
-from agentrec.app.run.run_files import writing
-from agentrec.app.run.run_folder import RunFolder
-from agentrec.app.settings.demo_settings import DemoSettings
-from agentrec.app.settings.policy_settings import PolicySettings
+from agentrec.assembly import CatalogKnowledge
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.data import Dataset
@@ -27,7 +23,10 @@ from agentrec.errors import InputError
 from agentrec.evaluation.attribution import Attribution, MeasuredHints, attribute
 from agentrec.evaluation.session_slices import standard_slices
 from agentrec.policies.policy_kinds import load_policy
+from agentrec.runs.run_folder import RunFolder, writing
 from agentrec.sessions import Session
+from agentrec.settings.policy_settings import PolicySettings
+from agentrec.settings.run_settings import DemoSettings
 
 LIVE = "live"
 """Name under which the policy that is in use is asked for."""

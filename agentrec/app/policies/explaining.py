@@ -11,10 +11,7 @@ from rich.console import Console
 from agentrec.app.learning.run_rewards import RunRewards
 from agentrec.app.policies.evaluating import offered_to, policy_folder
 from agentrec.app.reports.choice_tables import ExplainedChoice, ExplainedOption
-from agentrec.app.run.open_run import RunParts
 from agentrec.app.run.reopen_run import open_again
-from agentrec.app.run.run_folder import RunFolder
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.evaluation.metrics import ndcg
@@ -27,8 +24,11 @@ from agentrec.policies.policy_kinds import load_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.policies.value_regression import ValueRegressionPolicy
+from agentrec.runs.open_run import RunParts
+from agentrec.runs.run_folder import RunFolder
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
+from agentrec.settings.run_settings import DemoSettings
 
 _NEIGHBOURS = 20
 _WITHOUT_VARIANCE = 1e-6

@@ -13,9 +13,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from agentrec.app.cli.progress import ProgressDisplay, run_blocking
 from agentrec.app.learning.run_rewards import TrainingData
 from agentrec.app.reports.curve_picture import draw_learning_curve
-from agentrec.app.run.run_files import writing
-from agentrec.app.run.run_folder import RunFolder, write_json
-from agentrec.app.settings.policy_settings import PolicySettings
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
@@ -26,6 +23,8 @@ from agentrec.policies.no_regret_gate import NO_HINT, Gate, GateVerdict
 from agentrec.policies.policy_files import write_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.rewarded_offers import RewardedOffer
+from agentrec.runs.run_folder import RunFolder, write_json, writing
+from agentrec.settings.policy_settings import PolicySettings
 
 BEST_SINGLE = "best_single"
 TRAINING_FILE = "training.json"

@@ -16,11 +16,11 @@ from agentrec.app.policies.evaluating import LIVE
 from agentrec.app.policies.training import BEST_SINGLE, CURVE_FILE, let_live, train_policy
 from agentrec.app.reports.tables import print_gate
 from agentrec.app.run.reopen_run import open_again
-from agentrec.app.settings.demo_settings import DemoSettings
-from agentrec.app.settings.policy_settings import PolicySettings
-from agentrec.app.settings.validation_messages import first_fault, in_words, placed
 from agentrec.errors import InputError
 from agentrec.policies.no_regret_gate import NO_HINT
+from agentrec.settings.policy_settings import PolicySettings
+from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.validation_messages import first_fault, in_words, placed
 
 _ABSTAINING = "abstaining_"
 _TAKEN = (LIVE, NO_HINT, BEST_SINGLE)

@@ -12,7 +12,7 @@ from rich.text import Text
 from agentrec.app.cli.progress import ProgressDisplay, run_blocking
 from agentrec.app.reports.alignment_picture import draw_alignment
 from agentrec.app.reports.tables import new_table
-from agentrec.app.run.parts import use_one_thread
+from agentrec.assembly import use_one_thread
 from agentrec.evaluation.intervals import Interval
 from agentrec.policies.alignment.config import AlignmentConfig
 from agentrec.policies.alignment.judging import Judgement, judge

@@ -14,10 +14,6 @@ from pydantic import BaseModel, ConfigDict
 from agentrec.app.preferences.collection_origin import CollectionOrigin
 from agentrec.app.preferences.reward_modelling import TimeParts, obtain_reward_model, reward_of
 from agentrec.app.preferences.texts import factors_of
-from agentrec.app.run.open_run import RunParts
-from agentrec.app.run.run_files import writing
-from agentrec.app.run.run_folder import write_json
-from agentrec.app.settings.prefer_settings import PreferSettings
 from agentrec.components import Components
 from agentrec.data import Dataset
 from agentrec.embedded_model.chat_model import CatalogChatModel
@@ -30,7 +26,10 @@ from agentrec.graphs.preference_collection import (
 )
 from agentrec.graphs.preference_context import PreferenceParts
 from agentrec.preferences import PreferencePair
+from agentrec.runs.open_run import RunParts
+from agentrec.runs.run_folder import write_json, writing
 from agentrec.sessions import Session
+from agentrec.settings.prefer_settings import PreferSettings
 from agentrec.stores.preference_sinks.jsonl_file import JsonlPreferenceSink, pairs_in
 from agentrec.streaming.streaming import stream
 

@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agentrec.app.run.run_files import writing
-from agentrec.app.settings.prefer_settings import PreferSettings
 from agentrec.atomic_files import write_atomically
 from agentrec.errors import InputError
+from agentrec.runs.run_folder import writing
+from agentrec.settings.prefer_settings import PreferSettings
 
 ORIGIN_FILE = "origin.json"
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from agentrec.app.preferences.text_evaluation import RankedPlaces
-from agentrec.app.run.open_run import RunParts
 from agentrec.components import Components
 from agentrec.continuations import Continuation, Relevant, continuation_of
 from agentrec.contracts import HintPolicy
@@ -19,6 +18,7 @@ from agentrec.hints import Hint
 from agentrec.policies.reward_model.augmented import AugmentedRecommender
 from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
 from agentrec.policies.reward_model.target_odds import TargetOdds
+from agentrec.runs.open_run import RunParts
 from agentrec.sessions import Session
 from agentrec.streaming.concurrency import map_concurrently
 

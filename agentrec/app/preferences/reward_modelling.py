@@ -13,10 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentrec.app.cli.progress import run_blocking
 from agentrec.app.preferences.texts import factors_of, texts_for
-from agentrec.app.run.open_run import RunParts
-from agentrec.app.run.parts import CatalogKnowledge
-from agentrec.app.run.run_files import writing
-from agentrec.app.settings.prefer_settings import PreferSettings
+from agentrec.assembly import CatalogKnowledge
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import RewardModel
 from agentrec.errors import InputError, ModelCallError
@@ -29,7 +26,10 @@ from agentrec.policies.reward_model.text_vectors import TextVectors
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.sequential.training import BackboneTrainer
+from agentrec.runs.open_run import RunParts
+from agentrec.runs.run_folder import writing
 from agentrec.sessions import Session
+from agentrec.settings.prefer_settings import PreferSettings
 
 RECORD_FILE = "training.json"
 

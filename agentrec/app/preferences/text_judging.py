@@ -13,16 +13,14 @@ from agentrec.app.preferences.text_evaluation import RankedPlaces, TextsReport, 
 from agentrec.app.preferences.texts import factors_of, texts_for
 from agentrec.app.preferences.work import opened
 from agentrec.app.reports.preference_tables import print_texts_report
-from agentrec.app.run.open_run import RunParts
-from agentrec.app.run.run_files import writing
-from agentrec.app.run.run_folder import write_json
-from agentrec.app.run.second_model import second_model, with_model
-from agentrec.app.settings.demo_settings import DemoSettings
 from agentrec.components import Components
 from agentrec.data.dataset import SplitName
 from agentrec.errors import InputError
 from agentrec.hints import Hint
 from agentrec.policies.policy_kinds import load_policy
+from agentrec.runs.open_run import RunParts, second_model, with_model
+from agentrec.runs.run_folder import write_json, writing
+from agentrec.settings.run_settings import DemoSettings
 
 
 async def evaluate_texts(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentrec.app.run.open_run import RunParts
 from agentrec.components import Components
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.graphs.preferring import TextAttempt, attempt_preference, find_factors
-from agentrec.llm.gateway.draws import Draw, seed_of
+from agentrec.llm.gateway.requests import Draw, seed_of
+from agentrec.runs.open_run import RunParts
 from agentrec.sessions import Session
 from agentrec.streaming.concurrency import map_concurrently
 

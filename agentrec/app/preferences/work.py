@@ -21,16 +21,14 @@ from agentrec.app.preferences.collecting import (
 )
 from agentrec.app.preferences.reward_modelling import obtain_reward_model
 from agentrec.app.reports.preference_tables import print_collection
-from agentrec.app.run.open_run import RunParts, find_run, open_run
-from agentrec.app.run.parts import use_one_thread
 from agentrec.app.run.reopen_run import settings_of_run
-from agentrec.app.run.run_files import writing
-from agentrec.app.run.run_folder import RunFolder
-from agentrec.app.run.second_model import second_model, with_model
-from agentrec.app.settings.demo_settings import DemoSettings
-from agentrec.app.settings.layers import load_settings
+from agentrec.assembly import use_one_thread
 from agentrec.data import Dataset
 from agentrec.errors import InputError
+from agentrec.runs.open_run import RunParts, find_run, open_run, second_model, with_model
+from agentrec.runs.run_folder import RunFolder, writing
+from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.sources import load_settings
 from agentrec.stores.preference_card import write_card
 from agentrec.stores.preference_export import read_pairs, write_pairs
 from agentrec.stores.preference_records import ExportForm

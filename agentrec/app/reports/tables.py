@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from agentrec.app.reports.answer_report import AnswerReport
-from agentrec.app.run.accounts import UsageReport
 from agentrec.evaluation.intervals import Interval
 from agentrec.evaluation.metrics import METRICS, MetricName
 from agentrec.evaluation.report import MetricsReport
 from agentrec.hints import Hint
 from agentrec.policies.no_regret_gate import GateVerdict
+from agentrec.runs.usage_report import UsageReport
 
 WIDE = 110
 """Columns from which on every metric is shown with its interval, not the first alone."""

@@ -13,15 +13,15 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from agentrec.app.learning.run_rewards import RunRewards
-from agentrec.app.run.manifest import settings_in
-from agentrec.app.run.open_run import RunParts, find_run, open_run
-from agentrec.app.run.parts import use_one_thread
-from agentrec.app.run.run_folder import RunFolder
-from agentrec.app.settings.demo_settings import DemoSettings
-from agentrec.app.settings.layers import load_settings
-from agentrec.app.settings.policy_settings import PolicySettings
-from agentrec.app.settings.validation_messages import first_fault
+from agentrec.assembly import use_one_thread
 from agentrec.errors import InputError
+from agentrec.runs.manifest import settings_in
+from agentrec.runs.open_run import RunParts, find_run, open_run
+from agentrec.runs.run_folder import RunFolder
+from agentrec.settings.policy_settings import PolicySettings
+from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.sources import load_settings
+from agentrec.settings.validation_messages import first_fault
 
 
 def settings_of_run(

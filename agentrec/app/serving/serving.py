@@ -11,16 +11,16 @@ from typing import Any
 
 from rich.console import Console
 
-from agentrec.app.run.open_run import RunParts, RunPlace, find_run, open_run
-from agentrec.app.run.parts import use_one_thread
 from agentrec.app.run.reopen_run import settings_of_run
-from agentrec.app.settings.demo_settings import DemoSettings
+from agentrec.assembly import use_one_thread
 from agentrec.components import Components
 from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.graphs.session_telemetry import session_span
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.rankings import Ranking
+from agentrec.runs.open_run import RunParts, RunPlace, find_run, open_run
 from agentrec.sessions import Session
+from agentrec.settings.run_settings import DemoSettings
 
 
 class RecommenderService:

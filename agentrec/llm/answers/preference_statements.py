@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agentrec.catalog import clean_text
 from agentrec.llm.answers.json_answers import find_list
-from agentrec.llm.answers.reading import sentence_of
+from agentrec.llm.answers.parsing import sentence_of
 from agentrec.llm.prompts.session_view import as_data
 
 MAX_FACTOR_LENGTH = 60

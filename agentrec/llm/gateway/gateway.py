@@ -17,10 +17,9 @@ from agentrec.errors import ModelCallError
 from agentrec.llm.cost.budget import BudgetAccount
 from agentrec.llm.cost.prices import PriceTable
 from agentrec.llm.cost.usage import Usage
-from agentrec.llm.gateway.call_keys import call_key
-from agentrec.llm.gateway.draws import Draw
-from agentrec.llm.gateway.paid_calls import Flight, PaidCaller, Request, WantedFlight
-from agentrec.llm.gateway.retrying import RetryPolicy
+from agentrec.llm.gateway.model_caller import Flight, PaidCaller, Request, WantedFlight
+from agentrec.llm.gateway.requests import Draw, call_key
+from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.gateway.structured_output import (
     NOT_UNDERSTOOD,
     PROBE_QUESTION,
@@ -29,7 +28,7 @@ from agentrec.llm.gateway.structured_output import (
     StructuredOutput,
 )
 from agentrec.llm.journal.journal import CallJournal
-from agentrec.llm.journal.journal_rows import JournaledAnswer
+from agentrec.llm.journal.journal_file import JournaledAnswer
 from agentrec.llm.limits.limits import CallLimiter, CallLimits
 
 # What the one question after structured output is counted under.

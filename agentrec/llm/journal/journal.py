@@ -1,17 +1,19 @@
-"""Every answer that was paid for, in a file before anybody sees it.
+"""A journal of every paid answer: on disk before anybody sees it.
 
-Kept against the death of the process, however sudden: with SQLite's write-ahead log a commit has
-handed its pages to the operating system, which writes them out whoever dies. ``synchronous`` is
-NORMAL, so a commit does not wait for the disk itself: a power cut or a crash of the operating
-system can cost the answers of the last moments (they are asked for again), never the file.
+It survives the death of the process, however sudden: with SQLite's write-ahead log, a commit hands
+its pages to the operating system, which writes them whatever happens to the process.
+``synchronous`` is NORMAL, so a commit does not wait for the disk itself: a power cut or a crash of
+the operating system can cost the answers of the last moments (they are asked for again), never
+the file.
 
-What is kept in memory is bounded: the answers that were used last. Others are looked up in the
-file, in a thread of the journal's own.
+Memory is bounded: the answers used last stay in memory, all others are read from the file, in a
+thread of the journal's own.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -21,11 +23,58 @@ from types import TracebackType
 
 from agentrec.errors import AgentRecError
 from agentrec.llm.cost.usage import Spending
-from agentrec.llm.journal.journal_file import Batch, JournalFile, Written
-from agentrec.llm.journal.journal_rows import JournaledAnswer, JournaledFailure
-from agentrec.llm.journal.recent_answers import RecentAnswers
+from agentrec.llm.journal.journal_file import (
+    Batch,
+    JournaledAnswer,
+    JournaledFailure,
+    JournalFile,
+    Written,
+)
 
-__all__ = ["CallJournal", "JournaledAnswer", "JournaledFailure"]
+# What an answer takes in memory beside its text.
+_OVERHEAD = 400
+
+
+class RecentAnswers:
+    """Answers by key; those not used for longest make room for new ones.
+
+    Args:
+        memory: About how many bytes to hold, at least 0.
+
+    Raises:
+        ValueError: If ``memory`` is below 0.
+    """
+
+    def __init__(self, memory: int) -> None:
+        if memory < 0:
+            raise ValueError("memory must be at least 0")
+        self._answers: OrderedDict[str, JournaledAnswer] = OrderedDict()
+        self._room = memory
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def get(self, key: str) -> JournaledAnswer | None:
+        """The answer under a key, if it is still held."""
+        answer = self._answers.get(key)
+        if answer is not None:
+            self._answers.move_to_end(key)
+        return answer
+
+    def hold(self, key: str, answer: JournaledAnswer) -> None:
+        """Hold an answer, unless there is one under this key."""
+        if key in self._answers:
+            return
+        self._answers[key] = answer
+        self._room -= _weight(answer)
+        while self._room < 0:
+            _, oldest = self._answers.popitem(last=False)
+            self._room += _weight(oldest)
+
+
+def _weight(answer: JournaledAnswer) -> int:
+    return len(answer.text) + _OVERHEAD
+
 
 _MEMORY = 32 * 2**20
 

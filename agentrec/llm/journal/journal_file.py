@@ -1,8 +1,8 @@
-"""The SQLite file behind a call journal; everything here blocks.
+"""The SQLite file behind a call journal: its rows and its transactions. Everything here blocks.
 
-A table of sums stands beside the rows and changes in the same transactions, so that what a run
-has cost is known without reading a million answers. Files from before there were failures, sums
-or names of models are brought up to date when they are opened.
+A table of totals stands beside the rows and changes in the same transactions, so the cost of a run
+is known without reading a million answers. Files from versions without failures, totals or model
+names are migrated when they are opened.
 """
 
 from __future__ import annotations
@@ -15,10 +15,56 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agentrec.errors import InputError
+from agentrec.errors import FailureKind, InputError
 from agentrec.llm.cost.usage import Spending
-from agentrec.llm.journal.journal_rows import JournaledAnswer, JournaledFailure
 from agentrec.sqlite_rows import insert_rows
+
+
+@dataclass(frozen=True)
+class JournaledAnswer:
+    """One answer of a model.
+
+    Attributes:
+        text: The answer.
+        input_tokens: Tokens read for it, 0 if the model does not say.
+        output_tokens: Tokens written, 0 if the model does not say.
+        model: The model's name at the gateway; empty in journals from before it was kept.
+        attempt: Number of the attempt that brought it, from 1.
+    """
+
+    text: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    model: str = ""
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class JournaledFailure:
+    """One call that failed; it stands in nobody's way.
+
+    Attributes:
+        key: Content-derived key of the request.
+        node: What the call was for.
+        kind: What kind of failure it was.
+        problem: One line without secrets.
+        time: When, in seconds since 1970.
+        attempt: Number of the attempt, from 1.
+        model: The model's name at the gateway.
+        input_tokens: Tokens read all the same, where the model answered and said so.
+        output_tokens: Tokens written all the same.
+    """
+
+    key: str
+    node: str
+    kind: FailureKind
+    problem: str
+    time: float
+    attempt: int
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+
 
 # Seconds to wait for another process that is writing; it is done in a few milliseconds unless it
 # is stopped, or the disk is slow beyond use.

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from agentrec.evaluation.baselines import TextSimilarityRanker
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
-from agentrec.testing.embeddings import HashedWordEmbeddings
 
 TITLES = {
     "1": "Star Trek: The Motion Picture",

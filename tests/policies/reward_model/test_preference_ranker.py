@@ -20,8 +20,8 @@ from agentrec.policies.reward_model.text_vectors import TextVectors
 from agentrec.policies.sequential.config import BackboneConfig
 from agentrec.policies.sequential.training import BackboneTrainer
 from agentrec.policies.standardiser import Standardiser
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
-from agentrec.testing.embeddings import HashedWordEmbeddings
 from agentrec.testing.preference_ranker_conformance import PreferenceRankerConformance
 
 DIMENSION = 16

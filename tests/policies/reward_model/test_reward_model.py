@@ -20,8 +20,8 @@ from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.config import BackboneConfig
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.sequential.training import BackboneTrainer
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
-from agentrec.testing.embeddings import HashedWordEmbeddings
 
 TASTES = ("war", "love", "music", "crime")
 NUM_ITEMS = 40

@@ -7,7 +7,7 @@ import pytest
 
 from agentrec.policies.reward_model import text_vectors
 from agentrec.policies.reward_model.text_vectors import TextVectors
-from agentrec.testing.embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 
 DIMENSION = 16
 

@@ -1,1 +1,0 @@
-"""Settings, their sources and their checks."""

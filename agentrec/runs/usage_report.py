@@ -1,0 +1,96 @@
+"""What a run may spend and what it has spent, over all its attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from agentrec.atomic_files import write_atomically
+from agentrec.llm.cost.budget import BudgetAccount
+from agentrec.llm.cost.prices import PriceTable
+from agentrec.llm.cost.usage import NodeUsage, lifelong_usage
+from agentrec.llm.journal.journal import CallJournal
+from agentrec.settings.run_settings import DemoSettings
+
+
+class UsageRow(BaseModel):
+    """What calls for one purpose came to.
+
+    Attributes:
+        calls: Calls made, failed ones among them.
+        failures: Those that failed.
+        retries: Those that were further attempts.
+        input_tokens: Tokens read, as the model reports them.
+        output_tokens: Tokens written, as the model reports them.
+        money: What the tokens cost; ``None`` if a price is not known.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    calls: int
+    failures: int
+    retries: int
+    input_tokens: int
+    output_tokens: int
+    money: float | None
+
+    @classmethod
+    def of(cls, used: NodeUsage) -> UsageRow:
+        """The row of some usage."""
+        return cls.model_validate(asdict(used))
+
+    def __add__(self, other: UsageRow) -> UsageRow:
+        return UsageRow.of(self._used() + other._used())
+
+    def _used(self) -> NodeUsage:
+        return NodeUsage(**self.model_dump())
+
+
+class UsageReport(BaseModel):
+    """What the calls of a run came to.
+
+    Attributes:
+        currency: What money is counted in.
+        by_node: By what the calls were for.
+        total: The sum.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    currency: str
+    by_node: Mapping[str, UsageRow]
+    total: UsageRow
+
+    @classmethod
+    async def of(cls, journal: CallJournal, prices: PriceTable) -> UsageReport:
+        """What a journal says."""
+        usage = lifelong_usage(await journal.spendings(), prices)
+        return cls(
+            currency=prices.currency,
+            by_node={node: UsageRow.of(used) for node, used in usage.by_node.items()},
+            total=UsageRow.of(usage.total),
+        )
+
+    @classmethod
+    def load(cls, file: Path) -> UsageReport:
+        """Read one that was saved."""
+        return cls.model_validate_json(file.read_bytes())
+
+    def save(self, file: Path) -> None:
+        """Write it, whole or not at all."""
+        write_atomically(file, (self.model_dump_json(indent=2) + "\n").encode())
+
+
+async def open_account(settings: DemoSettings, journal: CallJournal) -> BudgetAccount | None:
+    """The budget of the run less what earlier attempts spent; ``None`` where there is none.
+
+    Raises:
+        InputError: If the budget is of money, and a model that was paid has no price.
+    """
+    budget = settings.budget.budget()
+    if budget is None:
+        return None
+    return BudgetAccount(budget, settings.prices.table(), await journal.spendings())

@@ -1,0 +1,81 @@
+"""Which hint policy a run has, and what it is trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from agentrec.contracts import HintPolicyTrainer
+from agentrec.errors import InputError
+from agentrec.policies.policy_kinds import imported, kind_named, trainer_for
+from agentrec.policies.rewards.halving import SuccessiveHalving
+from agentrec.policies.rewards.reward_shaping import RewardShape
+from agentrec.settings.validation_messages import PlacedError, first_fault, in_words
+
+
+class PolicySettings(BaseModel):
+    """Which hint policy a run has, and what it is trained on.
+
+    Attributes:
+        kind: What it is: ``scoring_ppo``, ``categorical_ppo``, ``linucb``, ``thompson``,
+            ``value_regression``, ``best_single``, ``nearest``, ``random``, ``fixed``, ``no_hint``,
+            or a kind that an installed package brings.
+        settings: What that kind can be set to.
+        abstain: Whether no hint is given where the gain of the chosen one is not predicted to be
+            above 0.
+        nearest: Among how many of the nearest hints a session's is chosen, at least 1; ``None``
+            for 32, or as many as the knowledge base may hold if that is more.
+        halving: Whether training sessions are tried with few hints each, by successive halving,
+            and not with all.
+        shape: What counts as reward: ``ndcg``, the paper's difference, or one by rank.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str = Field(default="scoring_ppo", min_length=1)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    abstain: bool = False
+    nearest: int | None = Field(default=None, ge=1)
+    halving: bool = False
+    shape: RewardShape = "ndcg"
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        """Tell now what would else come up after hours of measuring."""
+        try:
+            model: type[BaseModel] = imported(kind_named(self.kind).settings)
+        except InputError as error:
+            raise PlacedError(["kind"], error.problem) from error
+        try:
+            model.model_validate(self.settings)
+        except ValidationError as error:
+            first = first_fault(error)
+            keys = [str(part) for part in first["loc"]]
+            raise PlacedError(["settings", *keys], in_words(first, keys, model)) from error
+        return self
+
+    @property
+    def name(self) -> str:
+        """What policies of this kind are called in a run: the kind, or that it abstains."""
+        return f"abstaining_{self.kind}" if self.abstain else self.kind
+
+    def trainer(self, checkpoint: Path | None = None) -> HintPolicyTrainer:
+        """What trains it.
+
+        Args:
+            checkpoint: Folder in which a training that is stopped is found again.
+        """
+        if not self.abstain:
+            return trainer_for(self.kind, self.settings, checkpoint=checkpoint)
+        within = {"policy": self.kind, "settings": self.settings}
+        return trainer_for("abstaining", within, checkpoint=checkpoint)
+
+    def plan(self, seed: int) -> SuccessiveHalving | None:
+        """Which hints are tried on which training session; ``None`` for all on all."""
+        return SuccessiveHalving(seed=seed) if self.halving else None
+
+    def hints_offered(self, max_hints: int) -> int:
+        """How many hints a session is offered at most."""
+        return self.nearest or max(32, max_hints)
