@@ -14,17 +14,17 @@ import torch
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
-from agentrec.app.cli.progress import ProgressDisplay, run_blocking
 from agentrec.data import Dataset, item_counts, load_folder, load_movielens
 from agentrec.data.fetching import cache_folder
 from agentrec.data.item_features import ItemFeatures, discover_features
 from agentrec.errors import InputError
 from agentrec.llm.providers.chat_models import EMBEDDED, model_identity, open_chat_model
+from agentrec.progress import ProgressDisplay, run_blocking
 from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.item_vectors import embed_items
 from agentrec.session_encoding.text_encoder import MiniLMEmbeddings
 from agentrec.settings.model_settings import LlmSettings
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 if TYPE_CHECKING:
     # Whoever asks another model need not wait for the libraries of this one: seconds.
@@ -46,7 +46,7 @@ class CatalogKnowledge:
     counts: Mapping[str, int]
 
 
-async def load_data(settings: DemoSettings) -> Dataset:
+async def load_data(settings: RunSettings) -> Dataset:
     """Load the sessions.
 
     Raises:

@@ -28,7 +28,7 @@ from agentrec.graphs.recommending import rank
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.policies.fixed import NoHintPolicy
+from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings

@@ -13,10 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.hint_offers import HintChoices, HintOffer
+from agentrec.policies.hint_policies.value_regression import (
+    ValueRegressionConfig,
+    ValueRegressionPolicy,
+    ValueRegressionTrainer,
+)
 from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
 from agentrec.policies.policy_kinds import imported, kind_named, trainer_for
-from agentrec.policies.value_regression import ValueRegressionConfig, ValueRegressionPolicy
-from agentrec.policies.value_regression_training import ValueRegressionTrainer
 from agentrec.rewarded_offers import RewardedOffer
 
 # Probabilities are made in single precision.

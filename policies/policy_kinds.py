@@ -48,45 +48,55 @@ def _ours(policy: str, trainer: str, settings: str, resumes: bool = False) -> Po
 
 POLICY_KINDS: Mapping[str, PolicyKind] = MappingProxyType(
     {
-        "no_hint": _ours("fixed:NoHintPolicy", "untrained:NoHintTrainer", "fixed:NoSettings"),
+        "no_hint": _ours(
+            "hint_policies.untrained:NoHintPolicy",
+            "hint_policies.untrained:NoHintTrainer",
+            "hint_policies.untrained:NoSettings",
+        ),
         "fixed": _ours(
-            "fixed:FixedHintPolicy", "untrained:FixedHintTrainer", "fixed:FixedHintSettings"
+            "hint_policies.untrained:FixedHintPolicy",
+            "hint_policies.untrained:FixedHintTrainer",
+            "hint_policies.untrained:FixedHintSettings",
         ),
         "random": _ours(
-            "fixed:RandomHintPolicy", "untrained:RandomHintTrainer", "fixed:NoSettings"
+            "hint_policies.untrained:RandomHintPolicy",
+            "hint_policies.untrained:RandomHintTrainer",
+            "hint_policies.untrained:NoSettings",
         ),
         "nearest": _ours(
-            "nearest:NearestHintPolicy",
-            "untrained:NearestHintTrainer",
-            "nearest:NearestHintSettings",
+            "hint_policies.untrained:NearestHintPolicy",
+            "hint_policies.untrained:NearestHintTrainer",
+            "hint_policies.untrained:NearestHintSettings",
         ),
         # What comes out of it is a fixed policy, and is stored as one.
         "best_single": _ours(
-            "fixed:FixedHintPolicy", "best_single:BestSingleHintTrainer", "fixed:NoSettings"
+            "hint_policies.untrained:FixedHintPolicy",
+            "hint_policies.best_single:BestSingleHintTrainer",
+            "hint_policies.untrained:NoSettings",
         ),
         "linucb": _ours(
-            "linear_bandits:LinUCBPolicy",
-            "linear_bandit_training:LinUCBTrainer",
-            "linear_bandits:LinearBanditConfig",
+            "hint_policies.linear_bandits:LinUCBPolicy",
+            "hint_policies.linear_bandit_training:LinUCBTrainer",
+            "hint_policies.linear_bandits:LinearBanditConfig",
         ),
         "thompson": _ours(
-            "linear_bandits:ThompsonPolicy",
-            "linear_bandit_training:ThompsonTrainer",
-            "linear_bandits:LinearBanditConfig",
+            "hint_policies.linear_bandits:ThompsonPolicy",
+            "hint_policies.linear_bandit_training:ThompsonTrainer",
+            "hint_policies.linear_bandits:LinearBanditConfig",
         ),
         "value_regression": _ours(
-            "value_regression:ValueRegressionPolicy",
-            "value_regression_training:ValueRegressionTrainer",
-            "value_regression:ValueRegressionConfig",
+            "hint_policies.value_regression:ValueRegressionPolicy",
+            "hint_policies.value_regression:ValueRegressionTrainer",
+            "hint_policies.value_regression:ValueRegressionConfig",
         ),
         "categorical_ppo": _ours(
-            "ppo.categorical_policy:CategoricalPPOPolicy",
+            "ppo.policy:CategoricalPPOPolicy",
             "ppo.trainer:CategoricalPPOTrainer",
             "ppo.config:PPOConfig",
             resumes=True,
         ),
         "scoring_ppo": _ours(
-            "ppo.scoring_policy:ScoringPPOPolicy",
+            "ppo.policy:ScoringPPOPolicy",
             "ppo.trainer:ScoringPPOTrainer",
             "ppo.config:PPOConfig",
             resumes=True,

@@ -17,7 +17,7 @@ from agentrec.embedded_model.teaching.recipe_version import RECIPE_VERSION
 from agentrec.llm.gateway.call_errors import masked
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.llm.providers.secrets import without_secrets
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 _VERSIONED = ("agentrec", "langchain-core", "langgraph", "qdrant-client", "torch", "transformers")
 # How fast, how patiently and for how much a model is asked changes no answer. Where data and
@@ -32,7 +32,7 @@ _SHOWN = ("structured", "shuffles", "max_candidates", "label_length")
 
 
 def manifest_of(
-    settings: DemoSettings, dataset: Dataset, prompts: Prompts, model: str | None
+    settings: RunSettings, dataset: Dataset, prompts: Prompts, model: str | None
 ) -> Mapping[str, object]:
     """Put a manifest together; keys to accounts are never in it.
 
@@ -76,7 +76,7 @@ def settings_in(manifest: Mapping[str, Any]) -> dict[str, Any]:
         TypeError, KeyError: If it is not a manifest.
     """
     identity, conditions = dict(manifest["identity"]), dict(manifest["conditions"])
-    told = {name: identity[name] for name in DemoSettings.model_fields if name in identity}
+    told = {name: identity[name] for name in RunSettings.model_fields if name in identity}
     told.setdefault("backbone", None)
     told.pop("llm", None)
     told |= {name: conditions[name] for name in _CONDITIONS}

@@ -11,7 +11,7 @@ from pathlib import Path
 from langchain_core.language_models import BaseChatModel
 from rich.console import Console
 
-from agentrec.app.cli.progress import ProgressDisplay
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.reports.tables import print_usage
 from agentrec.assembly import (
     CatalogKnowledge,
@@ -31,13 +31,14 @@ from agentrec.llm.journal.journal import CallJournal
 from agentrec.llm.limits.limits import CallLimiter
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.llm.providers.chat_models import drop_connections
-from agentrec.policies.fixed import NoHintPolicy
+from agentrec.policies.hint_policies.untrained import NoHintPolicy
+from agentrec.progress import ProgressDisplay
 from agentrec.runs.manifest import manifest_of, run_name
 from agentrec.runs.run_folder import Json, RunFolder
 from agentrec.runs.usage_report import UsageReport, open_account
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.settings.model_settings import LlmSettings
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.stores.qdrant import QdrantHintStore
 
 PATIENCE = 1.0
@@ -45,7 +46,7 @@ PATIENCE = 1.0
 
 
 @dataclass(frozen=True)
-class RunPlace:
+class ResolvedRun:
     """What can be had of a run in seconds, so that what is wrong is told before anything long.
 
     Attributes:
@@ -57,7 +58,7 @@ class RunPlace:
         folder: Where it is.
     """
 
-    settings: DemoSettings
+    settings: RunSettings
     dataset: Dataset
     prompts: Prompts
     named: tuple[BaseChatModel, str] | None
@@ -66,7 +67,7 @@ class RunPlace:
 
 
 @dataclass(frozen=True)
-class RunParts:
+class OpenRun:
     """A run that is open.
 
     Attributes:
@@ -80,7 +81,7 @@ class RunParts:
         account: What all models of the run spend together; ``None`` where nothing bounds it.
     """
 
-    settings: DemoSettings
+    settings: RunSettings
     dataset: Dataset
     knowledge: CatalogKnowledge
     components: Components
@@ -95,7 +96,7 @@ class RunParts:
         return self.settings.limits.max_concurrency
 
 
-async def find_run(settings: DemoSettings, console: Console) -> RunPlace:
+async def resolve_run(settings: RunSettings, console: Console) -> ResolvedRun:
     """Load what a run needs first, and see that it can be had.
 
     Raises:
@@ -109,25 +110,25 @@ async def find_run(settings: DemoSettings, console: Console) -> RunPlace:
     open_embeddings(settings.embeddings)
     named = named_model(settings.llm)
     manifest = manifest_of(settings, dataset, prompts, None if named is None else named[1])
-    return RunPlace(settings, dataset, prompts, named, manifest, RunFolder(settings.run))
+    return ResolvedRun(settings, dataset, prompts, named, manifest, RunFolder(settings.run))
 
 
 @asynccontextmanager
 async def open_run(
-    place: RunPlace,
+    place: ResolvedRun,
     console: Console,
     *,
-    tell_usage: bool = True,
+    report_usage: bool = True,
     calls: Path | None = None,
     usage: Path | None = None,
     knowledge_base: Path | None = None,
-) -> AsyncIterator[RunParts]:
+) -> AsyncIterator[OpenRun]:
     """Open the journal, the model and the knowledge base; at the end tell what calls came to.
 
     Args:
         place: The run; its folder has been begun.
         console: Where progress and usage are shown.
-        tell_usage: Whether usage is shown where nothing new was asked.
+        report_usage: Whether usage is shown where nothing new was asked.
         calls: Another call journal than the run's.
         usage: Where to write what calls came to, if not into the run; whoever wants it there
             tells of it. Of another journal nothing is written into the run.
@@ -138,7 +139,7 @@ async def open_run(
         StoreError: If another process has the knowledge base open.
     """
     settings, dataset, folder = place.settings, place.dataset, place.folder
-    display = ProgressDisplay(console)
+    display = ConsoleProgress(console)
     embeddings = open_embeddings(settings.embeddings)
     async with await CallJournal.open(calls or folder.calls) as journal:
         if calls is not None:
@@ -189,7 +190,7 @@ async def open_run(
                 run_name=run_name(place.manifest),
                 **settings.explore.fields(gateway, place.prompts),
             )
-            parts = RunParts(
+            parts = OpenRun(
                 settings, dataset, knowledge, components, folder, display, journal, account
             )
             patience = None
@@ -207,7 +208,7 @@ async def open_run(
                 told = usage or (folder.usage if calls is None else None)
                 if told is not None:
                     await asyncio.to_thread(report.save, told)
-                if usage is None and (tell_usage or len(journal) > known):
+                if usage is None and (report_usage or len(journal) > known):
                     print_usage(report, console)
                 await drop_connections(named[0])
 
@@ -227,7 +228,7 @@ def second_model(name: str, llm: LlmSettings) -> tuple[BaseChatModel, str]:
 
 @asynccontextmanager
 async def with_model(
-    parts: RunParts, model: BaseChatModel, identity: str
+    parts: OpenRun, model: BaseChatModel, identity: str
 ) -> AsyncIterator[Components]:
     """The parts of a run's graphs with another model; its answers are kept before this ends.
 

@@ -13,7 +13,7 @@ from agentrec.llm.cost.budget import BudgetAccount
 from agentrec.llm.cost.prices import PriceTable
 from agentrec.llm.cost.usage import NodeUsage, lifelong_usage
 from agentrec.llm.journal.journal import CallJournal
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 
 class UsageRow(BaseModel):
@@ -84,7 +84,7 @@ class UsageReport(BaseModel):
         write_atomically(file, (self.model_dump_json(indent=2) + "\n").encode())
 
 
-async def open_account(settings: DemoSettings, journal: CallJournal) -> BudgetAccount | None:
+async def open_account(settings: RunSettings, journal: CallJournal) -> BudgetAccount | None:
     """The budget of the run less what earlier attempts spent; ``None`` where there is none.
 
     Raises:

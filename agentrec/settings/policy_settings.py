@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from agentrec.contracts import HintPolicyTrainer
 from agentrec.errors import InputError
 from agentrec.policies.policy_kinds import imported, kind_named, trainer_for
-from agentrec.policies.rewards.halving import SuccessiveHalving
 from agentrec.policies.rewards.reward_shaping import RewardShape
+from agentrec.policies.rewards.successive_halving import SuccessiveHalving
 from agentrec.settings.validation_messages import PlacedError, first_fault, in_words
 
 

@@ -71,7 +71,7 @@ class ExploreSettings(BaseModel):
         }
 
 
-class DemoSettings(BaseModel):
+class RunSettings(BaseModel):
     """Settings of ``agentrec demo``; ``load_settings`` gathers them from where people put them.
 
     Attributes:

@@ -18,7 +18,7 @@ from agentrec.data.fetching import CACHE_VARIABLE
 from agentrec.errors import InputError
 from agentrec.llm.providers.secrets import secret_paths
 from agentrec.settings.policy_settings import PolicySettings
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.settings_file import SettingsFile, find_settings_file, read_settings_file
 from agentrec.settings.validation_messages import first_fault, in_words, placed
 
@@ -77,7 +77,7 @@ def fault_of(error: ValidationError, layer: Mapping[str, Any], origin: Origin) -
     keys = _keys(first, layer)
     if below := placed(first):
         return origin.fault(below.problem, [*keys, *below.keys])
-    return origin.fault(in_words(first, keys, DemoSettings), keys)
+    return origin.fault(in_words(first, keys, RunSettings), keys)
 
 
 def _keys(fault: Mapping[str, Any], layer: Mapping[str, Any]) -> list[str]:
@@ -114,7 +114,7 @@ def load_settings(
     *,
     folder: Path | None = None,
     below: Mapping[str, Any] | None = None,
-) -> tuple[DemoSettings, Path | None]:
+) -> tuple[RunSettings, Path | None]:
     """Gather the settings of a run.
 
     Each source is checked by itself, so that what is wrong is told where it stands, also where a
@@ -144,10 +144,10 @@ def load_settings(
     merged: dict[str, Any] = dict(below or {})
     for layer, origin in layers:
         merged = _over(merged, _checked(layer, origin, merged))
-    return DemoSettings.model_validate(merged), config
+    return RunSettings.model_validate(merged), config
 
 
-class _Named(BaseSettings, DemoSettings):
+class _Named(BaseSettings, RunSettings):
     """The settings, as the reader of the environment wants them."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
@@ -174,7 +174,7 @@ class _Environment(EnvSettingsSource):
 
 
 def _environment() -> Mapping[str, Any]:
-    known = {name.upper(): f"{PREFIX}{name.upper()}" for name in DemoSettings.model_fields}
+    known = {name.upper(): f"{PREFIX}{name.upper()}" for name in RunSettings.model_fields}
     for variable in sorted(os.environ):
         name = variable.upper()
         section = name.removeprefix(PREFIX).partition(NESTING)[0]
@@ -230,10 +230,10 @@ def _checked(
         tried["policy"] = _over({"policy": below["policy"]}, {"policy": whole["policy"]})["policy"]
     try:
         if origin.file is None:
-            DemoSettings.model_validate(tried)
+            RunSettings.model_validate(tried)
         else:
             # As JSON and strictly: a file has types of its own, and "5" is no number in it.
-            DemoSettings.model_validate_json(json.dumps(tried, default=str), strict=True)
+            RunSettings.model_validate_json(json.dumps(tried, default=str), strict=True)
     except ValidationError as error:
         raise fault_of(error, tried, origin) from None
     return whole

@@ -14,7 +14,7 @@ from agentrec.embedded_model.generation.reading import read_prompt
 from agentrec.embedded_model.network.prompt_tokens import prompt_tokens
 from agentrec.embedded_model.network.vocabulary import END, Vocabulary
 from agentrec.embedded_model.teaching.wording import HINT_END, factor_token
-from agentrec.policies.alignment.examples import NotEncodableError
+from agentrec.policies.alignment.pair_encoding import NotEncodableError
 from agentrec.preferences import MAX_PREFERENCE_LENGTH, PreferencePair
 
 _MESSAGES: Mapping[str, type[BaseMessage]] = {

@@ -1,23 +1,79 @@
-"""Opening what is to be tuned or judged: a folder of the embedded model, or of any causal one."""
+"""What tuning needs beside the library, brought in when it is needed."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from warnings import catch_warnings, filterwarnings
 
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import GPT2LMHeadModel
+
 from agentrec.embedded_model.folder import CatalogModel, load_model
+from agentrec.embedded_model.network.vocabulary import Vocabulary
 from agentrec.errors import InputError
 from agentrec.llm.providers.quiet_transformers import no_progress_bars
 from agentrec.policies.alignment.catalog_tokens import CatalogTokens
-from agentrec.policies.alignment.chat_tokens import ChatTokens
-from agentrec.policies.alignment.examples import TokenIds
-from agentrec.policies.alignment.extra import needed
-from agentrec.policies.alignment.word_head import speak_words_only
+from agentrec.policies.alignment.pair_encoding import ChatTokens, TokenIds
+
+
+def needed(name: str) -> ModuleType:
+    """Import a package of the extra ``dpo``.
+
+    Args:
+        name: ``trl``, ``peft``, ``datasets``, ``accelerate`` or ``huggingface_hub``.
+
+    Raises:
+        InputError: If it, or something it needs, is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        told = " ".join(str(error).split())[:200]
+        raise InputError(f"needs the extra: pip install 'agentrec[dpo]' ({told})") from error
+
+
+class WordHead(nn.Module):
+    """An output layer over the marks and words, tied to the first rows of the embedding.
+
+    The network's own output is over items too, which no text was ever taught to keep low: they
+    would take up most of the probability, and tuning would learn about them instead of words.
+
+    Args:
+        embedding: The network's embedding of tokens; it is not copied.
+        words: How many of its rows are marks and words.
+    """
+
+    bias: None = None
+
+    def __init__(self, embedding: nn.Embedding, words: int) -> None:
+        super().__init__()
+        # In a list, so that its parameter does not count as this layer's a second time.
+        self._embedding = [embedding]
+        self._words = words
+
+    @property
+    def weight(self) -> Tensor:
+        """Shape ``[words, width]``; gradients reach the embedding."""
+        return self._embedding[0].weight[: self._words]
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Logits ``[..., words]``."""
+        return functional.linear(hidden, self.weight)
+
+
+def speak_words_only(network: GPT2LMHeadModel, vocabulary: Vocabulary) -> None:
+    """Give a network that output layer, in place."""
+    head: Any = WordHead(network.transformer.wte, vocabulary.first_handle)
+    network.lm_head = head
+
 
 HUB = "hub:"
 _ADAPTER = "adapter_config.json"

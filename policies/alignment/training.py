@@ -15,7 +15,8 @@ import torch
 
 from agentrec.errors import InputError
 from agentrec.policies.alignment.config import AlignmentConfig, Tuned
-from agentrec.policies.alignment.examples import (
+from agentrec.policies.alignment.models import OpenedModel, folder_hash, needed, open_model
+from agentrec.policies.alignment.pair_encoding import (
     Example,
     Examples,
     each_chosen_once,
@@ -23,21 +24,27 @@ from agentrec.policies.alignment.examples import (
     examples_hash,
     held_out_apart,
 )
-from agentrec.policies.alignment.extra import needed
-from agentrec.policies.alignment.models import OpenedModel, folder_hash, open_model
-from agentrec.policies.alignment.record import (
+from agentrec.policies.alignment.training_folder import (
+    AlignmentPoint,
+    TrainingFolder,
+    points_of,
+    read_points,
+)
+from agentrec.policies.alignment.trl_trainers import (
+    OnProgress,
+    TrainingWatch,
+    computed_in,
+    make_trainer,
+    undisturbed,
+)
+from agentrec.policies.alignment.tuned_model import (
     LOG_FILE,
     RECORD_FILE,
     AlignmentRecord,
     installed_versions,
     parameter_hash,
+    write_result,
 )
-from agentrec.policies.alignment.results import write_result
-from agentrec.policies.alignment.surroundings import undisturbed
-from agentrec.policies.alignment.training_folder import TrainingFolder
-from agentrec.policies.alignment.training_log import AlignmentPoint, points_of, read_points
-from agentrec.policies.alignment.trl_trainers import computed_in, make_trainer
-from agentrec.policies.alignment.watching import OnProgress, TrainingWatch
 from agentrec.preferences import PreferencePair
 
 

@@ -1,19 +1,192 @@
-"""TRL's trainers, set up for pairs whose tokens are known."""
+"""What happens beside the steps of a training: telling how far it is, keeping what is done."""
 
 from __future__ import annotations
 
+import logging
+import math
+import os
+import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
+import numpy as np
 import torch
-from transformers import PrinterCallback
+from transformers import PrinterCallback, TrainerCallback
 
+from agentrec.embedded_model.folder import CatalogModel
+from agentrec.embedded_model.network.symmetry import symmetric_gradients
+from agentrec.errors import InputError
+from agentrec.llm.providers.quiet_transformers import no_progress_bars
 from agentrec.policies.alignment.config import AlignmentConfig
-from agentrec.policies.alignment.examples import Example
-from agentrec.policies.alignment.extra import needed
-from agentrec.policies.alignment.models import OpenedModel
+from agentrec.policies.alignment.models import OpenedModel, needed
+from agentrec.policies.alignment.pair_encoding import Example
+from agentrec.policies.alignment.training_folder import (
+    AlignmentPoint,
+    TrainingFolder,
+    append_point,
+    points_of,
+    write_points,
+)
+
+OnProgress = Callable[[int, int], None]
+"""Called with optimiser steps done and in all; raising in it stops the training."""
+
+
+class TrainingWatch(TrainerCallback):
+    """Called by the trainer between its steps.
+
+    Args:
+        folder: Where the training is kept.
+        on_progress: Told after every step.
+        embedded: The embedded model, if that is what is tuned.
+
+    Attributes:
+        stopped_by: What ``on_progress`` raised. The trainer then writes a checkpoint and returns,
+            and it is for the caller to raise it.
+    """
+
+    def __init__(
+        self, folder: TrainingFolder, on_progress: OnProgress, embedded: CatalogModel | None
+    ) -> None:
+        self._folder = folder
+        self._on_progress = on_progress
+        self._embedded = embedded
+        self.stopped_by: BaseException | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the log; after a stop, with what was logged up to the checkpoint."""
+        write_points(self._folder.log, points_of(state.log_history))
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Keep the embedded model's items what they are and its handles alike."""
+        if self._embedded is not None:
+            vocabulary = self._embedded.vocabulary
+            symmetric_gradients(self._embedded.network, vocabulary.first_item)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Tell of the step."""
+        try:
+            self._on_progress(state.global_step, state.max_steps)
+        except BaseException as error:
+            # Not raised here: the trainer would end without a checkpoint of this step.
+            self.stopped_by = error
+            control.should_save = True
+            control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Log the row that was added last.
+
+        Raises:
+            InputError: If the loss is no number any more. No checkpoint of such a state is written.
+        """
+        point = AlignmentPoint.of(state.log_history[-1])
+        if point is None:
+            return
+        if not math.isfinite(point.loss):
+            raise InputError(
+                f"step {point.step} came to a loss of {point.loss}; a smaller one may help",
+                field="learning_rate",
+            )
+        append_point(self._folder.log, point)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """A checkpoint is written whole."""
+        self._folder.keep(state.global_step, state.best_global_step)
+
+
+_TALKATIVE = ("trl", "peft", "accelerate", "datasets")
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Give back everything of the process that training would leave changed.
+
+    Random states, environment variables, levels of logging, warnings and progress bars are
+    afterwards what they were. Within, nothing reaches for a hub or reports home: TRL would, at
+    every start.
+
+    Raises:
+        InputError: If the extra is not installed.
+    """
+    with ExitStack() as kept:
+        kept.enter_context(_random_states())
+        kept.enter_context(_environment())
+        kept.enter_context(_quiet())
+        kept.enter_context(_no_hub())
+        kept.enter_context(no_progress_bars())
+        yield
+
+
+@contextmanager
+def _random_states() -> Iterator[None]:
+    plain, numpys = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(plain)
+            np.random.set_state(numpys)
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    before = dict(os.environ)
+    try:
+        os.environ["TQDM_DISABLE"] = "1"
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        for name, value in before.items():
+            if os.environ.get(name) != value:
+                os.environ[name] = value
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    from transformers.utils import logging as theirs
+
+    utils = needed("datasets.utils")
+    bars = utils.are_progress_bars_disabled()
+    verbosity = theirs.get_verbosity()
+    loggers = {name: logging.getLogger(name) for name in _TALKATIVE}
+    levels = {name: logger.level for name, logger in loggers.items()}
+    utils.disable_progress_bars()
+    theirs.set_verbosity_error()  # type: ignore[no-untyped-call]
+    for logger in loggers.values():
+        logger.setLevel(logging.ERROR)
+    try:
+        with catch_warnings():
+            # What the libraries advise one another to call by a new name.
+            for category in (FutureWarning, DeprecationWarning):
+                filterwarnings("ignore", category=category)
+            yield
+    finally:
+        for name, level in levels.items():
+            loggers[name].setLevel(level)
+        theirs.set_verbosity(verbosity)
+        if not bars:
+            utils.enable_progress_bars()
+
+
+@contextmanager
+def _no_hub() -> Iterator[None]:
+    # The variables of the environment are read when the package is imported, which was earlier.
+    constants = needed("huggingface_hub").constants
+    names = ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
+    before = {name: getattr(constants, name) for name in names}
+    try:
+        for name in names:
+            setattr(constants, name, True)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(constants, name, value)
+
 
 _NOT_LOOKED_AT = -100
 

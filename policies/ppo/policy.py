@@ -12,11 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentrec.hint_offers import HintChoices, HintOffer, choose_best
 from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
-from agentrec.policies.ppo.acting import ActingNetworks
-from agentrec.policies.ppo.actor_critic import ActorCritics, ActorName
-from agentrec.policies.ppo.config import PPOConfig
-from agentrec.policies.ppo.hint_features import HintFeatures
-from agentrec.policies.ppo.training_curve import CurvePoint
+from agentrec.policies.ppo.config import CurvePoint, PPOConfig
+from agentrec.policies.ppo.networks import ActorCritics, ActorName
+from agentrec.policies.ppo.numpy_inference import ActingNetworks
+from agentrec.policies.ppo.offer_tensors import HintFeatures
 from agentrec.policies.standardiser import Standardiser
 
 
@@ -196,3 +195,29 @@ class PPOHintPolicy(PolicyOnDisk):
 def _standardiser(stored: StoredPolicy, name: str, raw_dim: int) -> Standardiser:
     projection = stored.take(f"{name}.projection", (raw_dim, None))
     return Standardiser(stored.take(f"{name}.mean", (raw_dim,)), projection)
+
+
+class CategoricalPPOPolicy(PPOHintPolicy):
+    """Chooses among the hints it was trained on, and no hint.
+
+    What is on offer may be some of the trained hints, in any order, mixed with others: those not
+    on offer are masked, those it does not know get no probability.
+
+    Source: Re2LLM (arXiv 2403.16427), Reinforcement Utilisation.
+    """
+
+    kind = "categorical_ppo"
+    actor = "categorical"
+
+
+class ScoringPPOPolicy(PPOHintPolicy):
+    """Chooses among whatever hints are on offer, new ones included, and no hint.
+
+    A new hint is scored by what was learnt of hints with texts like its own.
+
+    Source: Re2LLM (arXiv 2403.16427), Reinforcement Utilisation.
+    Differs: the paper's policy has one output a hint and must be trained anew when hints change.
+    """
+
+    kind = "scoring_ppo"
+    actor = "scoring"

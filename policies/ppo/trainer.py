@@ -10,21 +10,15 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from agentrec.policies.ppo.actor_critic import ActorCritics, ActorName
-from agentrec.policies.ppo.categorical_policy import CategoricalPPOPolicy
-from agentrec.policies.ppo.config import PPOConfig
-from agentrec.policies.ppo.hint_features import HintFeatures
-from agentrec.policies.ppo.iterate_selection import BestIterates
-from agentrec.policies.ppo.policy import PPOHintPolicy
-from agentrec.policies.ppo.rollout import collect_rollout
-from agentrec.policies.ppo.scoring_policy import ScoringPPOPolicy
-from agentrec.policies.ppo.situations import Situations
-from agentrec.policies.ppo.training_curve import CurvePoint
-from agentrec.policies.ppo.training_state import TrainingState, training_of
-from agentrec.policies.ppo.updates import Learner
+from agentrec.policies.hint_policies.value_regression import ValueRegressionTrainer
+from agentrec.policies.ppo.config import CurvePoint, PPOConfig
+from agentrec.policies.ppo.networks import ActorCritics, ActorName
+from agentrec.policies.ppo.offer_tensors import HintFeatures, Situations
+from agentrec.policies.ppo.policy import CategoricalPPOPolicy, PPOHintPolicy, ScoringPPOPolicy
+from agentrec.policies.ppo.rollout import Learner, collect_rollout
+from agentrec.policies.ppo.training_state import BestIterates, TrainingState, training_of
 from agentrec.policies.standardiser import Standardiser
 from agentrec.policies.training_data import check_training
-from agentrec.policies.value_regression_training import ValueRegressionTrainer
 from agentrec.rewarded_offers import RewardedOffer
 
 # Keeps the seeds of an ensemble's members apart from those of runs with neighbouring seeds.

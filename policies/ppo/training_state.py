@@ -1,17 +1,17 @@
-"""All that a training has come to, and how it lies on disk: stopped anywhere, it goes on."""
+"""Which iterate of each network to keep: the best on validation sessions, luck smoothed out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from agentrec.policies.ppo.actor_critic import ActorCritics
-from agentrec.policies.ppo.iterate_selection import BestIterates
-from agentrec.policies.ppo.training_curve import CurvePoint
-from agentrec.policies.ppo.updates import Learner
+from agentrec.policies.ppo.config import CurvePoint
+from agentrec.policies.ppo.networks import ActorCritics
+from agentrec.policies.ppo.rollout import Learner
 from agentrec.policies.training_checkpoint import (
     Checkpoint,
     below,
@@ -21,6 +21,74 @@ from agentrec.policies.training_checkpoint import (
     write_checkpoint,
 )
 from agentrec.rewarded_offers import RewardedOffer
+
+
+class BestIterates:
+    """Keeps a copy of each network with its best recent mean of validation gains.
+
+    A single look at a few hundred sessions is mostly luck (its standard error is about as large
+    as the differences sought), so an iterate is scored by the mean of the last ``window`` looks.
+
+    Args:
+        networks: The networks; their copies start as they are.
+        window: Looks to average, at least 1. Fewer than that many looks are no score yet, so
+            earlier iterates cannot win, unless training ends before.
+    """
+
+    def __init__(self, networks: nn.Module, num_networks: int, window: int) -> None:
+        self._window = window
+        self._recent = torch.zeros(0, num_networks)
+        self._scores = torch.full((num_networks,), float("-inf"))
+        self._full = torch.zeros(num_networks, dtype=torch.bool)
+        self._weights = {name: tensor.clone() for name, tensor in networks.state_dict().items()}
+        self.iterations = torch.full((num_networks,), -1, dtype=torch.int64)
+
+    def offer(self, networks: nn.Module, iteration: int, valid_gains: torch.Tensor) -> None:
+        """Look at one more iterate; of equals the earlier one stays.
+
+        Args:
+            networks: The networks after ``iteration``.
+            iteration: Its 0-based number.
+            valid_gains: Mean measured gain of each one's greedy policy on the validation
+                sessions, ``[num_networks]``.
+        """
+        self._recent = torch.cat([self._recent, valid_gains[None]])[-self._window :]
+        scores = self._recent.mean(dim=0)
+        full = len(self._recent) == self._window
+        better = (scores > self._scores) if full else (scores > self._scores) & ~self._full
+        if full:
+            better |= ~self._full
+        self._scores = torch.where(better, scores, self._scores)
+        self._full |= full
+        self.iterations[better] = iteration
+        for name, tensor in networks.state_dict().items():
+            self._weights[name][better] = tensor[better]
+
+    @torch.no_grad()
+    def restore(self, networks: nn.Module) -> None:
+        """Put the best weights back, where there was a look at all."""
+        looked = self.iterations >= 0
+        for name, tensor in networks.state_dict().items():
+            tensor[looked] = self._weights[name][looked]
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All that is remembered, by name."""
+        return {
+            "recent": self._recent,
+            "scores": self._scores,
+            "full": self._full.to(torch.uint8),
+            "iterations": self.iterations,
+            **{f"weights.{name}": tensor for name, tensor in self._weights.items()},
+        }
+
+    def remember(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take up what ``tensors`` gave."""
+        self._recent = tensors["recent"].clone()
+        self._scores = tensors["scores"].clone()
+        self._full = tensors["full"].to(torch.bool)
+        self.iterations = tensors["iterations"].clone()
+        self._weights = {name: tensors[f"weights.{name}"].clone() for name in self._weights}
+
 
 _KIND = "ppo-training"
 

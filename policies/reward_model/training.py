@@ -11,15 +11,15 @@ import torch
 from torch.nn import functional
 
 from agentrec.continuations import first_part
-from agentrec.policies.reward_model.adapters import make_adapter
-from agentrec.policies.reward_model.augmented import (
+from agentrec.policies.reward_model.augmented_recommender import (
     AugmentedRecommender,
     Floats,
     Fusion,
     RewardEpoch,
+    make_adapter,
 )
+from agentrec.policies.reward_model.candidate_scores import TargetOdds
 from agentrec.policies.reward_model.config import RewardModelConfig
-from agentrec.policies.reward_model.target_odds import TargetOdds
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.standardiser import Standardiser
 from agentrec.sessions import Session

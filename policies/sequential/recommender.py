@@ -13,10 +13,8 @@ from agentrec.contracts.candidate_generator import CandidateGenerator
 from agentrec.evaluation.baselines.ordering import order_by_score
 from agentrec.evaluation.baselines.ranker import Ranker
 from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
-from agentrec.policies.sequential.backbone import Backbone
-from agentrec.policies.sequential.backbone_kinds import BACKBONES
+from agentrec.policies.sequential.backbones import BACKBONES, Backbone, affinities, user_vectors
 from agentrec.policies.sequential.config import BackboneConfig, BackboneKind
-from agentrec.policies.sequential.scoring import affinities, user_vectors
 from agentrec.policies.sequential.sequences import history_tensor, item_numbers
 from agentrec.sessions import Session
 

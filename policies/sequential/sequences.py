@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from agentrec.policies.sequential.backbone import PADDING
+from agentrec.policies.sequential.backbones import PADDING
 from agentrec.policies.sequential.config import Repeats
 from agentrec.sessions import Session
 

@@ -1,29 +1,198 @@
-"""Trains backbones on what came next in sessions."""
+"""How good a backbone is on sessions that it was not trained on."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
 from agentrec.catalog import Catalog
-from agentrec.policies.sequential.backbone import PADDING
-from agentrec.policies.sequential.backbone_kinds import BACKBONES
+from agentrec.evaluation.metrics import ndcg_of_ranks
+from agentrec.policies.sequential.backbones import BACKBONES, PADDING, Backbone, affinities
 from agentrec.policies.sequential.config import BackboneConfig, BackboneKind
 from agentrec.policies.sequential.recommender import EpochPoint, SequentialRecommender
 from agentrec.policies.sequential.sequences import (
     TrainingSequences,
+    history_tensor,
     item_numbers,
+    left_padded,
     training_sequences,
 )
-from agentrec.policies.sequential.training_state import TrainingState
-from agentrec.policies.sequential.validation import ValidationTask
-from agentrec.policies.training_checkpoint import fingerprint
+from agentrec.policies.training_checkpoint import (
+    Checkpoint,
+    below,
+    fingerprint,
+    read_checkpoint,
+    restore_optimiser,
+    write_checkpoint,
+)
 from agentrec.sessions import Session
+
+_CHUNK = 256
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationTask:
+    """Sessions with what came next and what it is to be told from.
+
+    Attributes:
+        histories: Item numbers, ``[sessions, length]``, left-padded with 0.
+        targets: ``[sessions]``.
+        others: The candidates beside the target, ``[sessions, width]``, padded with 0.
+    """
+
+    histories: torch.Tensor
+    targets: torch.Tensor
+    others: torch.Tensor
+
+    @classmethod
+    def of(
+        cls, sessions: Sequence[Session], numbers: Mapping[str, int], max_length: int
+    ) -> ValidationTask:
+        """Prepare sessions.
+
+        Args:
+            sessions: With targets. Without candidates of its own, a session's are the whole
+                catalogue but its history.
+            numbers: From ``item_numbers``; candidates without a number are passed over.
+            max_length: Longest history to read, at least 1.
+
+        Raises:
+            ValueError: If a session's target is missing or not in the catalogue.
+        """
+        targets, others = [], []
+        for session in sessions:
+            if session.target is None or session.target not in numbers:
+                raise ValueError(
+                    f"validation session {session.session_id!r} needs a target that is in the "
+                    f"catalogue, not {session.target!r}"
+                )
+            targets.append(numbers[session.target])
+            among = session.candidates or numbers.keys() - set(session.items)
+            others.append(sorted({numbers.get(each, PADDING) for each in among} - {targets[-1]}))
+        return cls(
+            history_tensor(sessions, numbers, max_length),
+            torch.tensor(targets, dtype=torch.int64),
+            left_padded(others, 1 + len(numbers)),
+        )
+
+    def ndcg(self, backbone: Backbone, log_counts: torch.Tensor) -> float:
+        """Mean NDCG@10 of the target among the candidates, 0 to 1; of equals, it comes last.
+
+        Args:
+            backbone: The network.
+            log_counts: See ``affinities``.
+        """
+        ranks = []
+        for start in range(0, len(self.targets), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            scores = affinities(backbone, self.histories[rows], log_counts)
+            others = self.others[rows]
+            of_target = scores.gather(1, self.targets[rows, None] - 1)
+            of_others = scores.gather(1, (others - 1).clamp(min=0))
+            ranks.append(1 + ((of_others >= of_target) & (others != PADDING)).sum(dim=1))
+        return float(ndcg_of_ranks(torch.cat(ranks).numpy()).mean())
+
+
+_KIND = "sequential-training"
+
+
+class _State(Checkpoint):
+    curve: tuple[EpochPoint, ...]
+    best_epoch: int
+    best_score: float | None
+
+
+@dataclass(eq=False)
+class TrainingState:
+    """What changes while training.
+
+    Attributes:
+        backbone: The network.
+        optimiser: Its optimiser.
+        generator: Source of everything drawn.
+        window: Looks at validation whose mean scores an epoch, at least 1.
+        curve: A point for each epoch done.
+        best_epoch: The 1-based epoch to keep; 0 while there is none.
+        best_score: Its score; ``None`` while there is none.
+        best: Its parameters.
+    """
+
+    backbone: Backbone
+    optimiser: torch.optim.Optimizer
+    generator: torch.Generator
+    window: int
+    curve: list[EpochPoint] = field(default_factory=list)
+    best_epoch: int = 0
+    best_score: float | None = None
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return len(self.curve)
+
+    def record(self, point: EpochPoint) -> None:
+        """Note an epoch, and keep its parameters if it is the best so far.
+
+        An epoch is scored by the mean of the last ``window`` looks, its own among them: a single
+        look at a few hundred sessions is mostly luck. Without validation the latest is the best.
+        """
+        self.curve.append(point)
+        looks = [each.valid_ndcg for each in self.curve[-self.window :]]
+        known = [look for look in looks if look is not None]
+        score = float(np.mean(known)) if known else None
+        if score is None or self.best_score is None or score > self.best_score:
+            self.best_epoch, self.best_score = self.epoch, score
+            self.best = {name: one.clone() for name, one in self.backbone.state_dict().items()}
+
+    def save(self, folder: Path, training: str) -> None:
+        """Write it; a reader finds the previous state or this one, never a mixture.
+
+        Args:
+            folder: Where.
+            training: What ``fingerprint`` says of the training.
+        """
+        tensors = {f"backbone.{name}": one for name, one in self.backbone.state_dict().items()}
+        tensors |= {f"best.{name}": one for name, one in self.best.items()}
+        tensors["generator"] = self.generator.get_state()
+        state = _State(
+            training=training,
+            curve=tuple(self.curve),
+            best_epoch=self.best_epoch,
+            best_score=self.best_score,
+        )
+        write_checkpoint(folder, _KIND, state, tensors, self.optimiser)
+
+    def go_on(self, folder: Path, training: str) -> bool:
+        """Take up what ``save`` wrote.
+
+        Args:
+            folder: Where.
+            training: What ``fingerprint`` says of the training.
+
+        Returns:
+            Whether there was a state of this very training; what is left of another one, or of
+            none that can be read, is passed over.
+        """
+        found = read_checkpoint(folder, _KIND, _State, training)
+        if found is None:
+            return False
+        state, tensors = found
+        self.backbone.load_state_dict(below("backbone.", tensors))
+        self.best = {name: one.clone() for name, one in below("best.", tensors).items()}
+        self.generator.set_state(tensors["generator"])
+        restore_optimiser(self.optimiser, tensors)
+        self.curve = list(state.curve)
+        self.best_epoch = state.best_epoch
+        self.best_score = state.best_score
+        return True
 
 
 class BackboneTrainer:

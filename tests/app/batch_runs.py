@@ -11,7 +11,7 @@ from app.preference_runs import quiet
 from agentrec.app.batch.work import BatchOptions, BatchSummary, run_batch
 from agentrec.data import load_folder
 from agentrec.sessions import Session
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.planted_sessions import PlantedSessions
 
 
@@ -46,7 +46,7 @@ def results(out: Path) -> list[dict[str, object]]:
     ]
 
 
-def run(settings: DemoSettings, source: Path, out: Path, **options: object) -> BatchSummary:
+def run(settings: RunSettings, source: Path, out: Path, **options: object) -> BatchSummary:
     told = {"form": "jsonl", **options}
     wanted = BatchOptions(sessions=source, out=out, **told)  # type: ignore[arg-type]
     return asyncio.run(run_batch(settings, wanted, quiet()))

@@ -27,7 +27,7 @@ from agentrec.app.preferences.work import collect_in_run
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.evaluation.report import MetricsReport
 from agentrec.llm.gateway.gateway import PROBE_NODE
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.planted_sessions import PlantedSessions, write_planted_sessions
 
@@ -80,9 +80,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> PlantedSessions:
 
 
 @pytest.fixture(scope="session")
-def settings_for(planted: PlantedSessions) -> Callable[..., DemoSettings]:
-    def made(run: Path, **changes: object) -> DemoSettings:
-        return DemoSettings.model_validate(
+def settings_for(planted: PlantedSessions) -> Callable[..., RunSettings]:
+    def made(run: Path, **changes: object) -> RunSettings:
+        return RunSettings.model_validate(
             {
                 "data": planted.folder,
                 "run": run,
@@ -101,7 +101,7 @@ def settings_for(planted: PlantedSessions) -> Callable[..., DemoSettings]:
 
 @pytest.fixture(scope="session")
 def finished(
-    settings_for: Callable[..., DemoSettings],
+    settings_for: Callable[..., RunSettings],
     tmp_path_factory: pytest.TempPathFactory,
     cache: Path,
 ) -> FinishedRun:
@@ -159,7 +159,7 @@ class HttpRun:
 def http_run(
     embedded: CatalogChatModel,
     cache: Path,
-    settings_for: Callable[..., DemoSettings],
+    settings_for: Callable[..., RunSettings],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> HttpRun:
     folder = tmp_path_factory.mktemp("runs") / "http"
@@ -175,7 +175,7 @@ def http_run(
 @pytest.fixture(scope="session")
 def collected(
     finished: FinishedRun,
-    settings_for: Callable[..., DemoSettings],
+    settings_for: Callable[..., RunSettings],
     tmp_path_factory: pytest.TempPathFactory,
     cache: Path,
 ) -> Path:

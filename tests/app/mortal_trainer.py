@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from agentrec.app.cli.progress import ProgressDisplay, Report
 from agentrec.app.learning.run_rewards import TrainingData
 from agentrec.app.policies.training import train_policy
 from agentrec.policies.abstaining import StorablePolicy
+from agentrec.progress import ProgressDisplay, Report
 from agentrec.settings.policy_settings import PolicySettings
 from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards
 

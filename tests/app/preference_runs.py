@@ -9,14 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 QUICK = {
     "samples": 3,
     "backbone_settings": {"dim": 16, "layers": 1, "epochs": 3},
     "reward_model": {"epochs": 4, "hidden": 16},
 }
-Settings = Callable[..., DemoSettings]
+Settings = Callable[..., RunSettings]
 
 
 def quiet() -> Console:

@@ -21,12 +21,12 @@ from agentrec.app.serving.serving import open_service
 from agentrec.errors import InputError, ModelCallError
 from agentrec.graphs.batching import recommend_many
 from agentrec.hints import Hint
-from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy
+from agentrec.policies.hint_policies.untrained import FixedHintPolicy, NoHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
 from agentrec.settings.model_settings import LimitsSettings
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.planted_sessions import PlantedSessions
 
 
@@ -41,7 +41,7 @@ def source(sessions: list[Session], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def settings(finished: FinishedRun, settings_for: Settings) -> DemoSettings:
+def settings(finished: FinishedRun, settings_for: Settings) -> RunSettings:
     return settings_for(finished.folder)
 
 
@@ -58,7 +58,7 @@ def hinting(finished: FinishedRun, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("time_limit", "expected"), [(None, 6), (60.0, 4)])
 def test_a_session_is_ready_for_the_next_call_unless_its_time_is_limited(
-    settings: DemoSettings,
+    settings: RunSettings,
     source: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -114,7 +114,7 @@ def told_of(ranking: Ranking) -> dict[str, object]:
 
 
 def test_the_same_again_does_nothing_and_more_rows_are_added(
-    settings: DemoSettings, sessions: list[Session], tmp_path: Path
+    settings: RunSettings, sessions: list[Session], tmp_path: Path
 ) -> None:
     source, out = tmp_path / "sessions.jsonl", tmp_path / "out"
     written(source, sessions[:10])
@@ -130,7 +130,7 @@ def test_the_same_again_does_nothing_and_more_rows_are_added(
 
 
 def test_another_file_of_sessions_is_another_batch(
-    settings: DemoSettings, sessions: list[Session], tmp_path: Path
+    settings: RunSettings, sessions: list[Session], tmp_path: Path
 ) -> None:
     source, out = tmp_path / "sessions.jsonl", tmp_path / "out"
     run(settings, written(source, sessions[:5]), out)
@@ -171,7 +171,7 @@ def test_another_run_is_another_batch(
 
 
 def test_bad_rows_are_told_of_and_the_others_done(
-    settings: DemoSettings, sessions: list[Session], tmp_path: Path
+    settings: RunSettings, sessions: list[Session], tmp_path: Path
 ) -> None:
     again = sessions[2].model_dump_json(exclude={"target"}, exclude_none=True)
     unknown = sessions[0].model_copy(update={"session_id": "x", "items": ("nothing",)})
@@ -191,7 +191,7 @@ def test_bad_rows_are_told_of_and_the_others_done(
 
 
 def test_parquet_comes_out_as_columns(
-    settings: DemoSettings, source: Path, sessions: list[Session], tmp_path: Path
+    settings: RunSettings, source: Path, sessions: list[Session], tmp_path: Path
 ) -> None:
     run(settings, source, tmp_path / "out", form="parquet")
     table = pq.read_table(tmp_path / "out" / "results")
@@ -200,7 +200,7 @@ def test_parquet_comes_out_as_columns(
 
 
 def test_failures_are_told_and_tried_again_when_wanted(
-    settings: DemoSettings,
+    settings: RunSettings,
     source: Path,
     sessions: list[Session],
     tmp_path: Path,
@@ -235,14 +235,12 @@ def test_failures_are_told_and_tried_again_when_wanted(
 
 
 def test_a_spent_budget_stops_and_a_larger_one_goes_on(
-    settings: DemoSettings, source: Path, sessions: list[Session], tmp_path: Path
+    settings: RunSettings, source: Path, sessions: list[Session], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     whole = run(settings, source, tmp_path / "whole")
     tokens = whole.usage.input_tokens + whole.usage.output_tokens
-    small = DemoSettings.model_validate(
-        {**settings.model_dump(), "budget": {"tokens": tokens // 2}}
-    )
+    small = RunSettings.model_validate({**settings.model_dump(), "budget": {"tokens": tokens // 2}})
     with pytest.raises(ModelCallError) as caught:
         run(small, source, out)
     assert caught.value.kind == "budget_spent"
@@ -255,7 +253,7 @@ def test_a_spent_budget_stops_and_a_larger_one_goes_on(
 
 
 def test_whoever_cancels_finds_valid_output_and_goes_on(
-    settings: DemoSettings,
+    settings: RunSettings,
     source: Path,
     sessions: list[Session],
     tmp_path: Path,
@@ -334,6 +332,6 @@ def test_what_cannot_be_is_one_line(
     assert not out.exists()
 
 
-def test_a_file_that_is_none_leaves_nothing_behind(settings: DemoSettings, tmp_path: Path) -> None:
+def test_a_file_that_is_none_leaves_nothing_behind(settings: RunSettings, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is missing"):
         run(settings, tmp_path / "no.jsonl", tmp_path / "out")

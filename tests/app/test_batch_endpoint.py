@@ -18,7 +18,7 @@ from app.preference_runs import Settings
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.llm.gateway.structured_output import PROBE_QUESTION
 from agentrec.sessions import Session
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.faulty_server import FaultPlan, FaultyServer
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.planted_sessions import PlantedSessions
@@ -35,7 +35,7 @@ def source(sessions: list[Session], tmp_path: Path) -> Path:
     return written(tmp_path / "sessions.jsonl", sessions)
 
 
-SettingsAt = Callable[..., DemoSettings]
+SettingsAt = Callable[..., RunSettings]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def settings_at(
     """Settings of the run, its model at the address of a server."""
     monkeypatch.setenv("OPENAI_API_KEY", "unused")
 
-    def made(server: OpenAIServer, timeout: float = 60.0, **changes: object) -> DemoSettings:
+    def made(server: OpenAIServer, timeout: float = 60.0, **changes: object) -> RunSettings:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         llm = {"name": "openai:local", "timeout": timeout}
         return settings_for(http_run.folder, llm=llm, **changes)

@@ -14,7 +14,7 @@ from agentrec.app.batch.shares import Spent, share_of_budget, share_of_limits
 from agentrec.batch.partitions import partitions
 from agentrec.errors import InputError, ModelCallError
 from agentrec.sessions import Session
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.planted_sessions import PlantedSessions
 
 
@@ -24,7 +24,7 @@ def sessions(planted: PlantedSessions) -> list[Session]:
 
 
 @pytest.fixture
-def settings(finished: FinishedRun, settings_for: Settings) -> DemoSettings:
+def settings(finished: FinishedRun, settings_for: Settings) -> RunSettings:
     return settings_for(finished.folder)
 
 
@@ -39,7 +39,7 @@ def timeless(rows: list[dict[str, object]]) -> list[dict[str, object]]:
 
 
 def test_parts_come_to_what_the_whole_does(
-    settings: DemoSettings, sessions: list[Session], tmp_path: Path
+    settings: RunSettings, sessions: list[Session], tmp_path: Path
 ) -> None:
     again = sessions[2].model_dump_json(exclude={"target"}, exclude_none=True)
     source = written(tmp_path / "sessions.jsonl", sessions, "{", '{"session_id": "y"}', again)
@@ -62,14 +62,14 @@ def test_parts_come_to_what_the_whole_does(
 
 
 def test_parts_share_a_budget_to_its_end(
-    settings: DemoSettings, sessions: list[Session], tmp_path: Path
+    settings: RunSettings, sessions: list[Session], tmp_path: Path
 ) -> None:
     source, out = written(tmp_path / "sessions.jsonl", sessions), tmp_path / "out"
     cost = run(settings, source, tmp_path / "free").usage
     tokens = cost.input_tokens + cost.output_tokens
     one_call = tokens / len(sessions)
 
-    def limited(most: int) -> DemoSettings:
+    def limited(most: int) -> RunSettings:
         budget = settings.budget.model_copy(update={"tokens": most})
         return settings.model_copy(update={"budget": budget})
 
@@ -87,7 +87,7 @@ def test_parts_share_a_budget_to_its_end(
     assert len(results(out)) == len(sessions)
 
 
-def test_limits_are_divided(settings: DemoSettings) -> None:
+def test_limits_are_divided(settings: RunSettings) -> None:
     limits = settings.limits.model_copy(
         update={"max_concurrency": 64, "requests_per_minute": 600.0, "tokens_per_minute": 9000.0}
     )
@@ -99,7 +99,7 @@ def test_limits_are_divided(settings: DemoSettings) -> None:
         share_of_limits(settings.model_copy(update={"limits": limits}), 65)
 
 
-def test_what_is_left_of_a_budget_is_divided(settings: DemoSettings) -> None:
+def test_what_is_left_of_a_budget_is_divided(settings: RunSettings) -> None:
     budget = settings.budget.model_copy(update={"tokens": 1000, "money": 2.0})
     settings = settings.model_copy(update={"budget": budget})
     first, second, third = partitions(3)

@@ -30,7 +30,7 @@ from agentrec.batch.partitions import partitions
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.errors import InputError
 from agentrec.sessions import Session
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.chat_completions import ChatRequest
 from agentrec.testing.openai_server import OpenAIServer, Reply
 from agentrec.testing.planted_sessions import PlantedSessions
@@ -191,7 +191,7 @@ def test_ray_comes_to_the_same(
 async def test_what_a_process_fails_with_is_told_as_here(
     settings_for: Settings, http_run: HttpRun, server: OpenAIServer, source: Path, tmp_path: Path
 ) -> None:
-    settings: DemoSettings = settings_for(http_run.folder, llm="openai:local")
+    settings: RunSettings = settings_for(http_run.folder, llm="openai:local")
     missing = BatchOptions(sessions=tmp_path / "none.jsonl", out=tmp_path / "out", form="jsonl")
     tasks = [
         PartitionTask(settings=settings, options=missing, partition=partition)
@@ -209,7 +209,7 @@ async def test_a_process_that_cannot_live_is_given_up(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings: DemoSettings = settings_for(http_run.folder, llm="openai:local")
+    settings: RunSettings = settings_for(http_run.folder, llm="openai:local")
     options = BatchOptions(sessions=source, out=tmp_path / "out", form="jsonl")
     # Whatever keeps Python from running the program: nothing comes back from it.
     monkeypatch.setenv("PYTHONHOME", str(tmp_path))

@@ -10,7 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from agentrec.app.cli.main import app
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.planted_sessions import PlantedSessions
 
 ITEMS = [{"item_id": f"i{n}", "title": f"Film {n}"} for n in range(8)]
@@ -137,7 +137,7 @@ def test_a_prompt_without_its_placeholder(shop: Shop, call, tmp_path: Path) -> N
 
 
 def test_the_folder_of_another_run(
-    finished, settings_for: Callable[..., DemoSettings], planted: PlantedSessions
+    finished, settings_for: Callable[..., RunSettings], planted: PlantedSessions
 ) -> None:
     before = {p: p.stat().st_mtime_ns for p in finished.folder.rglob("*")}
     arguments = ["demo", f"--data={planted.folder}", f"--run={finished.folder}"]
@@ -192,7 +192,7 @@ def test_help_says_that_it_may_be_stopped_and_goes_on(monkeypatch: pytest.Monkey
 def test_the_defaults_in_the_help_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     told = CliRunner().invoke(app, ["demo", "--help"]).stdout
-    settings = DemoSettings()
+    settings = RunSettings()
     defaults = {name: value for name, value in settings if name not in {"llm", "limits"}}
     defaults["concurrency"] = settings.limits.max_concurrency
     defaults["policy"] = settings.policy.kind

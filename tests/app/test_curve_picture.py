@@ -15,7 +15,7 @@ import pytest
 from agentrec.app.reports import curve_picture
 from agentrec.app.reports.curve_picture import draw_learning_curve
 from agentrec.errors import InputError
-from agentrec.policies.ppo.training_curve import CurvePoint
+from agentrec.policies.ppo.config import CurvePoint
 
 
 def _curve(seed: int = 0, members: int = 2, validate_every: int = 1) -> list[CurvePoint]:
@@ -178,7 +178,7 @@ def test_matplotlib_comes_with_the_first_picture_and_says_nothing(tmp_path: Path
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from agentrec.app.reports.curve_picture import draw_learning_curve\n"
-        "from agentrec.policies.ppo.training_curve import CurvePoint\n"
+        "from agentrec.policies.ppo.config import CurvePoint\n"
         "print('matplotlib' in sys.modules)\n"
         "point = CurvePoint(member=0, iteration=0, sampled_gain=0, train_gain=0, entropy=0)\n"
         f"draw_learning_curve(Path({str(tmp_path / 'a.png')!r}), [point])\n"

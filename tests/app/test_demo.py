@@ -15,10 +15,10 @@ from agentrec.data import load_folder
 from agentrec.errors import InputError
 from agentrec.graphs.reflecting import HINTS_PER_ERROR
 from agentrec.hints import Hint
-from agentrec.policies.ppo.scoring_policy import ScoringPPOPolicy
+from agentrec.policies.ppo.policy import ScoringPPOPolicy
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.policies.sequential.recommender import SequentialRecommender
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.planted_sessions import PlantedSessions
 
 METHODS = [
@@ -34,7 +34,7 @@ METHODS = [
     "noise_control",
 ]
 
-Settings = Callable[..., DemoSettings]
+Settings = Callable[..., RunSettings]
 
 
 def hints_of(folder: Path) -> list[Hint]:
@@ -42,7 +42,7 @@ def hints_of(folder: Path) -> list[Hint]:
     return [Hint.model_validate_json(line) for line in lines]
 
 
-async def run(settings: DemoSettings) -> str:
+async def run(settings: RunSettings) -> str:
     output = io.StringIO()
     await run_demo(settings, Console(file=output, width=140))
     return output.getvalue()

@@ -17,14 +17,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from agentrec.app.cli.dpo_commands import dpo_app
-from agentrec.app.cli.progress import Report
 from agentrec.app.preferences import alignment_work
 from agentrec.app.preferences.alignment_work import PICTURE_FILE, dpo_train
 from agentrec.app.reports.alignment_picture import draw_alignment
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.errors import InputError
 from agentrec.policies.alignment.config import AlignmentConfig
-from agentrec.policies.alignment.training_log import AlignmentPoint
+from agentrec.policies.alignment.training_folder import AlignmentPoint
+from agentrec.progress import Report
 from agentrec.stores.preference_export import write_pairs
 
 Call = Callable[..., Result]

@@ -23,11 +23,11 @@ from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.llm.gateway.gateway import PROBE_NODE
 from agentrec.llm.prompts.session_view import SessionView
 from agentrec.sessions import Session
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.planted_sessions import PlantedSessions
 
-Settings = Callable[..., DemoSettings]
+Settings = Callable[..., RunSettings]
 CONCURRENCY = 8
 
 
@@ -84,7 +84,7 @@ def hints(folder: Path) -> list[dict[str, object]]:
     return found
 
 
-async def run(settings: DemoSettings) -> None:
+async def run(settings: RunSettings) -> None:
     await run_demo(settings, Console(file=io.StringIO()))
 
 
@@ -169,7 +169,7 @@ async def test_a_run_cancelled_twice_goes_on_to_the_same_result(
     assert server.requests == distinct(server)
 
 
-def command(settings: DemoSettings) -> list[str]:
+def command(settings: RunSettings) -> list[str]:
     names = ("data", "run", "embeddings", "lm_steps", "max_hints", "max_explored")
     names += ("max_rewarded", "num_probes")
     options = [f"--{name.replace('_', '-')}={getattr(settings, name)}" for name in names]

@@ -11,11 +11,11 @@ import pytest
 from agentrec.data import Dataset, load_folder
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.runs.manifest import manifest_of, run_name, settings_in
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.sources import load_settings
 from agentrec.testing.planted_sessions import PlantedSessions
 
-Settings = Callable[..., DemoSettings]
+Settings = Callable[..., RunSettings]
 SECRET = "hush-hush-1234"
 
 
@@ -24,7 +24,7 @@ def dataset(planted: PlantedSessions) -> Dataset:
     return load_folder(planted.folder)
 
 
-def written(settings: DemoSettings, dataset: Dataset) -> dict[str, object]:
+def written(settings: RunSettings, dataset: Dataset) -> dict[str, object]:
     """As it is read back from its file."""
     found: dict[str, object] = json.loads(
         json.dumps(manifest_of(settings, dataset, Prompts.load(), "openai:m@12345678"))

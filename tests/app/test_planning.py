@@ -13,14 +13,14 @@ from agentrec.app.cli.main import app
 from agentrec.app.learning.planning import plan_run
 from agentrec.data import load_folder
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.policies.rewards.halving import SuccessiveHalving
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.policies.rewards.successive_halving import SuccessiveHalving
+from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.planted_sessions import PlantedSessions
 
-Settings = Callable[..., DemoSettings]
+Settings = Callable[..., RunSettings]
 
 
-async def planned(settings: DemoSettings) -> dict[str, int]:
+async def planned(settings: RunSettings) -> dict[str, int]:
     dataset = load_folder(settings.data or Path())
     plan = await plan_run(settings, dataset, Prompts.load())
     return {each.node: each.calls for each in plan.calls}

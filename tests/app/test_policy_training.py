@@ -19,7 +19,7 @@ from agentrec.app.policies.training import TrainingRecord, let_live, train_polic
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.policies.abstaining import StorablePolicy
-from agentrec.policies.fixed import RandomHintPolicy
+from agentrec.policies.hint_policies.untrained import RandomHintPolicy
 from agentrec.policies.policy_files import PolicyOnDisk, read_policy
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.runs.run_folder import RunFolder

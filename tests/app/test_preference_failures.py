@@ -20,7 +20,7 @@ from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.training import BackboneTrainer
 from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 Fail = Callable[[Callable[[Session], bool]], None]
 
@@ -63,7 +63,7 @@ def learnt(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     return seen
 
 
-def settings_of_copy(finished: Path, folder: Path, settings_for: Settings) -> DemoSettings:
+def settings_of_copy(finished: Path, folder: Path, settings_for: Settings) -> RunSettings:
     shutil.copytree(finished, folder)
     return settings_for(folder, prefer=QUICK)
 

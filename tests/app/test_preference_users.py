@@ -18,7 +18,7 @@ from agentrec.app.preferences.work import opened
 from agentrec.data import load_folder
 from agentrec.errors import InputError
 from agentrec.graphs.pairing import PairingRules
-from agentrec.policies.alignment.examples import encode_pairs, held_out_apart
+from agentrec.policies.alignment.pair_encoding import encode_pairs, held_out_apart
 from agentrec.preferences import PreferencePair
 from agentrec.sessions import Session
 from agentrec.settings.prefer_settings import PreferSettings

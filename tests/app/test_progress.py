@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from agentrec.app.cli.progress import ProgressDisplay, StoppedError, run_blocking
+from agentrec.app.cli.progress import ConsoleProgress
+from agentrec.progress import StoppedError, run_blocking
 
 
 async def test_blocking_work_leaves_the_loop_free_and_gives_its_result() -> None:
@@ -63,7 +64,7 @@ async def test_a_failure_of_the_work_is_raised() -> None:
 
 def test_away_from_a_terminal_a_phase_is_one_line() -> None:
     output = io.StringIO()
-    with ProgressDisplay(Console(file=output, width=120)).counting("Counting", 50) as advance:
+    with ConsoleProgress(Console(file=output, width=120)).counting("Counting", 50) as advance:
         for _ in range(50):
             advance()
     (line,) = output.getvalue().splitlines()

@@ -10,7 +10,7 @@ import torch
 
 from agentrec.app.preferences.reranking import SessionTexts, places_told
 from agentrec.continuations import Continuation, Relevant, continuation_of
-from agentrec.policies.reward_model.augmented import AugmentedRecommender
+from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender
 from agentrec.sessions import Session
 
 ITEMS = ("a", "b", "c", "d", "e")

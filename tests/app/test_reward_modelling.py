@@ -14,19 +14,21 @@ from app.preference_runs import QUICK, Settings, quiet, sha256
 from rich.console import Console
 from testing.answering import make_components, make_session
 
-from agentrec.app.cli.progress import ProgressDisplay
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.preferences.reward_modelling import RECORD_FILE, obtain_reward_model, reward_of
 from agentrec.app.preferences.texts import texts_for
 from agentrec.app.preferences.work import collect_in_run, opened
 from agentrec.graphs.preferring import TextAttempt
 from agentrec.graphs.ranking_reward import RankingRewardModel
 from agentrec.llm.gateway.requests import Draw
-from agentrec.policies.reward_model.batching import BatchedRewardModel
-from agentrec.policies.reward_model.mixed import MixedRewardModel
-from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
+from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
+from agentrec.policies.reward_model.reward_model_wrappers import (
+    BatchedRewardModel,
+    MixedRewardModel,
+)
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.training import BackboneTrainer
-from agentrec.runs.open_run import RunParts
+from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
 from agentrec.settings.prefer_settings import PreferSettings
@@ -123,10 +125,10 @@ async def test_several_texts_of_a_session_are_drawn_apart(monkeypatch: pytest.Mo
     monkeypatch.setattr("agentrec.app.preferences.texts.attempt_preference", attempted)
     said = io.StringIO()
     parts = cast(
-        "RunParts",
+        "OpenRun",
         SimpleNamespace(
             settings=SimpleNamespace(seed=5),
-            display=ProgressDisplay(Console(file=said, width=300)),
+            display=ConsoleProgress(Console(file=said, width=300)),
             components=make_components(ScriptedChatModel()),
             concurrency=1,
         ),
@@ -150,7 +152,7 @@ async def test_several_texts_of_a_session_are_drawn_apart(monkeypatch: pytest.Mo
 
 def test_who_says_what_a_text_is_worth_is_set() -> None:
     components = make_components(ScriptedChatModel())
-    parts = cast("RunParts", SimpleNamespace(components=components))
+    parts = cast("OpenRun", SimpleNamespace(components=components))
     told = cast("KnowledgeRewardModel", SimpleNamespace(parameter_hash="told"))
 
     def asked(**changes: object) -> Any:

@@ -19,15 +19,15 @@ from testing.answering import (
     world,
 )
 
-from agentrec.app.cli.progress import ProgressDisplay
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.learning.rewarding import fill_cells, fill_reward_table, num_cells
 from agentrec.errors import ModelCallError
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.journal.journal import CallJournal
-from agentrec.policies.rewards.halving import Cell, SuccessiveHalving
 from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.policies.rewards.successive_halving import Cell, SuccessiveHalving
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
@@ -185,7 +185,7 @@ async def cells_of(
     hints: Sequence[Hint] = HINTS,
     told: io.StringIO | None = None,
 ) -> RewardTable:
-    display = ProgressDisplay(Console(file=told or io.StringIO(), width=120))
+    display = ConsoleProgress(Console(file=told or io.StringIO(), width=120))
     parts = make_components(model)
     return await fill_cells(sessions, hints, cells, parts, 8, display, "Measuring", known=known)
 

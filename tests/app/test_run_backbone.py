@@ -15,20 +15,20 @@ import pytest
 from app.run_copies import RunCopy
 from rich.console import Console
 
-from agentrec.app.cli.progress import ProgressDisplay, Report
 from agentrec.app.learning.run_backbone import backbone_config, obtain_backbone
 from agentrec.data import Dataset, load_folder
 from agentrec.errors import InputError
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.sequential.training import BackboneTrainer
+from agentrec.progress import ProgressDisplay, Report
 from agentrec.runs.manifest import manifest_of, run_name, settings_in
 from agentrec.runs.run_folder import RunFolder
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.sources import load_settings
 from agentrec.testing.planted_sessions import PlantedSessions
 
-Settings = Callable[..., DemoSettings]
+Settings = Callable[..., RunSettings]
 
 
 class StoppedHereError(Exception):
@@ -59,7 +59,7 @@ def dataset(planted: PlantedSessions) -> Dataset:
 
 
 def obtained(
-    settings: DemoSettings, dataset: Dataset, stop_at: int | None = None
+    settings: RunSettings, dataset: Dataset, stop_at: int | None = None
 ) -> tuple[SequentialRecommender | None, list[int]]:
     display = Watched(stop_at)
     parts: Any = SimpleNamespace(
@@ -150,7 +150,7 @@ def test_test_sessions_teach_it_nothing(
 def test_it_is_trained_for_the_candidates_it_is_to_rank(tmp_path: Path) -> None:
     offsets = {
         negatives: backbone_config(
-            DemoSettings.model_validate({"negatives": negatives})
+            RunSettings.model_validate({"negatives": negatives})
         ).popularity_offset
         for negatives in ("popularity", "uniform")
     }
@@ -179,7 +179,7 @@ def test_none_has_a_word_wherever_settings_stand(
 def test_a_run_from_before_there_was_one_goes_on_without(
     settings_for: Settings, dataset: Dataset, tmp_path: Path
 ) -> None:
-    def manifest(settings: DemoSettings) -> dict[str, Any]:
+    def manifest(settings: RunSettings) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(
             json.dumps(manifest_of(settings, dataset, Prompts.load(), "openai:m"))
         )

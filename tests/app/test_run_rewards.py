@@ -23,7 +23,7 @@ from testing.answering import (
     world,
 )
 
-from agentrec.app.cli.progress import ProgressDisplay
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.learning.run_rewards import RunRewards
 from agentrec.assembly import CatalogKnowledge
 from agentrec.contracts import HintStore
@@ -32,13 +32,13 @@ from agentrec.errors import InputError
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal.journal import CallJournal
-from agentrec.policies.nearest import NearestHintPolicy
-from agentrec.policies.rewards.halving import SuccessiveHalving
+from agentrec.policies.hint_policies.untrained import NearestHintPolicy
 from agentrec.policies.rewards.reward_table import RewardTable
-from agentrec.runs.open_run import RunParts
+from agentrec.policies.rewards.successive_halving import SuccessiveHalving
+from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import RunFolder
 from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.stores.lifecycle import admit, retire
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
@@ -67,7 +67,7 @@ def place(hint: str | None, last: str) -> int | str:
 class Opened:
     """A run that is open, with a model that tells how often it was asked."""
 
-    parts: RunParts
+    parts: OpenRun
     rewards: RunRewards
     store: HintStore
     model: ScriptedChatModel
@@ -94,13 +94,13 @@ async def opened(
     await store.add_many(hints, await embeddings.aembed_documents([hint.text for hint in hints]))
     async with await CallJournal.open(folder / "calls.sqlite") as journal:
         gateway = ModelGateway(model, "one", journal)
-        parts = RunParts(
-            DemoSettings.model_validate(changes),
+        parts = OpenRun(
+            RunSettings.model_validate(changes),
             data,
             cast("CatalogKnowledge", None),
             replace(make_components(model, hint_store=store, hints_offered=offered), model=gateway),
             RunFolder(folder),
-            ProgressDisplay(Console(quiet=True)),
+            ConsoleProgress(Console(quiet=True)),
             journal,
         )
         yield Opened(parts, RunRewards(parts, await store.all()), store, model)

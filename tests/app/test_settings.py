@@ -6,7 +6,7 @@ from pydantic import BaseModel, ValidationError
 from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.limits.limits import CallLimits
 from agentrec.settings.model_settings import LimitsSettings, RetriesSettings
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 
 def test_every_setting_says_what_it_is() -> None:
@@ -20,18 +20,18 @@ def test_every_setting_says_what_it_is() -> None:
                 names += undocumented(kind)
         return names
 
-    assert undocumented(DemoSettings) == []
+    assert undocumented(RunSettings) == []
 
 
 def test_defaults_are_those_of_the_library() -> None:
     assert LimitsSettings().limits() == CallLimits()
-    assert RetriesSettings().policy(DemoSettings().llm.timeout) == RetryPolicy()
+    assert RetriesSettings().policy(RunSettings().llm.timeout) == RetryPolicy()
 
 
 def test_settings_are_frozen_and_know_no_other_names() -> None:
-    settings = DemoSettings.model_validate({"llm": "openai:m"})
+    settings = RunSettings.model_validate({"llm": "openai:m"})
     assert settings.llm.name == "openai:m"
     with pytest.raises(ValidationError):
         settings.seed = 3  # type: ignore[misc]
     with pytest.raises(ValidationError, match="concurrency"):
-        DemoSettings.model_validate({"concurrency": 3})
+        RunSettings.model_validate({"concurrency": 3})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentrec.errors import InputError
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.sources import load_settings
 
 Write = Callable[..., Path]
@@ -31,7 +31,7 @@ def write(tmp_path: Path) -> Write:
     return written
 
 
-def loaded(given: Mapping[str, Any] | None = None, config: Path | None = None) -> DemoSettings:
+def loaded(given: Mapping[str, Any] | None = None, config: Path | None = None) -> RunSettings:
     return load_settings(given, config)[0]
 
 
@@ -43,7 +43,7 @@ def fault(given: Mapping[str, Any] | None = None, config: Path | None = None) ->
 
 
 def test_nothing_said_is_the_defaults() -> None:
-    assert load_settings() == (DemoSettings(), None)
+    assert load_settings() == (RunSettings(), None)
 
 
 # Each place says another number; a later one has the last word over those before it.
@@ -119,8 +119,8 @@ def test_a_named_file_counts_and_not_the_one_that_lies_here(write: Write, tmp_pa
     write("seed = 1")
     named = write("seed: 2", "mine.yaml")
     assert loaded().seed == 1
-    assert load_settings({}, named) == (DemoSettings(seed=2), named)
-    assert loaded(config=write("", "empty.yaml")) == DemoSettings()
+    assert load_settings({}, named) == (RunSettings(seed=2), named)
+    assert loaded(config=write("", "empty.yaml")) == RunSettings()
     write("seed: 3", "agentrec.yml")
     assert "--config" in str(fault())
 

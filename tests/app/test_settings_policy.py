@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from agentrec.errors import InputError
 from agentrec.session_encoding.blocks import DEFAULT_BLOCKS
 from agentrec.settings.policy_settings import PolicySettings
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.sources import load_settings
 
 Write = Callable[..., Path]
@@ -222,7 +222,7 @@ def test_settings_alone_say_what_is_wrong_as_well() -> None:
         with pytest.raises(ValidationError, match=told):
             PolicySettings.model_validate(given)
         with pytest.raises(ValidationError, match=told):
-            DemoSettings.model_validate({"policy": given})
+            RunSettings.model_validate({"policy": given})
 
 
 def test_what_follows_from_the_settings() -> None:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from agentrec.hint_offers import HintChoices, HintOffer, choose_best
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.policies.ppo.trainer import ScoringPPOTrainer
-from agentrec.policies.rewards.halving import SuccessiveHalving
 from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.policies.rewards.successive_halving import SuccessiveHalving
 from agentrec.rewarded_offers import RewardedOffer
 from agentrec.session_encoding.blocks import BLOCK_NAMES, DEFAULT_BLOCKS, BlockName
 

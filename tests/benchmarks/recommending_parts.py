@@ -19,7 +19,7 @@ from agentrec.data.item_features import discover_features
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.policies.fixed import RandomHintPolicy
+from agentrec.policies.hint_policies.untrained import RandomHintPolicy
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from agentrec.app.learning.demo import run_demo
 from agentrec.data import load_folder
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.planted_sessions import write_planted_sessions
 
 _ADDRESSES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "AGENTREC_CACHE")
@@ -27,9 +27,9 @@ def environment_of(folder: Path, base_url: str) -> dict[str, str]:
     return environment | dict(zip(_ADDRESSES, told, strict=True))
 
 
-def settings_of(folder: Path) -> DemoSettings:
+def settings_of(folder: Path) -> RunSettings:
     """Those of the run that ``make_run`` makes in a folder."""
-    return DemoSettings.model_validate(
+    return RunSettings.model_validate(
         {
             "data": folder / "data",
             "run": folder / "run",

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from agentrec.app.learning.demo import run_demo
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 SHOWN = (
     "policy - no_hint",
@@ -24,7 +24,7 @@ SHOWN = (
 async def test_five_seeds(tmp_path: Path) -> None:
     lines = []
     for seed in range(5):
-        settings = DemoSettings(run=tmp_path / str(seed), seed=seed)
+        settings = RunSettings(run=tmp_path / str(seed), seed=seed)
         report = await run_demo(settings, Console(stderr=True))
         for name in SHOWN:
             value = report.differences[name]["ndcg@10"]

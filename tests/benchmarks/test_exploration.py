@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 from rich.console import Console
 
-from agentrec.app.cli.progress import ProgressDisplay
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.learning.closed_loop import spread
 from agentrec.app.learning.exploring import explore, most_alike
 from agentrec.app.learning.rewarding import fill_reward_table
@@ -28,18 +28,18 @@ from agentrec.graphs.hint_learning import build_hint_learning_graph
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.policies.fixed import NoHintPolicy
+from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.stores.in_memory import InMemoryHintStore
 
 CONCURRENCY, NEAR = 64, 64
 
 
-async def prepared(settings: DemoSettings) -> tuple[Components, list[Session], list[Session]]:
+async def prepared(settings: RunSettings) -> tuple[Components, list[Session], list[Session]]:
     """The parts, training and validation sessions."""
-    display = ProgressDisplay(Console(file=io.StringIO()))
+    display = ConsoleProgress(Console(file=io.StringIO()))
     dataset = await load_data(settings)
     embeddings = open_embeddings(settings.embeddings)
     knowledge = await know_catalog(dataset, embeddings, settings.embeddings, display)
@@ -72,7 +72,7 @@ def reference_calls(explored: int, errors: int, tried: int) -> int:
 async def test_admitted_hints_on_validation_sessions() -> None:
     folder = os.environ.get("AGENTREC_BENCH_DATA")
     seed = int(os.environ.get("AGENTREC_BENCH_SEED", "0"))
-    settings = DemoSettings(data=Path(folder) if folder else None, seed=seed)
+    settings = RunSettings(data=Path(folder) if folder else None, seed=seed)
     components, train, valid = await prepared(settings)
     exploration = await explore(
         spread(train, settings.max_explored),

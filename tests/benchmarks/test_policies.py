@@ -27,14 +27,14 @@ from agentrec.app.learning.run_rewards import RunRewards
 from agentrec.app.policies.comparing import COMPARED, compared_ndcg
 from agentrec.app.policies.work import wanted_policies
 from agentrec.app.reports.comparison_tables import print_comparison
-from agentrec.app.run.reopen_run import open_again
+from agentrec.app.run.reopen_run import reopen_run
 from agentrec.evaluation.intervals import bootstrap_intervals
 from agentrec.evaluation.policy_comparison import compare_policies
-from agentrec.runs.open_run import RunParts
+from agentrec.runs.open_run import OpenRun
 from agentrec.session_encoding.blocks import BLOCK_NAMES
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.settings.policy_settings import PolicySettings
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 SEEDS = range(int(os.environ.get("AGENTREC_BENCH_SEEDS", "5")))
 WIDTH = 130
@@ -52,11 +52,11 @@ async def test_all_policies_and_what_their_parts_are_worth(tmp_path: Path) -> No
     parts_worth: dict[str, list[Gains]] = {}
     new_chosen, calls = [], []
     for seed in SEEDS:
-        settings = DemoSettings(
+        settings = RunSettings(
             data=Path(folder) if folder else None, run=kept / str(seed), seed=seed
         )
         await run_demo(settings, console)
-        async with open_again(settings, console) as (parts, rewards):
+        async with reopen_run(settings, console) as (parts, rewards):
             found = await compared_ndcg(
                 rewards, wanted_policies(PolicySettings(), COMPARED), [seed], "test", parts.display
             )
@@ -91,7 +91,7 @@ async def test_all_policies_and_what_their_parts_are_worth(tmp_path: Path) -> No
     assert scoring.over_no_hint.low > 0
 
 
-async def measured(parts: RunParts, rewards: RunRewards, seed: int) -> Measured:
+async def measured(parts: OpenRun, rewards: RunRewards, seed: int) -> Measured:
     """Every hint on every session of all splits, with states of every block."""
     encoder = RecencySessionEncoder(
         parts.dataset.catalog,

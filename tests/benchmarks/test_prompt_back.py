@@ -32,7 +32,7 @@ from rich.console import Console
 
 from agentrec.app.learning.demo import run_demo
 from agentrec.data import load_folder
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.planted_sessions import write_planted_sessions
 
 MOMENTS = int(os.environ.get("AGENTREC_BENCH_MOMENTS", "10"))
@@ -144,7 +144,7 @@ def _address(kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _batch(kind: str, folder: Path) -> Batch:
     data, run, source = folder / "data", folder / "run", folder / "sessions.jsonl"
     write_planted_sessions(data, num_items=60, num_train=60, num_valid=16, num_test=40)
-    settings = DemoSettings.model_validate(
+    settings = RunSettings.model_validate(
         {
             "data": data,
             "run": run,

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agentrec.app.cli.main import app
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.sources import load_settings
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
@@ -61,7 +61,7 @@ def test_settings_in_documents_are_settings(settings: str, tmp_path: Path) -> No
     file = tmp_path / "agentrec.toml"
     for text in (settings, re.sub(r"^# (?=\w+ = )", "", settings, flags=re.MULTILINE)):
         file.write_text(text)
-        assert load_settings({}, file)[0] != DemoSettings()
+        assert load_settings({}, file)[0] != RunSettings()
 
 
 def test_there_is_python_to_run() -> None:

@@ -25,7 +25,7 @@ from agentrec.data import Dataset
 from agentrec.graphs.preference_reranking import RerankingOutput
 from agentrec.graphs.recommending import rank
 from agentrec.hints import Hint
-from agentrec.policies.fixed import FixedHintPolicy
+from agentrec.policies.hint_policies.untrained import FixedHintPolicy
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -16,7 +16,7 @@ from testing.answering import make_catalog, make_components, make_session, targe
 from agentrec.components import Components
 from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.hints import Hint
-from agentrec.policies.fixed import FixedHintPolicy
+from agentrec.policies.hint_policies.untrained import FixedHintPolicy
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 HINT = Hint(text="Prefer old films.")

@@ -26,7 +26,7 @@ from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.policies.fixed import RandomHintPolicy
+from agentrec.policies.hint_policies.untrained import RandomHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session

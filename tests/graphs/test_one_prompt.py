@@ -22,7 +22,7 @@ from agentrec.components import Components
 from agentrec.graphs.hint_learning import build_hint_learning_graph
 from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.hints import Hint
-from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy
+from agentrec.policies.hint_policies.untrained import FixedHintPolicy, NoHintPolicy
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

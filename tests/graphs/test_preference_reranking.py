@@ -32,7 +32,7 @@ from agentrec.graphs.recommending import rank
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
-from agentrec.policies.fixed import FixedHintPolicy
+from agentrec.policies.hint_policies.untrained import FixedHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

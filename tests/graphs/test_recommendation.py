@@ -30,7 +30,7 @@ from agentrec.hint_offers import HintChoices, HintOffer, choose_best
 from agentrec.hints import Hint
 from agentrec.llm.answers.answer_schemas import ProposedHints, RankedCandidates
 from agentrec.llm.prompts.session_view import SessionView
-from agentrec.policies.fixed import FixedHintPolicy, RandomHintPolicy
+from agentrec.policies.hint_policies.untrained import FixedHintPolicy, RandomHintPolicy
 from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

@@ -16,13 +16,19 @@ from agentrec.policies.abstaining import (
     AbstainingTrainer,
     StorablePolicy,
 )
-from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy, RandomHintPolicy
+from agentrec.policies.hint_policies.untrained import (
+    FixedHintPolicy,
+    NoHintPolicy,
+    RandomHintPolicy,
+)
+from agentrec.policies.hint_policies.value_regression import (
+    ValueRegressionPolicy,
+    ValueRegressionTrainer,
+)
 from agentrec.policies.policy_kinds import load_policy, trainer_for
 from agentrec.policies.ppo.config import PPOConfig
-from agentrec.policies.ppo.scoring_policy import ScoringPPOPolicy
+from agentrec.policies.ppo.policy import ScoringPPOPolicy
 from agentrec.policies.ppo.trainer import ScoringPPOTrainer
-from agentrec.policies.value_regression import ValueRegressionPolicy
-from agentrec.policies.value_regression_training import ValueRegressionTrainer
 from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.hint_policy_conformance import HintPolicyConformance
 from agentrec.testing.hint_policy_trainer_conformance import HintPolicyTrainerConformance

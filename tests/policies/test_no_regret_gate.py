@@ -5,10 +5,14 @@ import pytest
 
 from agentrec.contracts import HintPolicy
 from agentrec.hint_offers import HintChoices, HintOffer, choose_best
-from agentrec.policies.best_single import BestSingleHintTrainer
-from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy, RandomHintPolicy
+from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
+from agentrec.policies.hint_policies.untrained import (
+    FixedHintPolicy,
+    NoHintPolicy,
+    RandomHintPolicy,
+)
+from agentrec.policies.hint_policies.value_regression import ValueRegressionTrainer
 from agentrec.policies.no_regret_gate import Gate, GateVerdict
-from agentrec.policies.value_regression_training import ValueRegressionTrainer
 from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.planted_rewards import planted_rewards, pure_noise_rewards
 

@@ -11,13 +11,17 @@ from pydantic import BaseModel
 
 from agentrec.errors import InputError
 from agentrec.policies import policy_kinds
-from agentrec.policies.fixed import FixedHintPolicy, NoHintPolicy, RandomHintPolicy
-from agentrec.policies.linear_bandit_training import ThompsonTrainer
-from agentrec.policies.linear_bandits import LinearBanditConfig
-from agentrec.policies.nearest import NearestHintPolicy
+from agentrec.policies.hint_policies.linear_bandit_training import ThompsonTrainer
+from agentrec.policies.hint_policies.linear_bandits import LinearBanditConfig
+from agentrec.policies.hint_policies.untrained import (
+    FixedHintPolicy,
+    NearestHintPolicy,
+    NoHintPolicy,
+    NoHintTrainer,
+    RandomHintPolicy,
+)
 from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy, write_policy
 from agentrec.policies.policy_kinds import POLICY_KINDS, PolicyKind, load_policy, trainer_for
-from agentrec.policies.untrained import NoHintTrainer
 from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards
 
 NUMPY_KINDS = [kind for kind in POLICY_KINDS if not kind.endswith("_ppo")]
@@ -93,7 +97,7 @@ def test_neither_the_list_nor_simple_policies_bring_torch(tmp_path: Path) -> Non
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from agentrec.policies import policy_kinds\n"
-        "import agentrec.policies.linear_bandits, agentrec.policies.value_regression\n"
+        "from agentrec.policies.hint_policies import linear_bandits, value_regression\n"
         f"policy_kinds.load_policy(Path({str(tmp_path)!r}))\n"
         "print('torch' in sys.modules)"
     )
@@ -147,7 +151,9 @@ class TheirPolicy(NoHintPolicy):
 
 
 THEIRS = PolicyKind(
-    f"{__name__}:TheirPolicy", f"{__name__}:NoHintTrainer", "agentrec.policies.fixed:NoSettings"
+    f"{__name__}:TheirPolicy",
+    f"{__name__}:NoHintTrainer",
+    "agentrec.policies.hint_policies.untrained:NoSettings",
 )
 
 
@@ -171,6 +177,6 @@ def test_ours_is_not_replaced_by_theirs(bring: Callable[[str, str], None], tmp_p
 
 
 def test_what_is_no_kind_is_refused(bring: Callable[[str, str], None]) -> None:
-    bring("theirs", "agentrec.policies.fixed:NoHintPolicy")
+    bring("theirs", "agentrec.policies.hint_policies.untrained:NoHintPolicy")
     with pytest.raises(InputError, match="not a PolicyKind"):
         trainer_for("theirs")

@@ -9,7 +9,7 @@ import pytest
 
 from agentrec.hint_offers import HintChoices, HintOffer, choose_best, masked
 from agentrec.hints import Hint
-from agentrec.policies.fixed import NoHintPolicy
+from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.hint_policy_conformance import (
     UNKNOWN_HINTS,

@@ -3,7 +3,7 @@ import pytest
 
 from agentrec.hint_offers import NO_CANDIDATE, HintOffer
 from agentrec.hints import Hint
-from agentrec.policies.state_features import StateFeatures
+from agentrec.policies.standardiser import StateFeatures
 from agentrec.policies.training_data import by_hint, offered_ids
 
 HINTS = tuple(Hint(text=f"Prefer films of kind {number}.") for number in range(3))

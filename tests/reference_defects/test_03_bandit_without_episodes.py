@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from agentrec.policies.ppo.actor_critic import ActorCritics
 from agentrec.policies.ppo.config import PPOConfig
-from agentrec.policies.ppo.hint_features import HintFeatures
 from agentrec.policies.ppo.loss import ppo_loss
+from agentrec.policies.ppo.networks import ActorCritics
+from agentrec.policies.ppo.offer_tensors import HintFeatures, Situations
 from agentrec.policies.ppo.rollout import Rollout, collect_rollout
-from agentrec.policies.ppo.situations import Situations
 from agentrec.policies.standardiser import Standardiser
 from agentrec.testing.planted_rewards import PlantedRewards
 

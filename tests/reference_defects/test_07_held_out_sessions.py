@@ -21,9 +21,9 @@ from agentrec.evaluation.report import MetricsReport
 from agentrec.hints import Hint
 from agentrec.llm.prompts.session_view import SessionView
 from agentrec.policies.rewards.reward_table import RewardTable
-from agentrec.runs.open_run import find_run, open_run
+from agentrec.runs.open_run import open_run, resolve_run
 from agentrec.sessions import Session
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.planted_sessions import write_planted_sessions
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
@@ -106,7 +106,7 @@ async def test_07_what_is_reported_is_measured_on_test_sessions_alone(
         data, num_items=40, num_candidates=12, num_train=9, num_valid=4, num_test=5
     )
     answer = _Helped(load_folder(data))
-    settings = DemoSettings.model_validate(
+    settings = RunSettings.model_validate(
         {
             "data": data,
             "run": tmp_path / "run",
@@ -116,7 +116,7 @@ async def test_07_what_is_reported_is_measured_on_test_sessions_alone(
         }
     )
     console = Console(file=io.StringIO(), width=140)
-    place = await find_run(settings, console)
+    place = await resolve_run(settings, console)
     place = replace(place, named=(ScriptedChatModel([answer] * 1000), "scripted"))
     place.folder.begin(place.manifest)
     async with open_run(place, console) as parts:

@@ -14,7 +14,7 @@ from agentrec.components import Components
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.policies.fixed import NoHintPolicy
+from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore

@@ -8,12 +8,10 @@ from agentrec.app.batch.engine import BatchEngine
 from agentrec.app.batch.gathering import spent_in
 from agentrec.app.batch.partition_work import PartitionTask
 from agentrec.app.batch.shares import Spent, budget_spent, share_of_budget
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 
-async def drive(
-    engine: BatchEngine, tasks: Sequence[PartitionTask], settings: DemoSettings
-) -> None:
+async def drive(engine: BatchEngine, tasks: Sequence[PartitionTask], settings: RunSettings) -> None:
     """Have all parts worked on.
 
     Parts share the budget. One that needs less than its share leaves the rest to the others, who

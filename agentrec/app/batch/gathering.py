@@ -23,7 +23,7 @@ from agentrec.llm.cost.usage import NodeUsage
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.runs.run_folder import RunFolder
 from agentrec.runs.usage_report import UsageReport, UsageRow
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Gathered:
 
 
 async def gather_parts(
-    options: BatchOptions, parts: Sequence[Partition], settings: DemoSettings
+    options: BatchOptions, parts: Sequence[Partition], settings: RunSettings
 ) -> Gathered:
     """Have all results in files, and add up what there is.
 
@@ -74,7 +74,7 @@ async def gather_parts(
     return Gathered(counts, usage)
 
 
-async def spent_in(folder: Path, settings: DemoSettings) -> Spent:
+async def spent_in(folder: Path, settings: RunSettings) -> Spent:
     """What a part's journal says was paid; nothing where there is none.
 
     Args:
@@ -100,7 +100,7 @@ def _sum(one: BatchCounts, other: BatchCounts) -> BatchCounts:
     )
 
 
-def _usage(reports: Sequence[UsageReport], settings: DemoSettings) -> UsageReport:
+def _usage(reports: Sequence[UsageReport], settings: RunSettings) -> UsageReport:
     by_node: dict[str, UsageRow] = {}
     for report in reports:
         for node, row in report.by_node.items():

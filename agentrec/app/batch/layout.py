@@ -10,13 +10,15 @@ from agentrec.app.batch.options import BatchOptions
 from agentrec.app.batch.origin import batch_manifest
 from agentrec.batch.partitions import Partition, partitions
 from agentrec.errors import InputError
-from agentrec.runs.open_run import RunPlace
+from agentrec.runs.open_run import ResolvedRun
 from agentrec.runs.run_folder import RunFolder
 
 _PARTITIONS = "partitions"
 
 
-async def begin_layout(place: RunPlace, options: BatchOptions, console: Console) -> list[Partition]:
+async def begin_layout(
+    place: ResolvedRun, options: BatchOptions, console: Console
+) -> list[Partition]:
     """Begin a batch in its folder, or go on with the one that is there.
 
     Args:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from agentrec.batch.session_log import SessionLog
 from agentrec.errors import InputError
-from agentrec.runs.open_run import RunParts, RunPlace
+from agentrec.runs.open_run import OpenRun, ResolvedRun
 from agentrec.runs.run_folder import Json
 
 _BLOCK = 1 << 20
@@ -18,7 +18,7 @@ _BLOCK = 1 << 20
 _GROWING = frozenset({".jsonl", ".ndjson", ".csv"})
 
 
-def batch_manifest(place: RunPlace) -> Json:
+def batch_manifest(place: ResolvedRun) -> Json:
     """What a batch is made of: the run that it uses.
 
     Args:
@@ -27,7 +27,7 @@ def batch_manifest(place: RunPlace) -> Json:
     return {**place.manifest, "run": str(place.folder.path.absolute())}
 
 
-async def claim_knowledge(log: SessionLog, parts: RunParts) -> None:
+async def claim_knowledge(log: SessionLog, parts: OpenRun) -> None:
     """See that a batch goes on with the hints and the policy that it was begun with.
 
     Args:

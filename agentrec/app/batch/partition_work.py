@@ -23,9 +23,9 @@ from agentrec.batch.partitions import Partition
 from agentrec.batch.result_format import ResultFormat
 from agentrec.batch.session_log import SessionLog
 from agentrec.data.session_row_stream import stream_session_rows
-from agentrec.runs.open_run import RunParts, RunPlace
+from agentrec.runs.open_run import OpenRun, ResolvedRun
 from agentrec.runs.run_folder import RunFolder
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 
 class PartitionTask(BaseModel):
@@ -41,7 +41,7 @@ class PartitionTask(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    settings: SerializeAsAny[DemoSettings]
+    settings: SerializeAsAny[RunSettings]
     options: BatchOptions
     partition: Partition = Partition()
     knowledge_base: Path | None = None
@@ -65,10 +65,10 @@ class PartitionWorker:
         place: The run, if it is found already.
     """
 
-    def __init__(self, console: Console | None = None, place: RunPlace | None = None) -> None:
+    def __init__(self, console: Console | None = None, place: ResolvedRun | None = None) -> None:
         self._console = console or Console(quiet=True)
         self._place = place
-        self._at_work: tuple[BatchRunner, RunParts, int] | None = None
+        self._at_work: tuple[BatchRunner, OpenRun, int] | None = None
 
     def standing(self) -> Standing:
         """What the work on the part at hand, or the last one, came to up to now."""

@@ -18,17 +18,17 @@ from agentrec.errors import InputError
 from agentrec.graphs.recommending import ground, recommend
 from agentrec.llm.cost.estimate import PlannedCalls
 from agentrec.llm.cost.usage import Spending
-from agentrec.runs.open_run import RunPlace, find_run
+from agentrec.runs.open_run import ResolvedRun, resolve_run
 from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 # How many rows are looked at, and of how many prompts are made.
 _LOOKED_AT = 2000
 _SAMPLES = 16
 
 
-async def tell_batch_plan(settings: DemoSettings, options: BatchOptions, console: Console) -> None:
+async def tell_batch_plan(settings: RunSettings, options: BatchOptions, console: Console) -> None:
     """Print calls, tokens, money and time of a batch, and what they rest on.
 
     Args:
@@ -39,7 +39,7 @@ async def tell_batch_plan(settings: DemoSettings, options: BatchOptions, console
     Raises:
         InputError: If a file or a setting cannot be used.
     """
-    place = await find_run(settings, console)
+    place = await resolve_run(settings, console)
     folder = RunFolder(options.out, "--out")
     paid = await paid_in(folder.calls)
     earlier = (*paid, *await paid_in(place.folder.calls))
@@ -48,7 +48,7 @@ async def tell_batch_plan(settings: DemoSettings, options: BatchOptions, console
     print_plan(plan, settings, model, paid, options.out, console)
 
 
-async def _plan(place: RunPlace, file: Path, paid: tuple[Spending, ...]) -> CallPlan:
+async def _plan(place: ResolvedRun, file: Path, paid: tuple[Spending, ...]) -> CallPlan:
     sessions, looked_at, rows = await asyncio.to_thread(_sampled, place, file)
     components, recorder = recording_components(place.settings, place.dataset, place.prompts)
     for session in sessions:
@@ -74,7 +74,7 @@ async def _plan(place: RunPlace, file: Path, paid: tuple[Spending, ...]) -> Call
     )
 
 
-def _sampled(place: RunPlace, file: Path) -> tuple[list[Session], tuple[int, int], int]:
+def _sampled(place: ResolvedRun, file: Path) -> tuple[list[Session], tuple[int, int], int]:
     """Some sessions; how many of how many rows are sessions; how many rows there are. Blocks."""
     rows = list(islice(read_session_rows(file, place.dataset.catalog), _LOOKED_AT))
     sessions = [row.session for row in rows if isinstance(row, SessionRow)]

@@ -11,10 +11,10 @@ from pathlib import Path
 import portalocker
 from rich.console import Console
 
-from agentrec.app.cli.progress import ProgressDisplay
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.assembly import embedded_model, know_catalog, open_embeddings
 from agentrec.errors import StoreError
-from agentrec.runs.open_run import RunPlace
+from agentrec.runs.open_run import ResolvedRun
 from agentrec.stores.qdrant import QdrantHintStore
 
 _FOLDER = "knowledge-base"
@@ -42,7 +42,7 @@ async def sole_driver(batch: Path) -> AsyncIterator[None]:
         file.close()
 
 
-async def copy_of_knowledge(place: RunPlace, batch: Path, console: Console) -> Path:
+async def copy_of_knowledge(place: ResolvedRun, batch: Path, console: Console) -> Path:
     """Copy the run's hints into a batch's folder, and see that workers find all else made.
 
     A knowledge base in a folder is for one process at a time.
@@ -58,7 +58,7 @@ async def copy_of_knowledge(place: RunPlace, batch: Path, console: Console) -> P
     Raises:
         StoreError: If another process has the knowledge base open.
     """
-    display = ProgressDisplay(console)
+    display = ConsoleProgress(console)
     settings = place.settings
     knowledge = await know_catalog(
         place.dataset, open_embeddings(settings.embeddings), settings.embeddings, display

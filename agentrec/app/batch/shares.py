@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agentrec.batch.partitions import Partition
 from agentrec.errors import InputError, ModelCallError
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Spent:
         return Spent(self.tokens + other.tokens, self.money + other.money)
 
 
-def share_of_limits(settings: DemoSettings, workers: int) -> DemoSettings:
+def share_of_limits(settings: RunSettings, workers: int) -> RunSettings:
     """Settings whose limits are for one of several workers: all together keep those of all.
 
     Args:
@@ -55,11 +55,11 @@ def share_of_limits(settings: DemoSettings, workers: int) -> DemoSettings:
 
 
 def share_of_budget(
-    settings: DemoSettings,
+    settings: RunSettings,
     partition: Partition,
     spent: Mapping[Partition, Spent],
     unfinished: Sequence[Partition],
-) -> DemoSettings:
+) -> RunSettings:
     """Settings whose budget is for one part: what it has spent, and its share of what is left.
 
     Args:
@@ -79,7 +79,7 @@ def share_of_budget(
     return settings.model_copy(update={"budget": budget.model_copy(update=changes)})
 
 
-def budget_spent(settings: DemoSettings, spent: Spent) -> ModelCallError:
+def budget_spent(settings: RunSettings, spent: Spent) -> ModelCallError:
     """What to say when no part can go on with its share of what is left."""
     budget, shown = settings.budget, settings.prices.table().shown
     if budget.money is not None:

@@ -25,10 +25,10 @@ from agentrec.app.serving.serving import find_serving
 from agentrec.batch.partitions import Partition
 from agentrec.data.session_row_count import count_session_rows
 from agentrec.data.session_rows import read_session_rows
-from agentrec.runs.open_run import RunPlace
+from agentrec.runs.open_run import ResolvedRun
 from agentrec.runs.run_folder import write_json
 from agentrec.runs.usage_report import UsageRow
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 
 class BatchSummary(BaseModel):
@@ -63,9 +63,7 @@ class BatchSummary(BaseModel):
         return not self.failed and not self.rejected
 
 
-async def run_batch(
-    settings: DemoSettings, options: BatchOptions, console: Console
-) -> BatchSummary:
+async def run_batch(settings: RunSettings, options: BatchOptions, console: Console) -> BatchSummary:
     """Work through a file of sessions, or go on with it.
 
     Args:
@@ -108,7 +106,7 @@ async def run_batch(
 
 
 async def _shared_tasks(
-    place: RunPlace, options: BatchOptions, parts: Sequence[Partition], console: Console
+    place: ResolvedRun, options: BatchOptions, parts: Sequence[Partition], console: Console
 ) -> list[PartitionTask]:
     """The parts, as processes can take them that know neither this one nor its folder."""
     workers = min(options.workers, len(parts))
@@ -147,7 +145,7 @@ def _engine(options: BatchOptions) -> BatchEngine:
     return WorkerProcesses(options.workers, options.out / "workers")
 
 
-def _looked_at(sessions: Path, place: RunPlace) -> int | None:
+def _looked_at(sessions: Path, place: ResolvedRun) -> int | None:
     """About how many rows there are; raises if the file is none, before anything is made."""
     with closing(read_session_rows(sessions, place.dataset.catalog)) as rows:
         next(rows, None)

@@ -10,8 +10,8 @@ from typing import Annotated, TypeVar
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.cli_overrides import given_settings, without_none
-from agentrec.app.cli.exit_with_error import DebugOption, end_with
+from agentrec.app.cli.cli_overrides import cli_overrides, without_none
+from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
 from agentrec.app.cli.policy_commands import ConfigOption, DataOption, JsonOption
 from agentrec.errors import InputError
 
@@ -93,7 +93,7 @@ def batch(
 
         if time_limit is not None and not time_limit > 0:
             raise InputError(f"is above 0, not {time_limit:g}", field="time-limit")
-        given = given_settings(run, data, None, None, concurrency)
+        given = cli_overrides(run, data, None, None, concurrency)
         given["limits"] |= {
             "requests_per_minute": requests_per_minute,
             "tokens_per_minute": tokens_per_minute,
@@ -122,7 +122,7 @@ def batch(
         else:
             print_summary(summary, out, console)
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
     if not summary.is_clean:
         raise typer.Exit(INCOMPLETE)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def given_settings(
+def cli_overrides(
     run: Path | None,
     data: Path | None,
     llm: str | None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.exit_with_error import DebugOption, end_with
+from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
 from agentrec.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def train(
             # A path that is wrapped cannot be copied.
             _stdout.print(line, markup=False, highlight=False, soft_wrap=True)
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 @dpo_app.command("eval")
@@ -107,7 +107,7 @@ def evaluate(
         else:
             print_judgement(told, _stdout)
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug, stopped="Stopped.")
+        exit_with_error(error, debug, stopped="Stopped.")
 
 
 def _config(given: Mapping[str, Any], set_: Sequence[str]) -> AlignmentConfig:

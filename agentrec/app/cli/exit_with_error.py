@@ -18,7 +18,7 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback o
 _stderr = Console(stderr=True)
 
 
-def end_with(
+def exit_with_error(
     error: BaseException,
     debug: bool,
     stopped: str = "Stopped. The same command goes on where it was.",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.exit_with_error import DebugOption, end_with
+from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
 from agentrec.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def train(
     """Teach a model from a catalogue. Ctrl-C stops it; the same command goes on where it was."""
     try:
         from agentrec.app.learning.embedded_model import train_model
-        from agentrec.settings.run_settings import DemoSettings
+        from agentrec.settings.run_settings import RunSettings
 
-        settings = DemoSettings(data=data, embeddings=embeddings, lm_steps=steps)
+        settings = RunSettings(data=data, embeddings=embeddings, lm_steps=steps)
         asyncio.run(train_model(settings, out, _stdout))
         for line in (
             f"written to {out}; what it can do is in its README.md",
@@ -57,7 +57,7 @@ def train(
             # A path that is wrapped cannot be copied.
             _stdout.print(line, markup=False, highlight=False, soft_wrap=True)
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 @lm_app.command("eval")
@@ -77,12 +77,12 @@ def evaluate(
         from agentrec.app.learning.embedded_model import examine_model
         from agentrec.app.reports.lm_tables import as_json, print_model_report
         from agentrec.data.dataset import SplitName
-        from agentrec.settings.run_settings import DemoSettings
+        from agentrec.settings.run_settings import RunSettings
 
         named = next((name for name in get_args(SplitName) if name == split), None)
         if named is None:
             raise InputError(f"{split!r} is none of valid, test, train", field="split")
-        settings = DemoSettings(data=data, embeddings=embeddings, seed=seed)
+        settings = RunSettings(data=data, embeddings=embeddings, seed=seed)
         console = Console(stderr=True) if json_ else _stdout
         report = asyncio.run(examine_model(folder, settings, named, console))
         if json_:
@@ -90,7 +90,7 @@ def evaluate(
         else:
             print_model_report(report, split, _stdout)
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 @lm_app.command()
@@ -110,7 +110,7 @@ def chat(
         model = CatalogChatModel.from_folder(folder, temperature, seed)
         _converse(CatalogChat(model, seed))
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug, stopped="Bye.")
+        exit_with_error(error, debug, stopped="Bye.")
 
 
 def _converse(chat: CatalogChat) -> None:

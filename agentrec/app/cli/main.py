@@ -15,7 +15,7 @@ from rich.console import Console
 from agentrec.app.cli.batch_commands import batch
 from agentrec.app.cli.cli_overrides import without_none
 from agentrec.app.cli.dpo_commands import dpo_app
-from agentrec.app.cli.exit_with_error import DebugOption, end_with
+from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
 from agentrec.app.cli.kb_commands import kb_app
 from agentrec.app.cli.lm_commands import lm_app
 from agentrec.app.cli.policy_commands import policy_app
@@ -213,7 +213,7 @@ def demo(
             import_for_model(settings.llm)
             asyncio.run(run_demo(settings, _stdout))
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 @data_app.command()
@@ -247,7 +247,7 @@ def fetch(
             write_folder(dataset, out)
             _stdout.print(f"written to {out}", markup=False, highlight=False, soft_wrap=True)
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 def _negatives(name: str) -> Negatives:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.cli_overrides import given_settings, without_none
-from agentrec.app.cli.exit_with_error import DebugOption, end_with
+from agentrec.app.cli.cli_overrides import cli_overrides, without_none
+from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
 from agentrec.errors import InputError
 
 if TYPE_CHECKING:
-    from agentrec.settings.run_settings import DemoSettings
+    from agentrec.settings.run_settings import RunSettings
 
 policy_app = typer.Typer(
     help="The hint policies of a run: train, judge, compare, explain.", no_args_is_help=True
@@ -111,7 +111,7 @@ def train(
         console = Console()
         asyncio.run(train_in_run(settings, policy, console, seed=seed, name=name, live=live))
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 @policy_app.command("eval")
@@ -142,7 +142,7 @@ def eval_(
         told = json_ and attribution_json(found.attribution, found.texts)
         _tell(told or None, found.tell)
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 @policy_app.command()
@@ -179,7 +179,7 @@ def compare(
             lambda console: print_comparison(found, console, note=note),
         )
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 @policy_app.command()
@@ -203,15 +203,15 @@ def explain(
         found = asyncio.run(explain_choice(settings, policy, session, Console(stderr=json_)))
         _tell(choice_json(found) if json_ else None, lambda console: print_choice(found, console))
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 def _settings(
     run: Path | None, config: Path | None, data: Path | None, concurrency: int | None
-) -> DemoSettings:
+) -> RunSettings:
     from agentrec.app.run.reopen_run import settings_of_run
 
-    given = given_settings(run, data, None, None, concurrency)
+    given = cli_overrides(run, data, None, None, concurrency)
     return settings_of_run(without_none(given), config)[0]
 
 

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.cli_overrides import given_settings, without_none
-from agentrec.app.cli.exit_with_error import DebugOption, end_with
+from agentrec.app.cli.cli_overrides import cli_overrides, without_none
+from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
 from agentrec.app.cli.policy_commands import (
     ConcurrencyOption,
     ConfigOption,
@@ -79,10 +79,10 @@ def collect(
             "writer": writer,
             "rules": rules,
         }
-        given = given_settings(run, data, llm, seed, concurrency) | {"prefer": prefer}
+        given = cli_overrides(run, data, llm, seed, concurrency) | {"prefer": prefer}
         asyncio.run(collect_in_run(run_settings(without_none(given), config), Console()))
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 @prefer_app.command()
@@ -105,7 +105,7 @@ def stats(
         else:
             print_statistics(found, Console())
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 @prefer_app.command()
@@ -132,4 +132,4 @@ def export(
             soft_wrap=True,
         )
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)

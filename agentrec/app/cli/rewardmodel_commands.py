@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.cli_overrides import given_settings, without_none
-from agentrec.app.cli.exit_with_error import DebugOption, end_with
+from agentrec.app.cli.cli_overrides import cli_overrides, without_none
+from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
 from agentrec.app.cli.policy_commands import ConcurrencyOption, ConfigOption, DataOption
 from agentrec.app.cli.prefer_commands import LlmOption, PreferRunOption
 
@@ -47,10 +47,10 @@ def train(
         from agentrec.app.preferences.work import run_settings, train_reward_model
 
         prefer = {"backbone": backbone, "reward_model": {"adapter": adapter}}
-        given = given_settings(run, data, llm, seed, concurrency) | {"prefer": prefer}
+        given = cli_overrides(run, data, llm, seed, concurrency) | {"prefer": prefer}
         asyncio.run(train_reward_model(run_settings(without_none(given), config), Console()))
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)
 
 
 @rewardmodel_app.command("eval")
@@ -82,8 +82,8 @@ def eval_(
         from agentrec.app.preferences.work import run_settings
 
         prefer = {"backbone": backbone, "reward_model": {"adapter": adapter}}
-        given = given_settings(run, data, None, None, concurrency) | {"prefer": prefer}
+        given = cli_overrides(run, data, None, None, concurrency) | {"prefer": prefer}
         settings = run_settings(without_none(given), config)
         asyncio.run(evaluate_texts(settings, tuned or (), Console(), split_named(split)))
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug)
+        exit_with_error(error, debug)

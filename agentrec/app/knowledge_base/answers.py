@@ -11,7 +11,7 @@ from typing import get_args
 
 from rich.console import Console
 
-from agentrec.app.cli.exit_with_error import end_with
+from agentrec.app.cli.exit_with_error import exit_with_error
 from agentrec.catalog import clean_text
 from agentrec.errors import InputError
 from agentrec.hints import STATES, Hint, HintState
@@ -44,7 +44,7 @@ def ending(debug: bool) -> Iterator[None]:
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
-        end_with(error, debug, stopped="Stopped. What was stored stays stored.")
+        exit_with_error(error, debug, stopped="Stopped. What was stored stays stored.")
 
 
 def say(console: Console, line: str) -> None:

@@ -27,11 +27,11 @@ from agentrec.evaluation.report import MetricsReport, build_report
 from agentrec.graphs.hint_learning import build_hint_learning_graph
 from agentrec.hints import Hint
 from agentrec.policies.abstaining import StorablePolicy
-from agentrec.policies.best_single import BestSingleHintTrainer
-from agentrec.policies.fixed import NoHintPolicy, RandomHintPolicy
+from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
+from agentrec.policies.hint_policies.untrained import NoHintPolicy, RandomHintPolicy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.rankings import Ranking
-from agentrec.runs.open_run import RunParts
+from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import RunFolder, write_json
 from agentrec.sessions import Session
 
@@ -46,7 +46,7 @@ class ClosedLoop:
         parts: The run, open.
     """
 
-    def __init__(self, parts: RunParts) -> None:
+    def __init__(self, parts: OpenRun) -> None:
         self._parts = parts
         self._settings = parts.settings
         self._dataset = parts.dataset

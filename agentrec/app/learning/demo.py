@@ -20,13 +20,13 @@ from agentrec.app.reports.tables import (
 )
 from agentrec.assembly import use_one_thread
 from agentrec.evaluation.report import MetricsReport
-from agentrec.runs.open_run import find_run, open_run
+from agentrec.runs.open_run import open_run, resolve_run
 from agentrec.runs.run_folder import RunFolder
 from agentrec.runs.usage_report import UsageReport
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 
-async def run_demo(settings: DemoSettings, console: Console) -> MetricsReport:
+async def run_demo(settings: RunSettings, console: Console) -> MetricsReport:
     """Run the loop, or go on with it, and print what came out.
 
     Raises:
@@ -36,7 +36,7 @@ async def run_demo(settings: DemoSettings, console: Console) -> MetricsReport:
             on.
     """
     use_one_thread()
-    place = await find_run(settings, console)
+    place = await resolve_run(settings, console)
     folder = place.folder
     await asyncio.to_thread(folder.begin, place.manifest)
     finished = await asyncio.to_thread(_finished_report, folder)
@@ -61,14 +61,14 @@ async def run_demo(settings: DemoSettings, console: Console) -> MetricsReport:
     return finished
 
 
-async def estimate_demo(settings: DemoSettings, console: Console) -> None:
+async def estimate_demo(settings: RunSettings, console: Console) -> None:
     """Print what a run would cost; nothing is asked and nothing is written.
 
     Raises:
         InputError: If a setting or a file cannot be used.
         FetchError: If MovieLens-100K cannot be had.
     """
-    place = await find_run(settings, console)
+    place = await resolve_run(settings, console)
     name = None if place.named is None else place.named[1]
     await tell_plan(settings, place.dataset, place.prompts, name, console)
 

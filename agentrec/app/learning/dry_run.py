@@ -18,13 +18,13 @@ from agentrec.llm.cost.usage import Spending
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.runs.run_folder import RunFolder
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 _SECONDS_PER_CALL = 2.0
 
 
 async def tell_plan(
-    settings: DemoSettings,
+    settings: RunSettings,
     dataset: Dataset,
     prompts: Prompts,
     model: str | None,
@@ -46,7 +46,7 @@ async def tell_plan(
 
 def print_plan(
     plan: CallPlan,
-    settings: DemoSettings,
+    settings: RunSettings,
     model: str | None,
     paid: Sequence[Spending],
     folder: Path,
@@ -115,7 +115,7 @@ async def paid_in(file: Path) -> tuple[Spending, ...]:
 
 
 def _advice(
-    settings: DemoSettings, prices: PriceTable, model: str | None, total: CallEstimate
+    settings: RunSettings, prices: PriceTable, model: str | None, total: CallEstimate
 ) -> list[str]:
     if model is None:
         return ["The embedded model runs on this computer and costs nothing."]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from agentrec.app.cli.progress import ProgressDisplay, run_blocking
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.assembly import (
     CatalogKnowledge,
     embedded_model,
@@ -35,11 +35,12 @@ from agentrec.evaluation.report import MetricsReport, build_report
 from agentrec.graphs.recommending import rank
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.policies.fixed import NoHintPolicy
+from agentrec.policies.hint_policies.untrained import NoHintPolicy
+from agentrec.progress import ProgressDisplay, run_blocking
 from agentrec.rankings import Ranking
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.streaming.concurrency import map_concurrently
 
@@ -64,7 +65,7 @@ class ModelReport:
     metrics: MetricsReport
 
 
-async def train_model(settings: DemoSettings, out: Path, console: Console) -> CatalogChatModel:
+async def train_model(settings: RunSettings, out: Path, console: Console) -> CatalogChatModel:
     """Teach a model from the items of a data set, or go on, and put its folder somewhere.
 
     Args:
@@ -79,7 +80,7 @@ async def train_model(settings: DemoSettings, out: Path, console: Console) -> Ca
     use_one_thread()
     if await asyncio.to_thread(out.exists):
         raise InputError("is there already; name a folder that is not", file=out)
-    display = ProgressDisplay(console)
+    display = ConsoleProgress(console)
     dataset, knowledge = await _prepared(settings, display)
     model = await embedded_model(dataset, knowledge, display, settings.lm_steps)
     taught = model.catalog_model.folder
@@ -90,7 +91,7 @@ async def train_model(settings: DemoSettings, out: Path, console: Console) -> Ca
 
 
 async def examine_model(
-    folder: Path, settings: DemoSettings, split: SplitName, console: Console
+    folder: Path, settings: RunSettings, split: SplitName, console: Console
 ) -> ModelReport:
     """Examine a model on a data set's catalogue and on its validation or test sessions.
 
@@ -105,7 +106,7 @@ async def examine_model(
         FetchError: If something that has to be downloaded cannot be had.
     """
     use_one_thread()
-    display = ProgressDisplay(console)
+    display = ConsoleProgress(console)
     model = await asyncio.to_thread(CatalogChatModel.from_folder, folder)
     dataset, knowledge = await _prepared(settings, display)
     if not set(dataset.catalog.labels.values()) <= set(model.catalog_model.vocabulary.labels):
@@ -143,7 +144,7 @@ async def examine_model(
 
 
 async def _prepared(
-    settings: DemoSettings, display: ProgressDisplay
+    settings: RunSettings, display: ProgressDisplay
 ) -> tuple[Dataset, CatalogKnowledge]:
     dataset = await load_data(settings)
     embeddings = open_embeddings(settings.embeddings)

@@ -15,7 +15,7 @@ from agentrec.graphs.reflecting import HINTS_PER_ERROR, critique, diagnose, prop
 from agentrec.llm.cost.estimate import PlannedCalls
 from agentrec.llm.cost.usage import Spending
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 ERROR_SHARE = 0.6
 REPAIRING_SHARE = 0.33
@@ -48,7 +48,7 @@ class CallPlan:
 
 
 async def plan_run(
-    settings: DemoSettings, dataset: Dataset, prompts: Prompts, spendings: Iterable[Spending] = ()
+    settings: RunSettings, dataset: Dataset, prompts: Prompts, spendings: Iterable[Spending] = ()
 ) -> CallPlan:
     """Count the calls of a run; nothing is asked.
 
@@ -110,14 +110,14 @@ async def plan_run(
     )
 
 
-def _until_full(settings: DemoSettings) -> int:
+def _until_full(settings: RunSettings) -> int:
     """After how many sessions the knowledge base is full, those in flight then included."""
     stored = ERROR_SHARE * HINTS_PER_ERROR * REPAIRING_SHARE * PROMISING_SHARE
     return math.ceil(settings.max_hints / stored) + settings.limits.max_concurrency
 
 
 async def _sampled_prompts(
-    settings: DemoSettings, dataset: Dataset, prompts: Prompts
+    settings: RunSettings, dataset: Dataset, prompts: Prompts
 ) -> dict[str, Conversations]:
     """Conversations of a few training sessions, by node; ``hinted`` for rankings with a hint."""
     components, plain = recording_components(settings, dataset, prompts)

@@ -15,10 +15,10 @@ from agentrec.data import Dataset
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.policies.fixed import NoHintPolicy
+from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
@@ -62,7 +62,7 @@ class _NoEncoder:
 
 
 def recording_components(
-    settings: DemoSettings, dataset: Dataset, prompts: Prompts
+    settings: RunSettings, dataset: Dataset, prompts: Prompts
 ) -> tuple[Components, PromptRecorder]:
     """Parts that make the prompts of a run, and what keeps them."""
     recorder = PromptRecorder()

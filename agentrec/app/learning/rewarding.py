@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from agentrec.app.cli.progress import ProgressDisplay
 from agentrec.components import Components
 from agentrec.evaluation.metrics import ndcg
 from agentrec.graphs.recommending import rank
 from agentrec.hints import Hint
-from agentrec.policies.rewards.halving import Cell, SuccessiveHalving
 from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.policies.rewards.successive_halving import Cell, SuccessiveHalving
+from agentrec.progress import ProgressDisplay
 from agentrec.sessions import Session
 from agentrec.streaming.concurrency import map_concurrently
 

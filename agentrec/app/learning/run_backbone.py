@@ -10,14 +10,14 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agentrec.app.cli.progress import run_blocking
 from agentrec.atomic_files import write_atomically
 from agentrec.policies.sequential.config import BackboneConfig, BackboneKind
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.sequential.training import BackboneTrainer
-from agentrec.runs.open_run import RunParts
+from agentrec.progress import run_blocking
+from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import writing
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 RECORD_FILE = "training.json"
 
@@ -48,7 +48,7 @@ class BackboneRecord(BaseModel):
             return None
 
 
-def backbone_config(settings: DemoSettings) -> BackboneConfig:
+def backbone_config(settings: RunSettings) -> BackboneConfig:
     """The defaults, with scores that are right for how the run's candidates are drawn."""
     if settings.negatives == "uniform":
         # Chosen among evenly drawn items, what is widely known is as much likelier.
@@ -56,7 +56,7 @@ def backbone_config(settings: DemoSettings) -> BackboneConfig:
     return BackboneConfig()
 
 
-async def obtain_backbone(parts: RunParts) -> SequentialRecommender | None:
+async def obtain_backbone(parts: OpenRun) -> SequentialRecommender | None:
     """The run's recommender: the one that is there if it was made so, else a new one.
 
     It learns from the training sessions; the validation sessions end its training and choose the

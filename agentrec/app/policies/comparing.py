@@ -10,24 +10,24 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from agentrec.app.cli.progress import ProgressDisplay, run_blocking
 from agentrec.app.learning.evaluating import baseline_ranks, baselines
 from agentrec.app.learning.run_backbone import obtain_backbone
 from agentrec.app.learning.run_rewards import RunRewards, Split, TrainingData
 from agentrec.app.policies.evaluating import chosen_ndcg
 from agentrec.app.reports.comparison_tables import comparison_json
-from agentrec.app.run.reopen_run import open_again
+from agentrec.app.run.reopen_run import reopen_run
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.evaluation.metrics import as_ranks, ndcg_of_ranks
 from agentrec.evaluation.policy_comparison import PolicyComparison, compare_policies
+from agentrec.progress import ProgressDisplay, run_blocking
 from agentrec.rewarded_offers import RewardedOffer
-from agentrec.runs.open_run import RunParts
+from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import writing
 from agentrec.sessions import Session
 from agentrec.settings.policy_settings import PolicySettings
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 NO_HINT = "no_hint"
 COMPARED = (
@@ -62,7 +62,7 @@ class TrainsSeveralSeeds(Protocol):
 
 
 async def compare(
-    settings: DemoSettings,
+    settings: RunSettings,
     policies: Sequence[PolicySettings],
     seeds: int,
     split: Split,
@@ -85,7 +85,7 @@ async def compare(
         InputError: If there is no session, or a policy comes twice.
         ModelCallError: If a call failed for good; ask again to go on.
     """
-    async with open_again(settings, console, nearest=settings.policy.nearest) as (parts, rewards):
+    async with reopen_run(settings, console, nearest=settings.policy.nearest) as (parts, rewards):
         if not rewards.sessions(split):
             raise InputError(f"there is no {split} session", field="data")
         numbers = [settings.seed + place for place in range(seeds)]
@@ -101,7 +101,7 @@ async def compare(
         return comparison
 
 
-def note_on(split: Split, settings: DemoSettings) -> str:
+def note_on(split: Split, settings: RunSettings) -> str:
     """What there is to say of the rows without a language model."""
     ids = "" if settings.backbone is None else f", {settings.backbone}"
     told = f"popularity, item_knn, text_similarity{ids}: without a language model and hints."
@@ -111,7 +111,7 @@ def note_on(split: Split, settings: DemoSettings) -> str:
 
 
 async def _baseline_ndcg(
-    parts: RunParts, sessions: Sequence[Session]
+    parts: OpenRun, sessions: Sequence[Session]
 ) -> dict[str, npt.NDArray[np.float32]]:
     """NDCG@10 of sessions by what needs no language model, ``[1, sessions]`` each."""
     backbone = await obtain_backbone(parts)

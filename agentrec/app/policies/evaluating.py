@@ -14,7 +14,7 @@ from rich.console import Console
 from agentrec.app.learning.run_rewards import RunRewards, Split
 from agentrec.app.policies.training import TrainingRecord
 from agentrec.app.reports.attribution_tables import attribution_json, print_attribution
-from agentrec.app.run.reopen_run import open_again
+from agentrec.app.run.reopen_run import reopen_run
 from agentrec.assembly import CatalogKnowledge
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
@@ -26,7 +26,7 @@ from agentrec.policies.policy_kinds import load_policy
 from agentrec.runs.run_folder import RunFolder, writing
 from agentrec.sessions import Session
 from agentrec.settings.policy_settings import PolicySettings
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 LIVE = "live"
 """Name under which the policy that is in use is asked for."""
@@ -67,7 +67,7 @@ class Evaluated:
 
 
 async def evaluate_policy(
-    settings: DemoSettings,
+    settings: RunSettings,
     name: str,
     split: Split,
     console: Console,
@@ -94,7 +94,7 @@ async def evaluate_policy(
     folder = policy_folder(RunFolder(settings.run), name)
     policy = await asyncio.to_thread(load_policy, folder)
     nearest = await asyncio.to_thread(offered_to, folder, settings.policy)
-    async with open_again(settings, console, nearest=nearest) as (parts, rewards):
+    async with reopen_run(settings, console, nearest=nearest) as (parts, rewards):
         sessions = rewards.sessions(split)
         if not sessions:
             raise InputError(f"there is no {split} session", field="data")

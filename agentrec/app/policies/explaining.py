@@ -11,7 +11,7 @@ from rich.console import Console
 from agentrec.app.learning.run_rewards import RunRewards
 from agentrec.app.policies.evaluating import offered_to, policy_folder
 from agentrec.app.reports.choice_tables import ExplainedChoice, ExplainedOption
-from agentrec.app.run.reopen_run import open_again
+from agentrec.app.run.reopen_run import reopen_run
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.evaluation.metrics import ndcg
@@ -20,22 +20,22 @@ from agentrec.graphs.recommending import rank
 from agentrec.hint_offers import HintChoices, HintOffer, unit_rows
 from agentrec.hints import Hint
 from agentrec.policies.abstaining import AbstainingHintPolicy
+from agentrec.policies.hint_policies.value_regression import ValueRegressionPolicy
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.policies.rewards.reward_table import RewardTable
-from agentrec.policies.value_regression import ValueRegressionPolicy
-from agentrec.runs.open_run import RunParts
+from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import RunFolder
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 _NEIGHBOURS = 20
 _WITHOUT_VARIANCE = 1e-6
 
 
 async def explain_choice(
-    settings: DemoSettings, name: str, session_id: str, console: Console
+    settings: RunSettings, name: str, session_id: str, console: Console
 ) -> ExplainedChoice:
     """Say what a policy chooses for a session of the run's data, among what, and why.
 
@@ -55,7 +55,7 @@ async def explain_choice(
     folder = policy_folder(RunFolder(settings.run), name)
     policy = await asyncio.to_thread(load_policy, folder)
     nearest = await asyncio.to_thread(offered_to, folder, settings.policy)
-    async with open_again(settings, console, nearest=nearest) as (parts, rewards):
+    async with reopen_run(settings, console, nearest=nearest) as (parts, rewards):
         session = _session(parts, session_id)
         offer = await offer_to([session], parts.components)
         choices = await asyncio.to_thread(policy.choose, offer)
@@ -85,7 +85,7 @@ async def explain_choice(
         return await asyncio.to_thread(explained)
 
 
-def _session(parts: RunParts, session_id: str) -> Session:
+def _session(parts: OpenRun, session_id: str) -> Session:
     for _, sessions in parts.dataset.splits():
         for session in sessions:
             if session.session_id == session_id:
@@ -97,7 +97,7 @@ def _session(parts: RunParts, session_id: str) -> Session:
 
 
 async def _ranks(
-    session: Session, hint: Hint | None, parts: RunParts
+    session: Session, hint: Hint | None, parts: OpenRun
 ) -> tuple[int | None, int | None]:
     """Rank of the target without a hint and with one, 0 for not listed; ``None`` if not known."""
     if session.target is None or not session.candidates:
@@ -148,7 +148,7 @@ def _options(
     return tuple(options)
 
 
-def _blocks(parts: RunParts) -> dict[str, slice]:
+def _blocks(parts: OpenRun) -> dict[str, slice]:
     """Where each named part of a state is; none of an encoder that does not tell."""
     encoder = parts.components.encoder
     if not isinstance(encoder, RecencySessionEncoder):
@@ -156,9 +156,7 @@ def _blocks(parts: RunParts) -> dict[str, slice]:
     return {str(name): place for name, place in encoder.block_slices.items()}
 
 
-def _unusual(
-    parts: RunParts, offer: HintOffer, trained: HintOffer
-) -> tuple[tuple[str, float], ...]:
+def _unusual(parts: OpenRun, offer: HintOffer, trained: HintOffer) -> tuple[tuple[str, float], ...]:
     """Of each part of the state, how far it is from the average, in standard deviations."""
     mean, spread = trained.states.mean(axis=0), trained.states.std(axis=0)
     varies = spread > _WITHOUT_VARIANCE
@@ -172,7 +170,7 @@ def _unusual(
 
 def _deciding(
     policy: HintPolicy,
-    parts: RunParts,
+    parts: OpenRun,
     offer: HintOffer,
     choices: HintChoices,
     trained: HintOffer,

@@ -10,18 +10,18 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agentrec.app.cli.progress import ProgressDisplay, run_blocking
 from agentrec.app.learning.run_rewards import TrainingData
 from agentrec.app.reports.curve_picture import draw_learning_curve
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.policies.abstaining import AbstainingHintPolicy, StorablePolicy
-from agentrec.policies.best_single import BestSingleHintTrainer
-from agentrec.policies.fixed import NoHintPolicy
+from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
+from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.policies.no_regret_gate import NO_HINT, Gate, GateVerdict
 from agentrec.policies.policy_files import write_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
+from agentrec.progress import ProgressDisplay, run_blocking
 from agentrec.rewarded_offers import RewardedOffer
 from agentrec.runs.run_folder import RunFolder, write_json, writing
 from agentrec.settings.policy_settings import PolicySettings

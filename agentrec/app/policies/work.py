@@ -15,11 +15,11 @@ from agentrec.app.policies.comparing import COMPARED
 from agentrec.app.policies.evaluating import LIVE
 from agentrec.app.policies.training import BEST_SINGLE, CURVE_FILE, let_live, train_policy
 from agentrec.app.reports.tables import print_gate
-from agentrec.app.run.reopen_run import open_again
+from agentrec.app.run.reopen_run import reopen_run
 from agentrec.errors import InputError
 from agentrec.policies.no_regret_gate import NO_HINT
 from agentrec.settings.policy_settings import PolicySettings
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.validation_messages import first_fault, in_words, placed
 
 _ABSTAINING = "abstaining_"
@@ -28,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 
 
 async def train_in_run(
-    settings: DemoSettings,
+    settings: RunSettings,
     policy: PolicySettings,
     console: Console,
     *,
@@ -59,7 +59,7 @@ async def train_in_run(
     if called in _TAKEN and called != policy.name:
         raise InputError(f"{called!r} is what something else is called in a run", field="name")
     seed = settings.seed if seed is None else seed
-    async with open_again(settings, console, nearest=policy.nearest) as (parts, rewards):
+    async with reopen_run(settings, console, nearest=policy.nearest) as (parts, rewards):
         data = await rewards.training_data(policy.plan(settings.seed), policy.shape)
         folder = parts.folder.policy(called)
         trained = await train_policy(called, policy, data, folder, parts.display, seed=seed)

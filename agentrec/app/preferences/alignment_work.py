@@ -9,14 +9,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from agentrec.app.cli.progress import ProgressDisplay, run_blocking
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.reports.alignment_picture import draw_alignment
 from agentrec.app.reports.tables import new_table
 from agentrec.assembly import use_one_thread
 from agentrec.evaluation.intervals import Interval
 from agentrec.policies.alignment.config import AlignmentConfig
-from agentrec.policies.alignment.judging import Judgement, judge
 from agentrec.policies.alignment.training import Alignment, align
+from agentrec.policies.alignment.tuning_evaluation import Judgement, judge
+from agentrec.progress import run_blocking
 from agentrec.stores.preference_export import read_pairs
 
 PICTURE_FILE = "training.png"
@@ -47,7 +48,7 @@ async def dpo_train(
     use_one_thread()
     pairs = await asyncio.to_thread(read_pairs, pairs_file)
     name = {"dpo": "Tuning by DPO", "rft": "Fine-tuning on the best"}[config.method]
-    with ProgressDisplay(console).phase(name) as report:
+    with ConsoleProgress(console).phase(name) as report:
 
         def work(check: Callable[[], None]) -> Alignment:
             def on_progress(done: int, steps: int) -> None:
@@ -90,7 +91,7 @@ async def dpo_eval(
     """
     use_one_thread()
     pairs = await asyncio.to_thread(read_pairs, pairs_file)
-    with ProgressDisplay(console).phase("Reading the pairs with both models") as report:
+    with ConsoleProgress(console).phase("Reading the pairs with both models") as report:
 
         def work(check: Callable[[], None]) -> Judgement:
             def on_progress(done: int, total: int) -> None:

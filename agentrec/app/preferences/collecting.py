@@ -26,7 +26,7 @@ from agentrec.graphs.preference_collection import (
 )
 from agentrec.graphs.preference_context import PreferenceParts
 from agentrec.preferences import PreferencePair
-from agentrec.runs.open_run import RunParts
+from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import write_json, writing
 from agentrec.sessions import Session
 from agentrec.settings.prefer_settings import PreferSettings
@@ -63,7 +63,7 @@ class Collection(BaseModel):
 
 
 async def collect_pairs(
-    parts: RunParts, prefer: PreferSettings, folder: Path, writer: Components | None = None
+    parts: OpenRun, prefer: PreferSettings, folder: Path, writer: Components | None = None
 ) -> Collection:
     """Collect pairs from training sessions of a run, the later ones where rewards are learnt.
 

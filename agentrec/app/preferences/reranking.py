@@ -15,10 +15,10 @@ from agentrec.contracts import HintPolicy
 from agentrec.graphs.offering import offer_to
 from agentrec.graphs.recommending import rank
 from agentrec.hints import Hint
-from agentrec.policies.reward_model.augmented import AugmentedRecommender
-from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
-from agentrec.policies.reward_model.target_odds import TargetOdds
-from agentrec.runs.open_run import RunParts
+from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender
+from agentrec.policies.reward_model.candidate_scores import TargetOdds
+from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
+from agentrec.runs.open_run import OpenRun
 from agentrec.sessions import Session
 from agentrec.streaming.concurrency import map_concurrently
 
@@ -64,7 +64,7 @@ class Reranker:
 
     sessions: Sequence[Session]
     share: float
-    parts: RunParts
+    parts: OpenRun
     reward_model: KnowledgeRewardModel
 
     async def by_recommender(self, texts: SessionTexts) -> RankedPlaces:

@@ -11,22 +11,23 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agentrec.app.cli.progress import run_blocking
 from agentrec.app.preferences.texts import factors_of, texts_for
 from agentrec.assembly import CatalogKnowledge
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import RewardModel
 from agentrec.errors import InputError, ModelCallError
 from agentrec.graphs.ranking_reward import RankingRewardModel
-from agentrec.policies.reward_model.augmented import AugmentedRecommender, Floats
-from agentrec.policies.reward_model.batching import BatchedRewardModel
-from agentrec.policies.reward_model.mixed import MixedRewardModel
-from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
-from agentrec.policies.reward_model.text_vectors import TextVectors
+from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender, Floats
+from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel, TextVectors
+from agentrec.policies.reward_model.reward_model_wrappers import (
+    BatchedRewardModel,
+    MixedRewardModel,
+)
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.sequential.training import BackboneTrainer
-from agentrec.runs.open_run import RunParts
+from agentrec.progress import run_blocking
+from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import writing
 from agentrec.sessions import Session
 from agentrec.settings.prefer_settings import PreferSettings
@@ -100,7 +101,7 @@ class RewardRecord(BaseModel):
         return self.model_copy(update={"failures": other.failures}) == other
 
 
-async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> KnowledgeRewardModel:
+async def obtain_reward_model(parts: OpenRun, prefer: PreferSettings) -> KnowledgeRewardModel:
     """The run's reward model: the one that is there if it was made so, else a new one.
 
     Texts of the earlier training sessions and of the validation sessions are written first, one
@@ -181,7 +182,7 @@ async def obtain_reward_model(parts: RunParts, prefer: PreferSettings) -> Knowle
     return _frozen(made, parts, prefer)
 
 
-def reward_of(model: KnowledgeRewardModel, parts: RunParts, prefer: PreferSettings) -> RewardModel:
+def reward_of(model: KnowledgeRewardModel, parts: OpenRun, prefer: PreferSettings) -> RewardModel:
     """What says what the texts of a run are worth.
 
     Args:
@@ -203,7 +204,7 @@ def reward_of(model: KnowledgeRewardModel, parts: RunParts, prefer: PreferSettin
 
 
 def _frozen(
-    recommender: AugmentedRecommender, parts: RunParts, prefer: PreferSettings
+    recommender: AugmentedRecommender, parts: OpenRun, prefer: PreferSettings
 ) -> KnowledgeRewardModel:
     return KnowledgeRewardModel(
         recommender,
@@ -240,7 +241,7 @@ async def _told(
     title: str,
     sessions: Sequence[Session],
     factors: Sequence[str],
-    parts: RunParts,
+    parts: OpenRun,
     prefer: PreferSettings,
 ) -> _Told:
     """Have texts written; what could not be is left out, lest silence be learnt as what is said."""
@@ -259,7 +260,7 @@ async def _told(
 
 
 async def _backbone(
-    parts: RunParts, prefer: PreferSettings, train: Sequence[Session], valid: Sequence[Session]
+    parts: OpenRun, prefer: PreferSettings, train: Sequence[Session], valid: Sequence[Session]
 ) -> SequentialRecommender:
     """Train the backbone, or go on with it."""
     trainer = BackboneTrainer(

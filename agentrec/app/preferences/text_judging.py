@@ -18,13 +18,13 @@ from agentrec.data.dataset import SplitName
 from agentrec.errors import InputError
 from agentrec.hints import Hint
 from agentrec.policies.policy_kinds import load_policy
-from agentrec.runs.open_run import RunParts, second_model, with_model
+from agentrec.runs.open_run import OpenRun, second_model, with_model
 from agentrec.runs.run_folder import write_json, writing
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 
 async def evaluate_texts(
-    settings: DemoSettings,
+    settings: RunSettings,
     tuned: Sequence[str],
     console: Console,
     split: SplitName = "test",
@@ -189,5 +189,5 @@ class _Judge:
         )
 
     @property
-    def _parts(self) -> RunParts:
+    def _parts(self) -> OpenRun:
         return self._reranker.parts

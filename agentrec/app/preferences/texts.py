@@ -8,12 +8,12 @@ from agentrec.components import Components
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.graphs.preferring import TextAttempt, attempt_preference, find_factors
 from agentrec.llm.gateway.requests import Draw, seed_of
-from agentrec.runs.open_run import RunParts
+from agentrec.runs.open_run import OpenRun
 from agentrec.sessions import Session
 from agentrec.streaming.concurrency import map_concurrently
 
 
-async def factors_of(parts: RunParts) -> tuple[str, ...]:
+async def factors_of(parts: OpenRun) -> tuple[str, ...]:
     """What preferences are about: the embedded model knows its own, any other is asked once.
 
     Raises:
@@ -29,7 +29,7 @@ async def texts_for(
     title: str,
     sessions: Sequence[Session],
     factors: Sequence[str],
-    parts: RunParts,
+    parts: OpenRun,
     *,
     share: float,
     temperature: float | None = None,

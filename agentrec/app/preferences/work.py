@@ -25,9 +25,9 @@ from agentrec.app.run.reopen_run import settings_of_run
 from agentrec.assembly import use_one_thread
 from agentrec.data import Dataset
 from agentrec.errors import InputError
-from agentrec.runs.open_run import RunParts, find_run, open_run, second_model, with_model
+from agentrec.runs.open_run import OpenRun, open_run, resolve_run, second_model, with_model
 from agentrec.runs.run_folder import RunFolder, writing
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.sources import load_settings
 from agentrec.stores.preference_card import write_card
 from agentrec.stores.preference_export import read_pairs, write_pairs
@@ -37,7 +37,7 @@ from agentrec.stores.preference_statistics import PairStatistics
 DEFAULT_RUN = Path("runs/demo")
 
 
-def run_settings(given: Mapping[str, Any], config: Path | None) -> DemoSettings:
+def run_settings(given: Mapping[str, Any], config: Path | None) -> RunSettings:
     """Settings of the run that is named, or of a new one.
 
     Raises:
@@ -51,8 +51,8 @@ def run_settings(given: Mapping[str, Any], config: Path | None) -> DemoSettings:
 
 @asynccontextmanager
 async def opened(
-    settings: DemoSettings, console: Console, check: Callable[[Dataset], None] | None = None
-) -> AsyncIterator[RunParts]:
+    settings: RunSettings, console: Console, check: Callable[[Dataset], None] | None = None
+) -> AsyncIterator[OpenRun]:
     """Open a run, or begin one.
 
     Args:
@@ -65,15 +65,15 @@ async def opened(
         StoreError: If another process has the knowledge base open.
     """
     use_one_thread()
-    place = await find_run(settings, console)
+    place = await resolve_run(settings, console)
     if check is not None:
         check(place.dataset)
     await asyncio.to_thread(place.folder.begin, place.manifest)
-    async with open_run(place, console, tell_usage=False) as parts:
+    async with open_run(place, console, report_usage=False) as parts:
         yield parts
 
 
-async def collect_in_run(settings: DemoSettings, console: Console) -> Collection:
+async def collect_in_run(settings: RunSettings, console: Console) -> Collection:
     """Collect pairs, and say what came of it.
 
     Raises:
@@ -103,7 +103,7 @@ async def collect_in_run(settings: DemoSettings, console: Console) -> Collection
     return told
 
 
-async def train_reward_model(settings: DemoSettings, console: Console) -> None:
+async def train_reward_model(settings: RunSettings, console: Console) -> None:
     """Train the reward model of a run.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentrec.app.reports.pictures import DPI, HEIGHT, WIDTH, check_format, set_title, write_picture
-from agentrec.policies.alignment.training_log import AlignmentPoint
+from agentrec.policies.alignment.training_folder import AlignmentPoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

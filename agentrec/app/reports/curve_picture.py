@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentrec.app.reports.pictures import DPI, HEIGHT, WIDTH, check_format, set_title, write_picture
-from agentrec.policies.ppo.training_curve import CurvePoint
+from agentrec.policies.ppo.config import CurvePoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

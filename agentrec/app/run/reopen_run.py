@@ -16,17 +16,17 @@ from agentrec.app.learning.run_rewards import RunRewards
 from agentrec.assembly import use_one_thread
 from agentrec.errors import InputError
 from agentrec.runs.manifest import settings_in
-from agentrec.runs.open_run import RunParts, find_run, open_run
+from agentrec.runs.open_run import OpenRun, open_run, resolve_run
 from agentrec.runs.run_folder import RunFolder
 from agentrec.settings.policy_settings import PolicySettings
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.sources import load_settings
 from agentrec.settings.validation_messages import first_fault
 
 
 def settings_of_run(
     given: Mapping[str, Any], config: Path | None = None
-) -> tuple[DemoSettings, Path | None]:
+) -> tuple[RunSettings, Path | None]:
     """The settings of the run that is named; what is given now comes before what it was made with.
 
     Args:
@@ -44,7 +44,7 @@ def settings_of_run(
     manifest = folder.read_manifest()
     try:
         below = settings_in(manifest)
-        DemoSettings.model_validate(below)
+        RunSettings.model_validate(below)
     except ValidationError as error:
         field = ".".join(str(part) for part in first_fault(error)["loc"])
         raise InputError(
@@ -59,9 +59,9 @@ def settings_of_run(
 
 
 @asynccontextmanager
-async def open_again(
-    settings: DemoSettings, console: Console, *, nearest: int | None = None
-) -> AsyncIterator[tuple[RunParts, RunRewards]]:
+async def reopen_run(
+    settings: RunSettings, console: Console, *, nearest: int | None = None
+) -> AsyncIterator[tuple[OpenRun, RunRewards]]:
     """Open a run that has hints, and what they bring its sessions.
 
     Args:
@@ -75,7 +75,7 @@ async def open_again(
         StoreError: If another process has the knowledge base open.
     """
     use_one_thread()
-    place = await find_run(settings, console)
+    place = await resolve_run(settings, console)
     await asyncio.to_thread(place.folder.begin, place.manifest)
     without = InputError(
         "this run has no hints; `agentrec demo` with the same --run learns some, and"
@@ -84,7 +84,7 @@ async def open_again(
     )
     if not place.folder.knowledge_base.is_dir():
         raise without
-    async with open_run(place, console, tell_usage=False) as parts:
+    async with open_run(place, console, report_usage=False) as parts:
         hints = await parts.components.hint_store.all()
         if not hints:
             raise without

@@ -18,9 +18,9 @@ from agentrec.graphs.recommendation import build_recommendation_graph
 from agentrec.graphs.session_telemetry import session_span
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.rankings import Ranking
-from agentrec.runs.open_run import RunParts, RunPlace, find_run, open_run
+from agentrec.runs.open_run import OpenRun, ResolvedRun, open_run, resolve_run
 from agentrec.sessions import Session
-from agentrec.settings.run_settings import DemoSettings
+from agentrec.settings.run_settings import RunSettings
 
 
 class RecommenderService:
@@ -36,7 +36,7 @@ class RecommenderService:
         parts: The open run, its components with the policy that is used.
     """
 
-    def __init__(self, parts: RunParts) -> None:
+    def __init__(self, parts: OpenRun) -> None:
         self._parts = parts
         self._graph = build_recommendation_graph()
 
@@ -96,7 +96,7 @@ async def open_service(
         yield RecommenderService(parts)
 
 
-async def find_serving(settings: DemoSettings, console: Console) -> RunPlace:
+async def find_serving(settings: RunSettings, console: Console) -> ResolvedRun:
     """Find a run that is to be used, and see that it is what its settings say.
 
     Args:
@@ -107,20 +107,20 @@ async def find_serving(settings: DemoSettings, console: Console) -> RunPlace:
         InputError: If settings or data are not those of the run, or a file cannot be used.
     """
     use_one_thread()
-    place = await find_run(settings, console)
+    place = await resolve_run(settings, console)
     await asyncio.to_thread(place.folder.begin, place.manifest)
     return place
 
 
 @asynccontextmanager
 async def serving_parts(
-    place: RunPlace,
+    place: ResolvedRun,
     console: Console,
     *,
     calls: Path | None = None,
     usage: Path | None = None,
     knowledge_base: Path | None = None,
-) -> AsyncIterator[RunParts]:
+) -> AsyncIterator[OpenRun]:
     """Open a run with the policy that is live in it; without one no hint is given.
 
     Args:
@@ -137,7 +137,7 @@ async def serving_parts(
     live = place.folder.live
     policy = await asyncio.to_thread(lambda: load_policy(live) if live.is_dir() else None)
     async with open_run(
-        place, console, tell_usage=False, calls=calls, usage=usage, knowledge_base=knowledge_base
+        place, console, report_usage=False, calls=calls, usage=usage, knowledge_base=knowledge_base
     ) as parts:
         if policy is not None:
             parts = replace(parts, components=replace(parts.components, hint_policy=policy))

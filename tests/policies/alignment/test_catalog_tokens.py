@@ -13,7 +13,7 @@ from agentrec.embedded_model.network.prompt_tokens import prompt_tokens
 from agentrec.embedded_model.network.vocabulary import END
 from agentrec.embedded_model.teaching.wording import HINT_END, factor_token, preference_words
 from agentrec.policies.alignment.catalog_tokens import CatalogTokens
-from agentrec.policies.alignment.examples import NotEncodableError
+from agentrec.policies.alignment.pair_encoding import NotEncodableError
 from agentrec.preferences import ChatTurn
 
 ENCODER = CatalogTokens(world().vocabulary)

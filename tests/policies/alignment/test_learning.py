@@ -11,8 +11,8 @@ from embedded_model import planted
 from agentrec.embedded_model.folder import load_model
 from agentrec.embedded_model.generation.generation import Sampling, rank_candidates
 from agentrec.policies.alignment.config import AlignmentConfig
-from agentrec.policies.alignment.judging import judge
 from agentrec.policies.alignment.training import Alignment, align
+from agentrec.policies.alignment.tuning_evaluation import judge
 
 HELD_OUT = planted_pairs(24, start=1000)
 

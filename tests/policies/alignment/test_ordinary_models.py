@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agentrec.errors import InputError
 from agentrec.policies.alignment.config import AlignmentConfig
-from agentrec.policies.alignment.judging import judge
 from agentrec.policies.alignment.models import folder_hash, open_model, open_tuned
 from agentrec.policies.alignment.training import align
+from agentrec.policies.alignment.tuning_evaluation import judge
 
 QUICK = AlignmentConfig(epochs=1, batch_size=8, learning_rate=1e-2)
 

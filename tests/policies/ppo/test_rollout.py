@@ -4,11 +4,10 @@ import torch
 
 from agentrec.hint_offers import HintOffer
 from agentrec.hints import Hint
-from agentrec.policies.ppo.actor_critic import ActorCritics
 from agentrec.policies.ppo.config import PPOConfig
-from agentrec.policies.ppo.hint_features import HintFeatures
+from agentrec.policies.ppo.networks import ActorCritics
+from agentrec.policies.ppo.offer_tensors import HintFeatures, Situations
 from agentrec.policies.ppo.rollout import Rollout, bandit_advantages, collect_rollout
-from agentrec.policies.ppo.situations import Situations
 from agentrec.policies.standardiser import Standardiser
 
 

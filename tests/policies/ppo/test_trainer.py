@@ -6,8 +6,8 @@ import torch
 
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.policy import PPOHintPolicy
+from agentrec.policies.ppo.rollout import clip_each
 from agentrec.policies.ppo.trainer import PPOTrainer
-from agentrec.policies.ppo.updates import clip_each
 from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.hint_policy_trainer_conformance import HintPolicyTrainerConformance
 from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards

@@ -11,12 +11,18 @@ import pytest
 import torch
 
 from agentrec.catalog import Catalog, Item
-from agentrec.policies.reward_model.adapters import make_adapter
-from agentrec.policies.reward_model.augmented import AugmentedRecommender, Floats, Fusion
+from agentrec.policies.reward_model.augmented_recommender import (
+    AugmentedRecommender,
+    Floats,
+    Fusion,
+    make_adapter,
+)
 from agentrec.policies.reward_model.config import RewardModelConfig
-from agentrec.policies.reward_model.preference_ranker import AugmentedPreferenceRanker
-from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
-from agentrec.policies.reward_model.text_vectors import TextVectors
+from agentrec.policies.reward_model.knowledge_reward_model import (
+    AugmentedPreferenceRanker,
+    KnowledgeRewardModel,
+    TextVectors,
+)
 from agentrec.policies.sequential.config import BackboneConfig
 from agentrec.policies.sequential.training import BackboneTrainer
 from agentrec.policies.standardiser import Standardiser

@@ -13,9 +13,9 @@ import torch
 from agentrec.catalog import Catalog, Item
 from agentrec.contracts import RewardModel
 from agentrec.evaluation.relevant_items import ranking_value
-from agentrec.policies.reward_model.augmented import AugmentedRecommender
+from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender
 from agentrec.policies.reward_model.config import AdapterKind, RewardModelConfig
-from agentrec.policies.reward_model.scoring import KnowledgeRewardModel
+from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.config import BackboneConfig
 from agentrec.policies.sequential.recommender import SequentialRecommender

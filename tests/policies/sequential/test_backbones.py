@@ -6,8 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from agentrec.policies.sequential.backbone import PADDING, Backbone
-from agentrec.policies.sequential.backbone_kinds import BACKBONES
+from agentrec.policies.sequential.backbones import BACKBONES, PADDING, Backbone
 from agentrec.policies.sequential.config import BackboneConfig, BackboneKind
 
 NUM_ITEMS = 30

@@ -1,0 +1,308 @@
+"""How probable a model holds the texts of pairs, and what texts it writes by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch.nn import functional
+
+from agentrec.embedded_model.generation.forms import Form
+from agentrec.embedded_model.generation.generation import MAX_WORDS
+from agentrec.embedded_model.generation.reading import CompactPrompt
+from agentrec.embedded_model.network.vocabulary import END, SPECIAL, Vocabulary
+from agentrec.embedded_model.teaching.wording import HINT_END, factor_token
+from agentrec.errors import InputError
+from agentrec.evaluation.intervals import Interval, bootstrap_intervals
+from agentrec.policies.alignment.models import OpenedModel, open_tuned
+from agentrec.policies.alignment.pair_encoding import Example, encode_pairs
+from agentrec.preferences import PreferencePair
+
+_BATCH = 16
+_SAMPLED_AT_ONCE = 64
+
+
+@torch.inference_mode()
+def log_probabilities(
+    model: OpenedModel,
+    examples: Sequence[Example],
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> npt.NDArray[np.float64]:
+    """Log-probability of each chosen and each rejected text, given its prompt.
+
+    Args:
+        model: The model; it is computed where its network is.
+        examples: The pairs.
+        on_progress: Called with pairs done and in all; raising in it stops.
+
+    Returns:
+        Nats, shape ``[num_examples, 2]``: the chosen, the rejected text.
+    """
+    found = np.zeros((len(examples), 2))
+    for start in range(0, len(examples), _BATCH):
+        batch = examples[start : start + _BATCH]
+        rows = [
+            (one.prompt_ids, text) for one in batch for text in (one.chosen_ids, one.rejected_ids)
+        ]
+        found[start : start + len(batch)] = _summed(model, rows).reshape(-1, 2)
+        on_progress(start + len(batch), len(examples))
+    return found
+
+
+def _summed(
+    model: OpenedModel, rows: Sequence[tuple[Sequence[int], Sequence[int]]]
+) -> npt.NDArray[np.float64]:
+    width = max(len(prompt) + len(text) for prompt, text in rows)
+    device = model.network.device
+    tokens = torch.zeros((len(rows), width), dtype=torch.long)
+    attended, said = torch.zeros_like(tokens), torch.zeros_like(tokens)
+    for row, (prompt, text) in enumerate(rows):
+        length = len(prompt) + len(text)
+        tokens[row, :length] = torch.tensor([*prompt, *text])
+        attended[row, :length] = 1
+        said[row, len(prompt) : length] = 1
+    tokens, attended, said = tokens.to(device), attended.to(device), said.to(device)
+    logits = model.network(input_ids=tokens, attention_mask=attended, use_cache=False).logits
+    # Prompts and fillers may hold tokens that the embedded model's texts cannot: none is looked up.
+    wanted = torch.where(said == 1, tokens, 0)[:, 1:]
+    looked_up = functional.log_softmax(logits[:, :-1].float(), dim=-1).gather(2, wanted[..., None])
+    summed = (looked_up[..., 0] * said[:, 1:]).sum(dim=1)
+    values: npt.NDArray[np.float64] = summed.double().cpu().numpy()
+    return values
+
+
+@torch.inference_mode()
+def lines_in_form(
+    model: OpenedModel, prompts: Sequence[Sequence[int]], temperature: float, seed: int
+) -> float:
+    """Share of lines that have the form of a preference though nothing holds them to it.
+
+    As a chat model, the embedded model may only say what the form allows; here it is free, which
+    tells whether tuning made it forget the form.
+
+    Args:
+        model: An embedded model.
+        prompts: Tokens of prompts that ask for a preference, at least one.
+        temperature: Of the sampling, above 0.
+        seed: Same seed, same texts.
+
+    Returns:
+        0 to 1.
+
+    Raises:
+        ValueError: If it is not an embedded model.
+    """
+    if model.embedded is None:
+        raise ValueError("only the embedded model's form is known")
+    vocabulary = model.embedded.vocabulary
+    generator = torch.Generator().manual_seed(seed)
+    good = lines = 0
+    for start in range(0, len(prompts), _SAMPLED_AT_ONCE):
+        batch = prompts[start : start + _SAMPLED_AT_ONCE]
+        for prompt, text in zip(
+            batch, _sampled(model, batch, vocabulary, temperature, generator), strict=True
+        ):
+            counted = _lines_in_form(prompt, text, vocabulary)
+            good, lines = good + counted[0], lines + counted[1]
+    return good / lines
+
+
+def _sampled(
+    model: OpenedModel,
+    prompts: Sequence[Sequence[int]],
+    vocabulary: Vocabulary,
+    temperature: float,
+    generator: torch.Generator,
+) -> list[list[int]]:
+    """A text for each prompt, with its end if it came to one."""
+    end = vocabulary.ids[END]
+    barred = [place for place in range(len(SPECIAL)) if place != end]
+    width = max(map(len, prompts))
+    # Filled up in front, so that all texts begin at the same place.
+    step = torch.tensor([[0] * (width - len(row)) + list(row) for row in prompts])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts])
+    texts: list[list[int]] = [[] for _ in prompts]
+    cache = None
+    for _ in range(MAX_WORDS):
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -step.shape[1] :]
+        output = model.network(
+            input_ids=step,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        cache = output.past_key_values
+        logits = output.logits[:, -1].float() / temperature
+        logits[:, barred] = -torch.inf
+        step = torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)
+        for text, token in zip(texts, step[:, 0].tolist(), strict=True):
+            if end not in text:
+                text.append(token)
+        if all(end in text for text in texts):
+            break
+        mask = torch.cat([mask, torch.ones_like(step)], dim=1)
+    return texts
+
+
+def _lines_in_form(
+    prompt: Sequence[int], text: Sequence[int], vocabulary: Vocabulary
+) -> tuple[int, int]:
+    """How many lines of a text have their form, and how many there are, at least one."""
+    names = {vocabulary.ids[factor_token(factor)] for factor in vocabulary.factors}
+    marked, ends = vocabulary.ids["<factors>"], vocabulary.ids[HINT_END]
+    asked = prompt[prompt.index(marked) + 1 :] if marked in prompt else ()
+    phrases = frozenset(vocabulary.ids[w] for w in vocabulary.words if "_" in w) - names
+    sections = {"<factors>": tuple(token for token in asked if token in names)}
+    form = Form(CompactPrompt("preference", sections, (), (), 1), vocabulary, phrases)
+    written = [token for token in text if token != vocabulary.ids[END]]
+    kept: list[int] = []
+    good = lines = 0
+    while written:
+        length = written.index(ends) + 1 if ends in written else len(written)
+        line, written = written[:length], written[length:]
+        lines += 1
+        if line[-1] == ends and _allowed(form, kept, line):
+            # A line without its form is passed over: it is not to spoil those behind it.
+            kept, good = kept + line, good + 1
+    return good, max(1, lines)
+
+
+def _allowed(form: Form, before: list[int], line: list[int]) -> bool:
+    for at, token in enumerate(line):
+        allowed = form.allowed(before + line[:at])
+        if allowed is not None and token not in allowed:
+            return False
+    return True
+
+
+_MOST_TOKENS = 8192
+_MOST_PROMPTS = 256
+
+
+class Judgement(BaseModel):
+    """A tuned model beside the one it came from.
+
+    Means are over sessions, each the mean of its pairs, so that a session with many pairs counts
+    once; intervals are a 95 % bootstrap over sessions.
+
+    Attributes:
+        pairs: How many pairs were looked at.
+        sessions: How many sessions they are about.
+        left_out: How many pairs could not be said in the models' tokens, by reason.
+        accuracy: Share of pairs whose chosen text gained more log-probability than the rejected
+            one; half a pair where both gained the same. 0.5 is chance.
+        margin: Gain of the chosen text minus gain of the rejected one, times ``beta``: the
+            reward margin of DPO.
+        chosen_gain: Log-probability of the chosen text, tuned minus base, in nats.
+        rejected_gain: The same of the rejected text.
+        base_accuracy: Share of pairs whose chosen text the base itself holds more probable.
+        in_form: Share of lines of freely sampled texts that have the form of a preference, of the
+            base and of the tuned model; ``None`` for models whose form is not known.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    pairs: int
+    sessions: int
+    left_out: Mapping[str, int]
+    accuracy: Interval
+    margin: Interval
+    chosen_gain: Interval
+    rejected_gain: Interval
+    base_accuracy: Interval
+    in_form: tuple[float, float] | None = None
+
+
+def judge(
+    pairs: Sequence[PreferencePair],
+    base: Path | str,
+    tuned: Path | str,
+    *,
+    beta: float = 0.1,
+    temperature: float = 1.0,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Judgement:
+    """Compare a tuned model with the one it came from.
+
+    Args:
+        pairs: Pairs that neither was tuned on.
+        base: Folder of a model or ``hub:OWNER/NAME``.
+        tuned: The same of the tuned one, or the folder of an adapter.
+        beta: What the margin is multiplied by, above 0: as in training.
+        temperature: Of the free sampling, above 0.
+        seed: Of the bootstrap and of the sampling.
+        on_progress: Called with how much is done and in all; raising in it stops.
+
+    Raises:
+        InputError: If a model cannot be used, both read pairs in other tokens, or no pair can be
+            said in them.
+    """
+    first, second = open_tuned(base), open_tuned(tuned)
+    most = min(first.most_tokens, second.most_tokens, _MOST_TOKENS)
+    examples = encode_pairs(pairs, first.token_ids, most)
+    if encode_pairs(pairs, second.token_ids, most) != examples:
+        raise InputError("reads the pairs in other tokens than the first model", file=second.folder)
+    if not examples.usable:
+        told = ", ".join(f"{count} {why}" for why, count in examples.left_out.items())
+        raise InputError(f"no pair can be used ({told or 'there is none'})", field="pairs")
+    total = 2 * len(examples.usable)
+    before = log_probabilities(first, examples.usable, lambda done, half: on_progress(done, total))
+    after = log_probabilities(
+        second, examples.usable, lambda done, half: on_progress(half + done, total)
+    )
+    gained = after - before
+    margins = gained[:, 0] - gained[:, 1]
+    columns = np.stack(
+        [
+            _above(margins),
+            beta * margins,
+            gained[:, 0],
+            gained[:, 1],
+            _above(before[:, 0] - before[:, 1]),
+        ],
+        axis=1,
+    )
+    sessions = [example.session_id for example in examples.usable]
+    places = np.unique(sessions, return_inverse=True)[1]
+    by_session = np.stack([columns[places == at].mean(axis=0) for at in range(places.max() + 1)])
+    intervals = bootstrap_intervals(by_session, seed=seed)
+    prompts = list(dict.fromkeys(example.prompt_ids for example in examples.usable))
+    return Judgement(
+        pairs=len(examples.usable),
+        sessions=len(by_session),
+        left_out=examples.left_out,
+        accuracy=intervals[0],
+        margin=intervals[1],
+        chosen_gain=intervals[2],
+        rejected_gain=intervals[3],
+        base_accuracy=intervals[4],
+        in_form=_in_form(first, second, prompts[:_MOST_PROMPTS], temperature, seed),
+    )
+
+
+def _in_form(
+    first: OpenedModel,
+    second: OpenedModel,
+    prompts: Sequence[Sequence[int]],
+    temperature: float,
+    seed: int,
+) -> tuple[float, float] | None:
+    if first.embedded is None or second.embedded is None:
+        return None
+    return (
+        lines_in_form(first, prompts, temperature, seed),
+        lines_in_form(second, prompts, temperature, seed),
+    )
+
+
+def _above(
+    values: np.ndarray[tuple[int], np.dtype[np.float64]],
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """1 above 0, 0 below, half at 0."""
+    return (np.sign(values) + 1) / 2

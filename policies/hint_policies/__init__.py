@@ -1,0 +1,1 @@
+"""Hint policies other than PPO: untrained ones, linear bandits, value regression."""

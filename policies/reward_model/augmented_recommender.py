@@ -1,0 +1,298 @@
+"""Knowledge adapters: from what a text says of a user to what the user wants of items.
+
+Source: KAR (arXiv 2306.10933), section 4.3.
+Differs: what is known of items is taken as it is, without a second adapter; and a text adds to the
+backbone's scores instead of becoming one more feature, so that without a text the recommender is
+the backbone alone, and a few hundred texts are enough to learn from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
+from agentrec.policies.reward_model.config import RewardModelConfig
+from agentrec.policies.sequential.backbones import drop, seeded_linear
+from agentrec.policies.sequential.recommender import SequentialRecommender
+from agentrec.policies.standardiser import Standardiser
+from agentrec.sessions import Session
+
+
+class MLPAdapter(nn.Module):
+    """One hidden layer.
+
+    Args:
+        inputs: Width of a text.
+        outputs: Width of what comes out.
+        config: The hyper-parameters.
+        generator: Source of the initial parameters.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, config: RewardModelConfig, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.hidden = seeded_linear(inputs, config.hidden, generator)
+        self.out = seeded_linear(config.hidden, outputs, generator)
+        # At first a text wants nothing: what training starts from is the backbone.
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, texts: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
+        """What texts want of items.
+
+        Args:
+            texts: ``[batch, text_dim]``.
+            dropout: Where the chance of dropout comes from; ``None`` for none.
+
+        Returns:
+            ``[batch, outputs]``.
+        """
+        inputs = drop(texts, self.dropout, dropout)
+        wanted: torch.Tensor = self.out(torch.relu(self.hidden(inputs)))
+        return wanted
+
+
+class MixtureAdapter(nn.Module):
+    """Several experts, weighed by the text.
+
+    Args:
+        inputs: Width of a text.
+        outputs: Width of what comes out.
+        config: The hyper-parameters.
+        generator: Source of the initial parameters.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, config: RewardModelConfig, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.experts = nn.ModuleList(
+            MLPAdapter(inputs, outputs, config.model_copy(update={"dropout": 0.0}), generator)
+            for _ in range(config.experts)
+        )
+        self.gate = seeded_linear(inputs, config.experts, generator)
+
+    def forward(self, texts: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
+        """What texts want of items; see ``MLPAdapter.forward``."""
+        inputs = drop(texts, self.dropout, dropout)
+        weights = torch.softmax(self.gate(inputs), dim=-1)
+        wanted = torch.stack([expert(inputs) for expert in self.experts], dim=-1)
+        return (wanted * weights[..., None, :]).sum(dim=-1)
+
+
+def make_adapter(
+    inputs: int, outputs: int, config: RewardModelConfig, generator: torch.Generator
+) -> MLPAdapter | MixtureAdapter:
+    """The adapter that the configuration names."""
+    kind = MLPAdapter if config.adapter == "mlp" else MixtureAdapter
+    return kind(inputs, outputs, config, generator)
+
+
+Floats = npt.NDArray[np.float32]
+
+_BACKBONE = "backbone."
+_ADAPTER = "adapter."
+_CHUNK = 512
+_DECIMALS = 4
+
+
+class RewardEpoch(BaseModel):
+    """How training stood after an epoch.
+
+    Attributes:
+        loss: Mean cross-entropy of the epoch's steps in nats, dropout on.
+        valid_log_probability: Mean log-probability of the target among the candidates of the
+            validation sessions, texts counting as much as is best, in nats; ``None`` without any.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loss: float
+    valid_log_probability: float | None = None
+
+
+class Fusion(BaseModel):
+    """How a text's scores and the backbone's come together.
+
+    Attributes:
+        strength: What a text's scores are multiplied by, at least 0.
+        temperature: What all scores are divided by to be log-probabilities, above 0; rankings do
+            not depend on it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    strength: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=1.0, gt=0)
+
+
+class _Description(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: RewardModelConfig
+    fusion: Fusion
+    backbone: dict[str, Any]
+    text_dim: int = Field(ge=1)
+    item_dim: int = Field(ge=1)
+    text_features: int = Field(ge=1)
+    seed: int
+    curve: tuple[RewardEpoch, ...] = ()
+
+
+class AugmentedRecommender(PolicyOnDisk):
+    """A frozen backbone, and an adapter that adds what a text wants of items.
+
+    An item's score is the backbone's plus, times the strength, how far the item has what the text
+    wants. Without a text it is the backbone's.
+
+    Source: RLRF4Rec, knowledge-augmented recommender.
+
+    Args:
+        recommender: The backbone.
+        adapter: What a text does.
+        texts: From a text's vector to features.
+        item_features: What is known of the items, ``[num_items, item_dim]``.
+        fusion: How both come together.
+        config: What it was trained with.
+        seed: What it was trained with.
+        curve: How training went.
+    """
+
+    kind: ClassVar[str] = "augmented_recommender"
+
+    def __init__(
+        self,
+        recommender: SequentialRecommender,
+        adapter: MLPAdapter | MixtureAdapter,
+        texts: Standardiser,
+        item_features: torch.Tensor,
+        *,
+        fusion: Fusion,
+        config: RewardModelConfig,
+        seed: int,
+        curve: Sequence[RewardEpoch] = (),
+    ) -> None:
+        self.recommender = recommender
+        self.fusion = fusion
+        self.adapter = adapter.requires_grad_(False)
+        self.texts = texts
+        self.item_features = item_features
+        self.config = config
+        self.seed = seed
+        self.curve = tuple(curve)
+
+    @property
+    def item_ids(self) -> tuple[str, ...]:
+        """The catalogue."""
+        return self.recommender.item_ids
+
+    @torch.no_grad()
+    def moves(self, vectors: Floats) -> torch.Tensor:
+        """What texts add to the scores of all items.
+
+        Args:
+            vectors: The texts' vectors, ``[batch, text_dim]``; may be none.
+
+        Returns:
+            Float32 ``[batch, num_items]``, in catalogue order; 0 for a text whose vector is all
+            zeros: nothing was said.
+        """
+        features = torch.from_numpy(self.texts(vectors))
+        said = torch.from_numpy(np.abs(vectors).max(axis=1, initial=0) > 0)
+        parts = [torch.zeros(0, len(self.item_ids))]
+        for start in range(0, len(features), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            wanted = self.adapter(features[rows]) * said[rows, None]
+            parts.append(self.fusion.strength * (wanted @ self.item_features.T))
+        return torch.cat(parts)
+
+    def scores(self, sessions: Sequence[Session], vectors: Floats) -> torch.Tensor:
+        """How well every item fits every session, as ``SequentialRecommender.scores``.
+
+        Args:
+            sessions: The sessions, one a text; may be none.
+            vectors: The texts' vectors, ``[batch, text_dim]``; zeros for no text.
+
+        Returns:
+            Float32 ``[batch, num_items]``, in catalogue order, higher is better.
+        """
+        told = self.recommender.scores(sessions) + self.moves(vectors)
+        return told.round(decimals=_DECIMALS)
+
+    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+        """What it has to remember: the backbone as well."""
+        inner, of_backbone = self.recommender.stored_parts()
+        description = _Description(
+            config=self.config,
+            fusion=self.fusion,
+            backbone=inner.model_dump(mode="json"),
+            text_dim=self.texts.raw_dim,
+            item_dim=self.item_features.shape[1],
+            text_features=self.texts.num_features,
+            seed=self.seed,
+            curve=self.curve,
+        )
+        adapter = {name: one.numpy() for name, one in self.adapter.state_dict().items()}
+        return description, {
+            **{_BACKBONE + name: values for name, values in of_backbone.items()},
+            **{_ADAPTER + name: values for name, values in adapter.items()},
+            "texts.mean": self.texts.mean,
+            "texts.projection": self.texts.projection,
+            "item_features": self.item_features.numpy(),
+        }
+
+    @classmethod
+    def from_stored(cls, stored: StoredPolicy) -> Self:
+        """Make the recommender that was read.
+
+        Raises:
+            InputError: It is not a whole augmented recommender.
+        """
+        description = stored.described_as(_Description)
+        own = {name for name in stored.tensors if name.startswith(_BACKBONE)}
+        tensors = {name.removeprefix(_BACKBONE): stored.tensors.pop(name) for name in own}
+        recommender = SequentialRecommender.from_stored(
+            StoredPolicy(
+                SequentialRecommender.kind,
+                description.backbone,
+                tensors,
+                stored.description_file,
+                stored.weights_file,
+            )
+        )
+        config, num_items = description.config, len(recommender.item_ids)
+        text_dim, features = description.text_dim, description.text_features
+        texts = Standardiser(
+            stored.take("texts.mean", [text_dim]),
+            stored.take("texts.projection", [text_dim, features]),
+        )
+        item_features = torch.from_numpy(
+            stored.take("item_features", [num_items, description.item_dim])
+        )
+        adapter = make_adapter(features, description.item_dim, config, torch.Generator())
+        adapter.load_state_dict(
+            {
+                name: torch.from_numpy(stored.take(_ADAPTER + name, list(one.shape)))
+                for name, one in adapter.state_dict().items()
+            }
+        )
+        stored.refuse_other_tensors()
+        return cls(
+            recommender,
+            adapter,
+            texts,
+            item_features,
+            fusion=description.fusion,
+            config=config,
+            seed=description.seed,
+            curve=description.curve,
+        )

@@ -1,0 +1,223 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agentrec.contracts import HintPolicy, HintPolicyTrainer
+from agentrec.errors import InputError
+from agentrec.evaluation.intervals import bootstrap_interval
+from agentrec.hint_offers import HintOffer
+from agentrec.hints import Hint
+from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
+from agentrec.policies.hint_policies.linear_bandit_training import LinUCBTrainer, ThompsonTrainer
+from agentrec.policies.hint_policies.linear_bandits import (
+    LinearBanditConfig,
+    LinearPosterior,
+    LinUCBPolicy,
+    ThompsonPolicy,
+)
+from agentrec.rewarded_offers import RewardedOffer
+from agentrec.testing.hint_policy_conformance import HintPolicyConformance
+from agentrec.testing.hint_policy_trainer_conformance import HintPolicyTrainerConformance
+from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards, pure_noise_rewards
+
+Trainer = type[LinUCBTrainer] | type[ThompsonTrainer]
+TRAINERS: list[Trainer] = [LinUCBTrainer, ThompsonTrainer]
+
+
+@pytest.fixture(scope="module")
+def world() -> PlantedRewards:
+    return planted_rewards(300, 5, 12, signal=1.0, noise=0.2, seed=3)
+
+
+@pytest.fixture(scope="module")
+def linucb(world: PlantedRewards) -> LinUCBPolicy:
+    return LinUCBTrainer().fit(world.rewarded(), seed=1)
+
+
+@pytest.fixture(scope="module")
+def thompson(world: PlantedRewards) -> ThompsonPolicy:
+    return ThompsonTrainer().fit(world.rewarded(), seed=1)
+
+
+def test_each_trainer_makes_its_own_kind(linucb: LinUCBPolicy, thompson: ThompsonPolicy) -> None:
+    assert (type(linucb), type(thompson)) == (LinUCBPolicy, ThompsonPolicy)
+
+
+class _WithHints(HintPolicyConformance):
+    refuses_other_widths = True
+
+    @pytest.fixture
+    def hints(self, world: PlantedRewards) -> Sequence[Hint]:
+        return world.hints
+
+
+class TestLinUCBPolicyContract(_WithHints):
+    @pytest.fixture
+    def policy(self, linucb: LinUCBPolicy) -> HintPolicy:
+        return linucb
+
+
+class TestThompsonPolicyContract(_WithHints):
+    @pytest.fixture
+    def policy(self, thompson: ThompsonPolicy) -> HintPolicy:
+        return thompson
+
+
+class TestExploringThompsonContract(_WithHints):
+    deterministic = False
+
+    @pytest.fixture
+    def policy(self, thompson: ThompsonPolicy) -> HintPolicy:
+        return thompson.exploring(seed=2)
+
+
+class TestLinUCBTrainerContract(HintPolicyTrainerConformance):
+    @pytest.fixture
+    def trainer(self) -> HintPolicyTrainer:
+        return LinUCBTrainer()
+
+
+class TestThompsonTrainerContract(HintPolicyTrainerConformance):
+    @pytest.fixture
+    def trainer(self) -> HintPolicyTrainer:
+        return ThompsonTrainer()
+
+
+def test_the_posterior_is_that_of_ridge_regression() -> None:
+    generator = np.random.default_rng(0)
+    rows, rewards = generator.standard_normal((30, 4)), generator.standard_normal(30)
+    posterior = LinearPosterior.prior(("a", "b"), 4, ridge=2.0)
+    for row, reward in zip(rows, rewards, strict=True):
+        posterior.observe(1, row, float(reward))
+    design = rows.T @ rows + 2.0 * np.eye(4)
+    assert np.allclose(posterior.inverses[1], np.linalg.inv(design))
+    assert np.allclose(posterior.means[1], np.linalg.solve(design, rows.T @ rewards))
+    assert not posterior.means[0].any()
+    means, spreads = posterior.at(np.array([0, 1]), rows[0])
+    assert means[0] == 0
+    assert spreads[0] == pytest.approx(np.sqrt(rows[0] @ rows[0] / 2.0))
+    assert spreads[1] == pytest.approx(np.sqrt(rows[0] @ np.linalg.inv(design) @ rows[0]))
+
+
+@pytest.mark.parametrize("made", TRAINERS)
+def test_only_the_reward_of_the_chosen_hint_is_revealed(made: Trainer) -> None:
+    """One session, seen once: whatever the others brought, only one hint's weights move."""
+    world = planted_rewards(1, 6, 4, signal=1.0, noise=0.0, seed=0)
+    for seed in range(5):
+        policy = made().fit(world.rewarded(), seed=seed)
+        assert (policy.stored_parts()[1]["means"].any(axis=1)).sum() <= 1
+
+
+def test_nothing_is_learnt_of_what_was_not_measured(world: PlantedRewards) -> None:
+    rewarded = world.rewarded()
+    rewards = rewarded.rewards.copy()
+    rewards[:, 3] = np.nan
+    policy = LinUCBTrainer().fit(RewardedOffer(rewarded.offer, rewards))
+    means = policy.stored_parts()[1]["means"]
+    silent = policy.hint_ids.index(world.hint_ids[2])
+    assert not means[silent].any()
+    assert means.any(axis=1).sum() == 4
+
+
+def test_an_unseen_hint_is_expected_to_bring_nothing(
+    thompson: ThompsonPolicy, world: PlantedRewards
+) -> None:
+    offer = HintOffer.of_all(world.states, [Hint(text="Prefer the unheard of.")])
+    assert not thompson.expected(offer).any()
+    assert set(thompson.choose(offer).hint_ids) == {None}
+    # Exploring finds out: about half of the beliefs about it are above 0.
+    tried = np.mean([one is not None for one in thompson.exploring(0).choose(offer).hint_ids])
+    assert 0.35 < tried < 0.65
+
+
+def test_values_and_scores_are_expected_rewards(
+    thompson: ThompsonPolicy, world: PlantedRewards
+) -> None:
+    choices = thompson.choose(world.offer())
+    assert np.array_equal(choices.scores, thompson.expected(world.offer()))
+    assert np.array_equal(choices.values, choices.scores.max(axis=1))
+    assert (choices.values >= 0).all()
+    gained = world.gains_of(choices.hint_ids).mean()
+    # The prior draws what few sessions taught towards 0.
+    assert 0.5 * gained < choices.values.mean() < 1.1 * gained
+
+
+def test_logged_probabilities_are_how_often_an_option_is_drawn(
+    thompson: ThompsonPolicy, world: PlantedRewards
+) -> None:
+    one = world.offer().rows(np.zeros(4000, dtype=np.int64))
+    choices = thompson.exploring(seed=5, draws=400).choose(one)
+    shares = np.where(np.isfinite(choices.scores), choices.scores, 0)
+    assert np.allclose(shares.sum(axis=1), 1)
+    taken = np.bincount(choices.options, minlength=shares.shape[1]) / len(one)
+    assert 0.05 < taken.max() < 0.95
+    # Four deviations of a share of 4000 draws.
+    assert np.abs(taken - shares.mean(axis=0)).max() < 4 * 0.5 / np.sqrt(4000)
+    rows = np.arange(len(one))
+    assert np.allclose(np.exp(choices.log_probabilities), shares[rows, choices.options])
+
+
+def test_exploring_repeats_with_its_seed(thompson: ThompsonPolicy, world: PlantedRewards) -> None:
+    first, second = thompson.exploring(1), thompson.exploring(1)
+    one = first.choose(world.offer()).hint_ids
+    assert one == second.choose(world.offer()).hint_ids
+    assert one != first.choose(world.offer()).hint_ids
+    with pytest.raises(ValueError, match="at least 1"):
+        thompson.exploring(1, draws=0)
+
+
+@pytest.mark.parametrize("made", TRAINERS)
+def test_it_beats_the_best_single_hint_on_planted_signal(made: Trainer) -> None:
+    shares = []
+    for seed in range(3):
+        world = planted_rewards(2000, 8, 16, signal=1.0, noise=1.0, seed=seed)
+        train, test = world.between(0, 1000), world.between(1000, 2000)
+        gains = [
+            float(test.gains_of(policy.choose(test.offer()).hint_ids).mean()) / test.optimal_gain
+            for policy in (
+                made().fit(train.rewarded(), seed=seed),
+                BestSingleHintTrainer().fit(train.rewarded()),
+            )
+        ]
+        assert gains[0] > gains[1] + 0.3
+        shares.append(gains[0])
+    assert np.mean(shares) > 0.5
+
+
+@pytest.mark.parametrize("made", TRAINERS)
+def test_it_gains_nothing_from_noise(made: Trainer) -> None:
+    world = pure_noise_rewards(2500, 8, 16, seed=1)
+    policy = made().fit(world.between(0, 1000).rewarded())
+    test = world.between(1000, 2500).rewarded()
+    gained = test.gained(policy.choose(test.offer)).astype(np.float64)
+    interval = bootstrap_interval(gained, seed=0, resamples=2000)
+    assert interval.low <= 0 <= interval.high
+
+
+def test_more_passes_reveal_more(world: PlantedRewards) -> None:
+    calls: list[tuple[int, int]] = []
+    LinUCBTrainer(LinearBanditConfig(epochs=2)).fit(
+        world.rewarded(), on_progress=lambda done, total: calls.append((done, total))
+    )
+    assert calls == [(done, 600) for done in range(100, 601, 100)]
+
+
+@pytest.mark.parametrize("made", TRAINERS)
+def test_what_was_saved_chooses_the_same(
+    made: Trainer, world: PlantedRewards, tmp_path: Path
+) -> None:
+    policy = made().fit(world.rewarded())
+    policy.save(tmp_path)
+    loaded = type(policy).load(tmp_path)
+    assert loaded.parameter_hash == policy.parameter_hash
+    assert loaded.config == policy.config
+    choices = policy.choose(world.offer())
+    assert np.array_equal(loaded.choose(world.offer()).scores, choices.scores)
+
+
+def test_a_policy_of_the_other_kind_is_refused(thompson: ThompsonPolicy, tmp_path: Path) -> None:
+    thompson.save(tmp_path)
+    with pytest.raises(InputError, match="'thompson', not 'linucb'"):
+        LinUCBPolicy.load(tmp_path)
