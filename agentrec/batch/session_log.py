@@ -9,14 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from agentrec.batch.records import (
+from agentrec.batch.partitions import ResultFormat
+from agentrec.batch.session_log_file import (
     BatchCounts,
     DoneSession,
     KnownSession,
     RejectedSession,
+    SessionLogFile,
 )
-from agentrec.batch.result_format import ResultFormat
-from agentrec.batch.session_log_file import SessionLogFile
 
 Made = TypeVar("Made")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.preference_runs import quiet
 
-from agentrec.app.batch.work import BatchOptions, BatchSummary, run_batch
+from agentrec.batch.run_batch import BatchOptions, BatchSummary, run_batch
 from agentrec.data import load_folder
 from agentrec.sessions import Session
 from agentrec.settings.run_settings import RunSettings

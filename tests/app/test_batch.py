@@ -15,9 +15,9 @@ from app.conftest import FinishedRun
 from app.preference_runs import Settings, quiet
 from typer.testing import CliRunner
 
-from agentrec.app.batch.work import BatchOptions, run_batch
 from agentrec.app.cli.main import app
 from agentrec.app.serving.serving import open_service
+from agentrec.batch.run_batch import BatchOptions, run_batch
 from agentrec.errors import InputError, ModelCallError
 from agentrec.graphs.batching import recommend_many
 from agentrec.hints import Hint
@@ -71,7 +71,7 @@ def test_a_session_is_ready_for_the_next_call_unless_its_time_is_limited(
         at_a_time.append(concurrency)
         return recommend_many(*given, concurrency=concurrency, **options)
 
-    monkeypatch.setattr("agentrec.app.batch.running.recommend_many", noting)
+    monkeypatch.setattr("agentrec.batch.worker.recommend_many", noting)
     limited = settings.model_copy(update={"limits": LimitsSettings(max_concurrency=4)})
     assert run(limited, source, tmp_path / "out", time_limit=time_limit).is_clean
     assert at_a_time == [expected]

@@ -10,7 +10,7 @@ from app.batch_runs import of_planted, results, run, written
 from app.conftest import FinishedRun
 from app.preference_runs import Settings
 
-from agentrec.app.batch.shares import Spent, share_of_budget, share_of_limits
+from agentrec.batch.budget_split import Spent, share_of_budget, share_of_limits
 from agentrec.batch.partitions import partitions
 from agentrec.errors import InputError, ModelCallError
 from agentrec.sessions import Session

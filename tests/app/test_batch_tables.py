@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from agentrec.app.batch.work import BatchSummary
-from agentrec.app.reports.batch_tables import print_summary
+from agentrec.app.cli.batch import print_summary
+from agentrec.batch.run_batch import BatchSummary
 from agentrec.llm.cost.usage import NodeUsage
 
 

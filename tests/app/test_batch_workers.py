@@ -18,15 +18,14 @@ from typing import Any
 
 import psutil
 import pytest
+from agentrec.app.batch.processes import WorkerProcesses
 from app.batch_runs import many_of_planted, results, run, written
 from app.conftest import HttpRun
 from app.preference_runs import Settings
 
-from agentrec.app.batch.engine import WorkerError
-from agentrec.app.batch.options import BatchOptions
-from agentrec.app.batch.partition_work import PartitionTask
-from agentrec.app.batch.processes import WorkerProcesses
-from agentrec.batch.partitions import partitions
+from agentrec.batch.budget_split import WorkerError
+from agentrec.batch.partitions import BatchOptions, partitions
+from agentrec.batch.worker import PartitionTask
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.errors import InputError
 from agentrec.sessions import Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agentrec.batch.latencies import Latencies, LatencyCounter
+from agentrec.batch.progress import Latencies, LatencyCounter
 
 
 def counted(seconds: list[float]) -> Latencies:

@@ -11,10 +11,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from agentrec.batch.records import DoneSession, KnownSession, RejectedSession
-from agentrec.batch.result_format import ResultFormat
+from agentrec.batch.partitions import ResultFormat
 from agentrec.batch.session_log import SessionLog
-from agentrec.batch.session_log_file import SessionLogFile
+from agentrec.batch.session_log_file import (
+    DoneSession,
+    KnownSession,
+    RejectedSession,
+    SessionLogFile,
+)
 from agentrec.errors import InputError, StoreError
 
 LINES = ResultFormat("jsonl")

@@ -22,9 +22,8 @@ from benchmarks.paced_endpoint import PacedEndpoint
 from benchmarks.recommending_parts import load
 from benchmarks.small_runs import environment_of, make_run, settings_of, write_sessions
 
-from agentrec.app.batch.options import BatchOptions
-from agentrec.app.batch.partition_work import PartitionTask
-from agentrec.batch.partitions import partitions
+from agentrec.batch.partitions import BatchOptions, partitions
+from agentrec.batch.worker import PartitionTask
 
 SESSIONS = int(os.environ.get("AGENTREC_BENCH_SESSIONS", "2000"))
 CONCURRENCY = 64
@@ -155,8 +154,8 @@ def _a_worker() -> psutil.Process | None:
 
 RAY_OF_THE_USER = """
 import asyncio, sys, ray
-from agentrec.app.batch.partition_work import PartitionTask
-from agentrec.app.batch.ray_actors import RayActors
+from agentrec.batch.worker import PartitionTask
+from agentrec.batch.ray_engine import RayActors
 from agentrec.errors import InputError
 from pathlib import Path
 

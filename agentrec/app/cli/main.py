@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.batch_commands import batch
+from agentrec.app.cli.batch import batch
 from agentrec.app.cli.cli_overrides import without_none
 from agentrec.app.cli.dpo_commands import dpo_app
 from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error

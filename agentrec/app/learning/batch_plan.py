@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from agentrec.app.batch.options import BatchOptions
 from agentrec.app.learning.dry_run import paid_in, print_plan
 from agentrec.app.learning.planning import REPEATED_SHARE, CallPlan, answer_lengths
 from agentrec.app.learning.recorded_prompts import TYPICAL_HINT, recording_components
+from agentrec.batch.partitions import BatchOptions
 from agentrec.data.session_row_count import count_session_rows
 from agentrec.data.session_rows import SessionRow, read_session_rows
 from agentrec.errors import InputError

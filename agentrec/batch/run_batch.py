@@ -1,34 +1,100 @@
-"""Recommending for the sessions of a file: `agentrec batch`."""
+"""What processes that work on a batch share: nobody changes it while they do."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, closing
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from time import perf_counter
 
+import portalocker
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
-from agentrec.app.batch.driving import drive
-from agentrec.app.batch.engine import BatchEngine, OwnProcess
-from agentrec.app.batch.gathering import Gathered, gather_parts
-from agentrec.app.batch.layout import begin_layout
-from agentrec.app.batch.options import BatchOptions
-from agentrec.app.batch.partition_work import PartitionTask, PartitionWorker
-from agentrec.app.batch.progress import shown_progress
-from agentrec.app.batch.shared_knowledge import copy_of_knowledge, sole_driver
-from agentrec.app.batch.shares import share_of_limits
-from agentrec.app.batch.standing import Standing
+from agentrec.app.cli.batch import shown_progress
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.serving.serving import find_serving
-from agentrec.batch.partitions import Partition
+from agentrec.assembly import embedded_model, know_catalog, open_embeddings
+from agentrec.batch.budget_split import BatchEngine, OwnProcess, drive, share_of_limits
+from agentrec.batch.input_fingerprint import begin_layout
+from agentrec.batch.merge_results import Gathered, gather_parts
+from agentrec.batch.partitions import BatchOptions, Partition
+from agentrec.batch.progress import Standing
+from agentrec.batch.worker import PartitionTask, PartitionWorker
 from agentrec.data.session_row_count import count_session_rows
 from agentrec.data.session_rows import read_session_rows
+from agentrec.errors import StoreError
 from agentrec.runs.open_run import ResolvedRun
 from agentrec.runs.run_folder import write_json
 from agentrec.runs.usage_report import UsageRow
 from agentrec.settings.run_settings import RunSettings
+from agentrec.stores.qdrant import QdrantHintStore
+
+_FOLDER = "knowledge-base"
+
+
+@asynccontextmanager
+async def sole_driver(batch: Path) -> AsyncIterator[None]:
+    """See that nobody else drives a batch as long as the block lasts.
+
+    Args:
+        batch: Its folder.
+
+    Raises:
+        StoreError: If somebody does.
+    """
+    file = await asyncio.to_thread((batch / ".driver.lock").open, "ab")
+    try:
+        flags = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
+        try:
+            portalocker.lock(file, flags)
+        except portalocker.exceptions.LockException as error:
+            raise StoreError(f"{batch}: another process is at work on this batch") from error
+        yield
+    finally:
+        file.close()
+
+
+async def copy_of_knowledge(place: ResolvedRun, batch: Path, console: Console) -> Path:
+    """Copy the run's hints into a batch's folder, and see that workers find all else made.
+
+    A knowledge base in a folder is for one process at a time.
+
+    Args:
+        place: The run.
+        batch: The batch's folder.
+        console: Where progress is shown.
+
+    Returns:
+        The copy's folder.
+
+    Raises:
+        StoreError: If another process has the knowledge base open.
+    """
+    display = ConsoleProgress(console)
+    settings = place.settings
+    knowledge = await know_catalog(
+        place.dataset, open_embeddings(settings.embeddings), settings.embeddings, display
+    )
+    if place.named is None:
+        # Trained once, here, and not by each of them.
+        await embedded_model(place.dataset, knowledge, display, settings.lm_steps)
+    source, copy = place.folder.knowledge_base, (batch / _FOLDER).absolute()
+    dimension = knowledge.text_vectors.shape[1]
+    async with await QdrantHintStore.open(source, dimension, embedding_model=settings.embeddings):
+        # While it is open here nobody else writes to it.
+        await asyncio.to_thread(_copy, source, copy)
+    return copy
+
+
+def _copy(source: Path, copy: Path) -> None:
+    try:
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(source, copy)
+    except (OSError, shutil.Error) as error:
+        raise StoreError(f"{copy}: the knowledge base cannot be copied here ({error})") from error
 
 
 class BatchSummary(BaseModel):
@@ -137,7 +203,7 @@ async def _shared_tasks(
 
 def _engine(options: BatchOptions) -> BatchEngine:
     if options.engine == "ray":
-        from agentrec.app.batch.ray_actors import RayActors
+        from agentrec.batch.ray_engine import RayActors
 
         return RayActors(options.workers, options.out.absolute())
     from agentrec.app.batch.processes import WorkerProcesses

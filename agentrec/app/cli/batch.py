@@ -1,19 +1,130 @@
-"""The command ``agentrec batch``."""
+"""How a batch goes, for who watches it: done, failed, how fast, for how much, how long still."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from agentrec.app.cli.cli_overrides import cli_overrides, without_none
 from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
 from agentrec.app.cli.policy_commands import ConfigOption, DataOption, JsonOption
+from agentrec.batch.budget_split import BatchEngine
+from agentrec.batch.progress import Standing
+from agentrec.batch.run_batch import BatchSummary
+from agentrec.batch.session_log_file import RESULTS
 from agentrec.errors import InputError
+from agentrec.llm.cost.prices import PriceTable
+
+_EVERY = 0.2
+"""Seconds between two looks at how far it is."""
+
+
+@asynccontextmanager
+async def shown_progress(
+    engine: BatchEngine, total: int | None, console: Console, prices: PriceTable
+) -> AsyncIterator[None]:
+    """Show how far a batch is while the block lasts, and how it ended.
+
+    A line that is renewed on a terminal, and printed once, at the end, elsewhere.
+
+    Args:
+        engine: What drives it.
+        total: How many rows there are; ``None`` if that is not known.
+        console: Where to show it.
+        prices: How money is shown.
+    """
+    progress = Progress(
+        BarColumn(bar_width=12),
+        TextColumn("{task.completed:,.0f}/{task.fields[of]}"),
+        TextColumn("{task.fields[told]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    of = "?" if total is None else f"{total:,}"
+    task: TaskID = progress.add_task("", total=total, told="", of=of)
+
+    async def show() -> None:
+        standing = await engine.standing()
+        seconds = progress.tasks[0].elapsed or 0.0
+        progress.update(task, completed=standing.rows, told=_told(standing, seconds, prices))
+
+    async def keep_showing() -> None:
+        while True:
+            await asyncio.sleep(_EVERY)
+            await show()
+
+    with progress:
+        showing = asyncio.create_task(keep_showing())
+        try:
+            yield
+        finally:
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
+            await show()
+
+
+def _told(standing: Standing, seconds: float, prices: PriceTable) -> str:
+    told = [f"{standing.done:,} done", f"{sum(standing.failed.values()):,} failed"]
+    if standing.rejected:
+        told.append(f"{sum(standing.rejected.values()):,} rejected")
+    if seconds:
+        told.append(f"{standing.attempted / seconds:,.1f}/s")
+    told.append(f"{standing.tokens:,} tokens")
+    if standing.money is not None:
+        told.append(prices.shown(standing.money))
+    return ", ".join(told)
+
+
+def print_summary(summary: BatchSummary, out: Path, console: Console) -> None:
+    """Print what came of a batch, and where it lies."""
+    rate = summary.attempted / summary.seconds if summary.seconds else 0.0
+    latency = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in summary.latency.items())
+    lines = [f"Sessions with a result: {summary.done:,}: {out / RESULTS}"]
+    if summary.failed:
+        lines.append(
+            f"Failed: {_told_batch_tables(summary.failed)}: {out / 'failures.jsonl'}; --retry-failed tries again"
+        )
+    if summary.rejected:
+        lines.append(
+            f"Rows that are no sessions: {_told_batch_tables(summary.rejected)}: {out / 'rejected.jsonl'}"
+        )
+    if summary.attempted:
+        took = f"; one with a result took {latency}, its wait for a call counted" if latency else ""
+        lines.append(
+            f"This time {summary.attempted:,} in {summary.seconds:,.1f} s ({rate:,.1f}/s){took}"
+        )
+    usage = summary.usage
+    if usage.calls:
+        money = "" if usage.money is None else f", {usage.money:,.4f} {summary.currency}".rstrip()
+        lines.append(
+            f"In all: {usage.calls:,} calls, {usage.failures:,} of them failed,"
+            f" {usage.input_tokens:,} tokens read, {usage.output_tokens:,} written{money}"
+        )
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _told_batch_tables(counts: Mapping[str, int]) -> str:
+    return ", ".join(
+        f"{count:,} {name}" for name, count in sorted(counts.items(), key=lambda one: -one[1])
+    )
+
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -84,12 +195,12 @@ def batch(
     through, and some failed (failures.jsonl, --retry-failed) or were no sessions (rejected.jsonl).
     """
     try:
-        from agentrec.app.batch.options import BatchOptions
-        from agentrec.app.batch.planning import tell_batch_plan
-        from agentrec.app.batch.work import run_batch
-        from agentrec.app.reports.batch_tables import print_summary
+        from agentrec.app.cli.batch import print_summary
+        from agentrec.app.learning.batch_plan import tell_batch_plan
         from agentrec.app.run.reopen_run import settings_of_run
         from agentrec.assembly import import_for_model
+        from agentrec.batch.partitions import BatchOptions
+        from agentrec.batch.run_batch import run_batch
 
         if time_limit is not None and not time_limit > 0:
             raise InputError(f"is above 0, not {time_limit:g}", field="time-limit")

@@ -11,14 +11,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentrec.app.batch.options import BatchOptions
-from agentrec.app.batch.partition_work import open_log
-from agentrec.app.batch.shares import Spent
 from agentrec.atomic_files import write_pieces_atomically
-from agentrec.batch.partitions import Partition
-from agentrec.batch.records import BatchCounts, Remarks
+from agentrec.batch.partitions import BatchOptions, Partition
+from agentrec.batch.session_log_file import BatchCounts, Remarks
+from agentrec.batch.worker import open_log
 from agentrec.errors import InputError
-from agentrec.llm.cost.budget import BudgetAccount
 from agentrec.llm.cost.usage import NodeUsage
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.runs.run_folder import RunFolder
@@ -72,24 +69,6 @@ async def gather_parts(
         for name in remarks:
             await asyncio.to_thread(_merge, name, folders, options.out)
     return Gathered(counts, usage)
-
-
-async def spent_in(folder: Path, settings: RunSettings) -> Spent:
-    """What a part's journal says was paid; nothing where there is none.
-
-    Args:
-        folder: The part's folder.
-        settings: Whose budget and prices are used.
-
-    Raises:
-        InputError: If the budget is of money, and a model that was paid has no price.
-    """
-    budget, calls = settings.budget.budget(), RunFolder(folder).calls
-    if budget is None or not await asyncio.to_thread(calls.is_file):
-        return Spent()
-    async with await CallJournal.open(calls) as journal:
-        account = BudgetAccount(budget, settings.prices.table(), await journal.spendings())
-    return Spent(account.tokens_spent, account.money_spent)
 
 
 def _sum(one: BatchCounts, other: BatchCounts) -> BatchCounts:
