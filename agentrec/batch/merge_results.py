@@ -1,4 +1,4 @@
-"""Putting together what the parts of a batch came to, however the work on them ended."""
+"""What the partitions of a batch came to together, however the work on them ended."""
 
 from __future__ import annotations
 
@@ -13,97 +13,85 @@ from pathlib import Path
 
 from agentrec.atomic_files import write_pieces_atomically
 from agentrec.batch.partitions import BatchOptions, Partition
-from agentrec.batch.session_log_file import BatchCounts, Remarks
+from agentrec.batch.session_log_file import FAILURES, REJECTED, BatchCounts
 from agentrec.batch.worker import open_log
 from agentrec.errors import InputError
-from agentrec.llm.cost.usage import NodeUsage
+from agentrec.llm.cost.usage import Spending
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.runs.run_folder import RunFolder
-from agentrec.runs.usage_report import UsageReport, UsageRow
+from agentrec.runs.usage_report import UsageReport
 from agentrec.settings.run_settings import RunSettings
 
 
 @dataclass(frozen=True)
-class Gathered:
+class MergedResults:
     """What a batch came to in all its attempts.
 
     Attributes:
-        counts: How many sessions came to what.
-        usage: What calls to the model came to.
+        counts: How many sessions have which outcome.
+        usage: Calls to the model, their tokens and cost.
     """
 
     counts: BatchCounts
     usage: UsageReport
 
 
-async def gather_parts(
-    options: BatchOptions, parts: Sequence[Partition], settings: RunSettings
-) -> Gathered:
-    """Have all results in files, and add up what there is.
+async def merge_results(
+    options: BatchOptions, partitions: Sequence[Partition], settings: RunSettings
+) -> MergedResults:
+    """Write all results to files, and add up the counts.
 
     Args:
-        options: What the batch is about.
-        parts: All of its parts; nobody works on them.
-        settings: Whose prices are used.
+        options: What the batch is asked to do.
+        partitions: All of its partitions; no worker has them open.
+        settings: Settings with the prices.
 
     Raises:
-        StoreError: If somebody works on a part, or a log cannot be read or written.
-        InputError: If a log is none.
+        StoreError: If a worker has a partition open, or a log cannot be read or written.
+        InputError: If a file is not a session log.
     """
-    counts, usages = BatchCounts(), []
-    for partition in parts:
+    done, failed, rejected = 0, Counter[str](), Counter[str]()
+    spendings: list[Spending] = []
+    for partition in partitions:
         folder = RunFolder(partition.folder(options.out))
         if not await asyncio.to_thread(folder.calls.is_file):
-            # Stopped before it was begun.
+            # The batch was stopped before this partition was started.
             continue
         async with await open_log(options, partition) as log:
             await log.flush()
-            counts = _sum(counts, await log.counts())
+            counts = await log.counts()
+        done, failed, rejected = (
+            done + counts.done,
+            failed + Counter(counts.failed),
+            rejected + Counter(counts.rejected),
+        )
         async with await CallJournal.open(folder.calls) as journal:
-            usages.append(await UsageReport.of(journal, settings.prices.table()))
-    usage = _usage(usages, settings)
+            spendings += await journal.spendings()
+    usage = UsageReport.of_spendings(spendings, settings.prices.table())
     await asyncio.to_thread(usage.save, RunFolder(options.out).usage)
-    if len(parts) > 1:
-        folders = [partition.folder(options.out) for partition in parts]
-        remarks: tuple[Remarks, ...] = ("failures", "rejected")
-        for name in remarks:
-            await asyncio.to_thread(_merge, name, folders, options.out)
-    return Gathered(counts, usage)
+    if len(partitions) > 1:
+        folders = [partition.folder(options.out) for partition in partitions]
+        for name in (FAILURES, REJECTED):
+            files = [folder / name for folder in folders]
+            await asyncio.to_thread(_merge_lines, files, options.out / name)
+    return MergedResults(BatchCounts(done, failed, rejected), usage)
 
 
-def _sum(one: BatchCounts, other: BatchCounts) -> BatchCounts:
-    return BatchCounts(
-        done=one.done + other.done,
-        failed=Counter(one.failed) + Counter(other.failed),
-        rejected=Counter(one.rejected) + Counter(other.rejected),
-    )
-
-
-def _usage(reports: Sequence[UsageReport], settings: RunSettings) -> UsageReport:
-    by_node: dict[str, UsageRow] = {}
-    for report in reports:
-        for node, row in report.by_node.items():
-            by_node[node] = by_node[node] + row if node in by_node else row
-    total = sum(by_node.values(), UsageRow.of(NodeUsage()))
-    return UsageReport(currency=settings.prices.currency, by_node=by_node, total=total)
-
-
-def _merge(name: Remarks, folders: Sequence[Path], out: Path) -> None:
-    """Put together what parts say of sessions without a result, in the order of the input."""
-    whole = out / f"{name}.jsonl"
-    files = [folder / whole.name for folder in folders if (folder / whole.name).is_file()]
-    if not files:
-        whole.unlink(missing_ok=True)
+def _merge_lines(files: Sequence[Path], merged: Path) -> None:
+    """Merge files of JSON lines in the order of the input."""
+    existing = [file for file in files if file.is_file()]
+    if not existing:
+        merged.unlink(missing_ok=True)
         return
     try:
         with ExitStack() as stack:
-            # Not in memory: there may be millions.
-            lines = [_placed(stack.enter_context(file.open("rb"))) for file in files]
-            write_pieces_atomically(whole, (line for _, line in heapq.merge(*lines)))
+            # Not in memory: there may be millions of lines.
+            lines = [_with_row_index(stack.enter_context(file.open("rb"))) for file in existing]
+            write_pieces_atomically(merged, (line for _, line in heapq.merge(*lines)))
     except OSError as error:
-        raise InputError(f"cannot be written ({error.strerror})", file=whole) from error
+        raise InputError(f"cannot be written ({error.strerror})", file=merged) from error
 
 
-def _placed(lines: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
+def _with_row_index(lines: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
     for line in lines:
-        yield int(json.loads(line)["place"]), line
+        yield int(json.loads(line)["row_index"]), line

@@ -1,4 +1,4 @@
-"""How parts of a batch's results are written: JSON lines, or Parquet."""
+"""What a batch is asked to do, its partitions, and the format of its result files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from agentrec.atomic_files import write_atomically
 from agentrec.data.session_rows import RejectedRow, SessionRow
 
 ResultFormatName = Literal["jsonl", "parquet"]
+EngineName = Literal["local", "ray"]
+
+_PARTITIONS = "partitions"
 
 RANKING_SCHEMA = pa.schema(
     [
         pa.field("session_id", pa.string(), nullable=False),
-        pa.field("place", pa.int64(), nullable=False),
+        pa.field("row_index", pa.int64(), nullable=False),
         pa.field("items", pa.list_(pa.string()), nullable=False),
         pa.field("hint_id", pa.string()),
         pa.field("backfilled", pa.int32()),
@@ -32,12 +35,92 @@ RANKING_SCHEMA = pa.schema(
         pa.field("seconds", pa.float64()),
     ]
 )
-"""Columns of a ranking; ``place`` is the number of the session's row in the input, from 0."""
+"""Columns of a result; ``row_index`` is the index of the session's row in the input, from 0."""
+
+
+class BatchOptions(BaseModel):
+    """What a batch is asked to do.
+
+    Attributes:
+        sessions: The file of sessions.
+        out: Folder for the results.
+        result_format: How results are written.
+        retry_failed: Whether sessions that failed before are tried again.
+        resume: Whether to resume a batch found in ``out``.
+        time_limit: Seconds after which a session is given up, above 0; ``None`` for never.
+        workers: Number of workers, at least 1.
+        engine: ``local`` for this process alone, or ``ray``; ``None`` for Ray if there is more
+            than one worker.
+        partitions: Number of partitions of a new batch, at least 1; ``None`` for one per worker.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sessions: Path
+    out: Path
+    result_format: ResultFormatName = "parquet"
+    retry_failed: bool = False
+    resume: bool = True
+    time_limit: float | None = Field(default=None, gt=0)
+    workers: int = Field(default=1, ge=1)
+    engine: EngineName | None = None
+    partitions: int | None = Field(default=None, ge=1)
+
+
+class Partition(BaseModel):
+    """One partition of a batch: the rows whose session ids have a certain hash.
+
+    Attributes:
+        index: Which partition, from 0.
+        count: How many there are, at least 1.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int = Field(default=0, ge=0)
+    count: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _index_in_range(self) -> Partition:
+        if self.index >= self.count:
+            raise ValueError(f"partition {self.index} of {self.count} does not exist")
+        return self
+
+    def contains(self, row: SessionRow | RejectedRow) -> bool:
+        """Whether a row belongs to it; a row without a readable id is assigned by its index."""
+        if self.count == 1:
+            return True
+        session_id = row.session_id if isinstance(row, RejectedRow) else row.session.session_id
+        # These strings are kept for ever: others would move rows to other partitions.
+        key = f"place {row.place}" if session_id is None else f"id {session_id}"
+        digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        return int.from_bytes(digest) % self.count == self.index
+
+    def folder(self, batch: Path) -> Path:
+        """The folder of its log and journal; an only partition uses the batch's own."""
+        return batch if self.count == 1 else batch / _PARTITIONS / f"{self.index:03d}"
+
+    @property
+    def file_prefix(self) -> str:
+        """Prefix that keeps its result files apart from those of other partitions."""
+        return "" if self.count == 1 else f"{self.index:03d}-"
+
+
+def partitions(count: int) -> list[Partition]:
+    """Return all partitions of a batch.
+
+    Args:
+        count: How many, at least 1.
+    """
+    return [Partition(index=index, count=count) for index in range(count)]
 
 
 @dataclass(frozen=True)
 class ResultFormat:
-    """How parts are written.
+    """How result files are written.
 
     Attributes:
         name: ``jsonl`` or ``parquet``.
@@ -47,13 +130,8 @@ class ResultFormat:
     name: ResultFormatName
     schema: pa.Schema = RANKING_SCHEMA
 
-    @property
-    def suffix(self) -> str:
-        """Ending of the files' names."""
-        return f".{self.name}"
-
     def write(self, file: Path, rows: Iterable[Mapping[str, object]]) -> None:
-        """Write a file in one step; the same rows make the same bytes. Blocks.
+        """Write a file atomically; equal rows give equal bytes. Blocks.
 
         Raises:
             OSError: If it cannot be written.
@@ -67,89 +145,3 @@ class ResultFormat:
             pq.write_table(table, buffer, compression="zstd")
             content = buffer.getvalue()
         write_atomically(file, content)
-
-
-FOLDER = "partitions"
-"""Name of the folder that holds a folder for each part, where there are several."""
-
-
-class Partition(BaseModel):
-    """Which sessions of a file are whose: by a hash of their ids, so two of one id are together.
-
-    Attributes:
-        number: Which part, from 0.
-        of: How many parts there are, at least 1.
-
-    Raises:
-        ValueError: If a number is out of range.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    number: int = Field(default=0, ge=0)
-    of: int = Field(default=1, ge=1)
-
-    @model_validator(mode="after")
-    def _is_one_of_them(self) -> Partition:
-        if self.number >= self.of:
-            raise ValueError(f"part {self.number} is none of {self.of}, counted from 0")
-        return self
-
-    def holds(self, row: SessionRow | RejectedRow) -> bool:
-        """Whether a row belongs to it; one whose id cannot be read goes by its place."""
-        if self.of == 1:
-            return True
-        session_id = row.session_id if isinstance(row, RejectedRow) else row.session.session_id
-        key = f"place {row.place}" if session_id is None else f"id {session_id}"
-        digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return int.from_bytes(digest) % self.of == self.number
-
-    def folder(self, batch: Path) -> Path:
-        """Where its log and its journal lie; a part that is the whole has no folder of its own."""
-        return batch if self.of == 1 else batch / FOLDER / f"{self.number:03d}"
-
-    @property
-    def label(self) -> str:
-        """What its files of results are told apart by."""
-        return "" if self.of == 1 else f"{self.number:03d}-"
-
-
-def partitions(count: int) -> list[Partition]:
-    """All parts of a batch.
-
-    Args:
-        count: How many, at least 1.
-    """
-    return [Partition(number=number, of=count) for number in range(count)]
-
-
-EngineName = Literal["local", "ray"]
-
-
-class BatchOptions(BaseModel):
-    """What is asked of a batch.
-
-    Attributes:
-        sessions: The file of sessions.
-        out: Where results go.
-        form: How they are written.
-        retry_failed: Whether sessions that failed before are tried again.
-        resume: Whether to go on with what is in ``out``.
-        time_limit: After how many seconds, above 0, a session is given up; ``None`` for never.
-        workers: How many processes work on it, at least 1.
-        engine: What drives them: processes of this machine, or a Ray cluster.
-        partitions: In how many parts it is worked on, at least 1; ``None`` for as many as
-            workers, or as there are in a batch that goes on.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    sessions: Path
-    out: Path
-    form: ResultFormatName = "parquet"
-    retry_failed: bool = False
-    resume: bool = True
-    time_limit: float | None = Field(default=None, gt=0)
-    workers: int = Field(default=1, ge=1)
-    engine: EngineName = "local"
-    partitions: int | None = Field(default=None, ge=1)

@@ -1,25 +1,23 @@
-"""How long very many things took: counted, so that memory is bounded and counts can be added."""
+"""How far a batch is: counts of one attempt that add up over partitions and processes."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agentrec.atomic_files import write_atomically
-
-_WIDTH = math.log(1.02)
+_BUCKET_WIDTH = math.log(1.02)
 _SHORTEST = 1e-6
 
 
 class Latencies(BaseModel):
-    """Durations by logarithmic bucket, each 2 % wide: quantiles are right to 1 %.
+    """Durations in logarithmic buckets, each 2 % wide: bounded memory, quantiles within 1 %.
 
     Attributes:
-        counts: How many durations are in which bucket.
+        counts: Number of durations per bucket.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -29,47 +27,37 @@ class Latencies(BaseModel):
     def __add__(self, other: Latencies) -> Latencies:
         return Latencies(counts=Counter(self.counts) + Counter(other.counts))
 
+    @staticmethod
+    def bucket(seconds: float) -> int:
+        """Return the bucket of a duration of at least 0 seconds."""
+        return math.floor(math.log(max(seconds, _SHORTEST)) / _BUCKET_WIDTH)
+
     def quantile(self, share: float) -> float:
-        """The duration that a share of all do not exceed, in seconds; 0 where there are none.
+        """Return the duration that a share of all does not exceed, in seconds; 0 if there is none.
 
         Args:
             share: From 0 to 1.
         """
-        wanted = share * sum(self.counts.values())
+        rank = share * sum(self.counts.values())
         seen = 0
         for bucket in sorted(self.counts):
             seen += self.counts[bucket]
-            if seen >= wanted:
-                return math.exp((bucket + 0.5) * _WIDTH)
+            if seen >= rank:
+                return math.exp((bucket + 0.5) * _BUCKET_WIDTH)
         return 0.0
 
 
-class LatencyCounter:
-    """Counts durations as they are measured."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[int] = Counter()
-
-    def add(self, seconds: float) -> None:
-        """Count one, of at least 0 seconds."""
-        self._counts[math.floor(math.log(max(seconds, _SHORTEST)) / _WIDTH)] += 1
-
-    def latencies(self) -> Latencies:
-        """What was counted so far."""
-        return Latencies(counts=dict(self._counts))
-
-
-class Standing(BaseModel):
-    """What an attempt came to up to now.
+class BatchProgress(BaseModel):
+    """What an attempt has done so far.
 
     Attributes:
         done: Sessions with a result.
-        failed: By kind of failure.
-        rejected: Rows that are no sessions, by reason.
-        skipped: Rows that an earlier attempt had done with.
+        failed: Failed sessions, by kind of failure.
+        rejected: Rows that are not usable sessions, by reason.
+        skipped: Rows that an earlier attempt had finished.
         tokens: Tokens read and written.
         money: What they cost; ``None`` if a price is not known.
-        latencies: How long sessions with a result took.
+        latencies: Seconds per session with a result.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -82,11 +70,11 @@ class Standing(BaseModel):
     money: float | None = 0.0
     latencies: Latencies = Field(default_factory=Latencies)
 
-    def __add__(self, other: Standing) -> Standing:
+    def __add__(self, other: BatchProgress) -> BatchProgress:
         money = None
         if self.money is not None and other.money is not None:
             money = self.money + other.money
-        return Standing(
+        return BatchProgress(
             done=self.done + other.done,
             failed=Counter(self.failed) + Counter(other.failed),
             rejected=Counter(self.rejected) + Counter(other.rejected),
@@ -103,23 +91,38 @@ class Standing(BaseModel):
 
     @property
     def rows(self) -> int:
-        """Rows that are dealt with."""
+        """Rows that are finished."""
         return self.attempted + sum(self.rejected.values()) + self.skipped
 
-    def then(self, later: Standing) -> Standing:
-        """This, and what a process came to that took over: it skipped what is counted here."""
+    def then(self, later: BatchProgress) -> BatchProgress:
+        """Add the progress of a process that took over; it skipped what is counted here."""
         both = self + later
         return both.model_copy(update={"skipped": self.skipped + max(0, later.skipped - self.rows)})
 
-    def save(self, file: Path) -> None:
-        """Write it, whole or not at all; blocks."""
-        write_atomically(file, self.model_dump_json().encode())
 
-    @classmethod
-    def load(cls, file: Path) -> Standing:
-        """Read one that was saved; nothing where none was. Blocks."""
-        try:
-            return cls.model_validate_json(file.read_bytes())
-        except (OSError, ValueError):
-            # For who looks on only: it is being made, or a disk failed, which others will tell.
-            return cls()
+@dataclass
+class ProgressCounter:
+    """Counts what a worker does; see ``BatchProgress`` for the fields."""
+
+    done: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    skipped: int = 0
+    latency_buckets: Counter[int] = field(default_factory=Counter)
+
+    def count_done(self, seconds: float) -> None:
+        """Count a session with a result and the seconds that it took."""
+        self.done += 1
+        self.latency_buckets[Latencies.bucket(seconds)] += 1
+
+    def progress(self, tokens: int, money: float | None) -> BatchProgress:
+        """Return the counts so far, with what calls cost in tokens and money."""
+        return BatchProgress(
+            done=self.done,
+            failed=dict(self.failed),
+            rejected=dict(self.rejected),
+            skipped=self.skipped,
+            tokens=tokens,
+            money=money,
+            latencies=Latencies(counts=dict(self.latency_buckets)),
+        )

@@ -1,278 +1,306 @@
-"""Telling from one process to another how far a part is, by a file that both can reach."""
+"""A batch on several workers: Ray actors take partitions, and one that dies is replaced.
+
+Source: https://docs.ray.io/en/latest/ray-core/actors/async_api.html (async actors).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+import traceback
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
-from threading import Thread
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from threading import Event, Thread
+from typing import Any
 
-from agentrec.batch.budget_split import TO_END, PartitionEnd
 from agentrec.batch.partitions import Partition
-from agentrec.batch.progress import Standing
+from agentrec.batch.progress import BatchProgress
 from agentrec.batch.worker import PartitionTask, PartitionWorker
-from agentrec.errors import InputError
+from agentrec.errors import AgentRecError, InputError, ModelCallError
+from agentrec.runs.open_run import PATIENCE
 
-if TYPE_CHECKING:
-    import numpy as np
+_PROGRESS_SECONDS = 0.5
+_STOP_SECONDS = PATIENCE + 0.5
+"""Seconds that actors, and then Ray, have to stop."""
+_EXPORT_SECONDS = 10.0
+"""Seconds that an actor has to end after its work: it may have telemetry to export."""
+_MAX_DEATHS = 3
+"""How often in a row an actor may die on a partition without finishing a session."""
 
 
-_EVERY = 0.5
-"""Seconds between two of its messages."""
+class WorkerError(AgentRecError):
+    """A worker failed for a reason that is not in the input."""
 
 
-async def work_until(
-    worker: PartitionWorker, task: PartitionTask, stop: asyncio.Task[Any]
-) -> PartitionEnd:
-    """Work on a part, tell how far that is, and say how it ended whatever happens.
+@dataclass(frozen=True)
+class PartitionOutcome:
+    """How the work on a partition ended, sent from an actor to the engine.
 
-    Args:
-        worker: Who works on it.
-        task: The part.
-        stop: The work is stopped when this is done.
+    Attributes:
+        progress: What the actor did.
+        error: What it failed with; ``None`` if it did not.
     """
-    async with _telling(worker, task):
-        work = asyncio.create_task(_end_of(worker, task))
-        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
-        work.cancel()
-        await asyncio.wait({work})
-    if work.cancelled():
-        return PartitionEnd(partition=task.partition, kind="stopped")
-    return work.result()
 
+    progress: BatchProgress
+    error: AgentRecError | None = None
 
-class Follower:
-    """Adds up what processes tell of the parts that they work on."""
-
-    def __init__(self) -> None:
-        self._tasks: Sequence[PartitionTask] = ()
-
-    async def begin(self, tasks: Sequence[PartitionTask]) -> None:
-        """Follow these parts; only the first call does something, and forgets earlier attempts."""
-        if self._tasks:
-            return
-
-        def forget() -> None:
-            for task in tasks:
-                task.standing.unlink(missing_ok=True)
-
-        await asyncio.to_thread(forget)
-        self._tasks = tasks
-
-    async def standing(self) -> Standing:
-        """How far all of them are."""
-
-        def load() -> Standing:
-            return sum((Standing.load(task.standing) for task in self._tasks), Standing())
-
-        return await asyncio.to_thread(load)
-
-
-async def _end_of(worker: PartitionWorker, task: PartitionTask) -> PartitionEnd:
-    try:
-        await worker.work(task)
-    except Exception as error:
-        return PartitionEnd.failed(task.partition, error)
-    return PartitionEnd(partition=task.partition)
-
-
-@asynccontextmanager
-async def _telling(worker: PartitionWorker, task: PartitionTask) -> AsyncIterator[None]:
-    """Tell how far a worker is, as long as the block lasts and at its end."""
-    before = await asyncio.to_thread(Standing.load, task.standing)
-
-    async def save() -> None:
-        standing = before.then(worker.standing())
-        # A disk that is full is told by the log, which matters more.
-        with suppress(OSError):
-            await asyncio.to_thread(standing.save, task.standing)
-
-    async def tell() -> None:
-        while True:
-            await asyncio.sleep(_EVERY)
-            await save()
-
-    teller = asyncio.create_task(tell())
-    try:
-        yield
-    finally:
-        teller.cancel()
-        await asyncio.gather(teller, return_exceptions=True)
-        await save()
-
-
-Made = TypeVar("Made")
-
-_STOP = "stop"
-_LOOK = 0.2
-"""Seconds between two looks whether to stop."""
+    @property
+    def is_out_of_budget(self) -> bool:
+        """Whether it ended because its budget was spent."""
+        return isinstance(self.error, ModelCallError) and self.error.kind == "budget_spent"
 
 
 class PartitionActor:
-    """Works on parts that Ray Data hands to it, one at a time, and stays open between them.
+    """Works on one partition after the other, in a process of Ray's.
 
     Args:
-        stop: A file that is there when it is to stop; where all machines see it.
+        worker: Works on the partitions; by default one that opens the run.
     """
 
-    def __init__(self, stop: Path) -> None:
-        self._stop = stop
-        self._worker = PartitionWorker()
+    def __init__(self, worker: PartitionWorker | None = None) -> None:
+        self._worker = worker or PartitionWorker()
+        self._work: asyncio.Task[None] | None = None
 
-    async def __call__(
-        self, batch: Mapping[str, np.ndarray[Any, Any]]
-    ) -> AsyncGenerator[dict[str, list[str]], None]:
-        """Work on the parts of a block, and say how that ended."""
-        for told in batch["task"]:
-            end = await self._work_on(PartitionTask.model_validate_json(told))
-            yield {"end": [end.model_dump_json()]}
+    async def work(self, task: PartitionTask) -> PartitionOutcome:
+        """Work on a partition, and return how that ended."""
+        self._work = asyncio.create_task(self._worker.work(task))
+        await asyncio.wait({self._work})
+        raised = None if self._work.cancelled() else self._work.exception()
+        if raised is None:
+            return PartitionOutcome(self._worker.progress())
+        if isinstance(raised, AgentRecError):
+            error = raised
+        else:
+            error = WorkerError(f"{type(raised).__name__}: {raised}")
+        trace = "".join(traceback.format_exception(raised))
+        error.add_note(f"In the worker of partition {task.partition.index}:\n{trace}")
+        return PartitionOutcome(self._worker.progress(), error)
 
-    async def _work_on(self, task: PartitionTask) -> PartitionEnd:
-        stop = asyncio.create_task(self._stopped())
-        try:
-            return await work_until(self._worker, task, stop)
-        finally:
-            stop.cancel()
+    async def progress(self) -> BatchProgress:
+        """Return the progress of the current partition."""
+        return self._worker.progress()
 
-    async def _stopped(self) -> None:
-        # No event reaches from one machine to another.
-        while True:
-            if await asyncio.to_thread(self._stop.exists):
-                return
-            await asyncio.sleep(_LOOK)
+    async def stop(self) -> None:
+        """Stop the work on the current partition."""
+        if self._work is not None:
+            self._work.cancel()
 
 
-class RayActors:
-    """Works on parts of a batch by Ray actors.
+class RayEngine:
+    """Works on the partitions of a batch with Ray actors.
 
-    The cluster is the one that this process is connected to, or that of ``RAY_ADDRESS``, or one of
-    this machine that ends with the batch. All machines see the batch's folder, the run and the file
-    of sessions under the same paths. A part whose actor dies is given to another one, however often
-    that happens.
+    It uses the cluster that this process is connected to, or the one at ``RAY_ADDRESS``, or starts
+    one on this machine that ends with the batch. All machines see the batch's folder, the run and
+    the file of sessions under the same paths.
 
     Args:
-        workers: How many actors, at least 1.
-        batch: The batch's folder.
+        workers: Number of actors, at least 1.
 
     Raises:
         InputError: If Ray is not installed.
     """
 
-    def __init__(self, workers: int, batch: Path) -> None:
+    def __init__(self, workers: int) -> None:
         if find_spec("ray") is None:
-            raise InputError("ray is not installed; `pip install 'agentrec[ray]'`", field="engine")
+            raise InputError(
+                "several workers need Ray, which is not installed: pip install 'agentrec[ray]'",
+                field="workers",
+            )
         self._workers = workers
-        self._stop = batch / _STOP
-        self._follower = Follower()
-        self._is_ours = False
+        self._progress: dict[Partition, BatchProgress] = {}
 
     async def run(self, tasks: Sequence[PartitionTask]) -> list[Partition]:
-        """Work on parts, so many at a time; see ``BatchEngine.run``."""
-        await self._follower.begin(tasks)
-        await asyncio.to_thread(lambda: self._stop.unlink(missing_ok=True))
-        working = _in_thread(lambda: self._run(tasks))
-        try:
-            ends = await asyncio.shield(working)
-        except asyncio.CancelledError:
-            await asyncio.to_thread(self._stop.touch)
-            await asyncio.wait({working}, timeout=_LOOK + TO_END)
-            raise
-        finally:
-            if self._is_ours:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(TO_END):
-                        await _in_thread(_shutdown)
-            await asyncio.to_thread(lambda: self._stop.unlink(missing_ok=True))
-        if failed := next(filter(_is_failure, ends), None):
-            raise failed.error()
-        return [end.partition for end in ends if end.is_out_of_money]
+        """Work on partitions; see ``BatchEngine.run``.
 
-    async def standing(self) -> Standing:
-        """What this attempt came to up to now."""
-        return await self._follower.standing()
-
-    def _run(self, tasks: Sequence[PartitionTask]) -> list[PartitionEnd]:
-        """Have Ray do it; blocks."""
-        _set_up()
-        import ray
-        import ray.data
-
+        Raises:
+            WorkerError: Also if actors died several times on a partition without any progress.
+        """
         workers = min(self._workers, len(tasks))
-        if not ray.is_initialized():
-            self._is_ours = True
-            ray.init(
-                num_cpus=None if "RAY_ADDRESS" in os.environ else workers + 1,
-                include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        # It sets its own level when it is imported.
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        told = [{"task": task.model_dump_json()} for task in tasks]
-        rows = ray.data.from_items(told, override_num_blocks=len(told)).map_batches(
-            PartitionActor,
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
-            fn_constructor_args=(self._stop,),
-            num_cpus=1,
-        )
-        ends = []
-        for row in rows.iter_rows():
-            ends.append(PartitionEnd.model_validate_json(row["end"]))
-            if _is_failure(ends[-1]):
-                self._stop.touch()
-        return ends
-
-
-def _is_failure(end: PartitionEnd) -> bool:
-    return end.kind not in ("done", "stopped") and not end.is_out_of_money
-
-
-def _in_thread(do: Callable[[], Made]) -> asyncio.Future[Made]:
-    """Do something that blocks in a thread that nobody has to wait for: Ray's calls may hang."""
-    loop = asyncio.get_running_loop()
-    made: asyncio.Future[Made] = loop.create_future()
-
-    def settle(result: Made | None, error: Exception | None) -> None:
-        if made.done():
-            return
-        if error is not None:
-            made.set_exception(error)
-        else:
-            made.set_result(cast("Made", result))
-
-    def run() -> None:
-        result, failure = None, None
+        waiting, out_of_budget = deque(tasks), list[Partition]()
         try:
-            result = do()
-        except Exception as error:
-            failure = error
-        # The loop is closed where nobody waited.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, result, failure)
+            async with _connection(workers), asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(self._work_through(waiting, out_of_budget))
+        except BaseExceptionGroup as failures:
+            # The first one stopped the others.
+            raise failures.exceptions[0] from None
+        return out_of_budget
 
-    Thread(target=run, name="ray", daemon=True).start()
-    return made
+    async def progress(self) -> BatchProgress:
+        """Return what this attempt has done so far."""
+        return sum(self._progress.values(), BatchProgress())
+
+    async def _work_through(
+        self, waiting: deque[PartitionTask], out_of_budget: list[Partition]
+    ) -> None:
+        """Take partitions until none is left."""
+        actor = _Actor()
+        try:
+            while waiting:
+                task = waiting.popleft()
+                outcome = await self._work_on(actor, task)
+                if outcome.is_out_of_budget:
+                    out_of_budget.append(task.partition)
+                elif outcome.error is not None:
+                    raise outcome.error
+        except BaseException:
+            await actor.stop()
+            raise
+        await actor.end()
+
+    async def _work_on(self, actor: _Actor, task: PartitionTask) -> PartitionOutcome:
+        before = self._progress.get(task.partition, BatchProgress())
+        deaths = 0
+
+        def report(progress: BatchProgress) -> None:
+            self._progress[task.partition] = before.then(progress)
+
+        while True:
+            try:
+                outcome = await actor.work(task, report)
+            except _ActorDiedError as death:
+                after = self._progress.get(task.partition, BatchProgress())
+                deaths = 1 if after.attempted > before.attempted else deaths + 1
+                before = after
+                if deaths == _MAX_DEATHS:
+                    raise WorkerError(
+                        f"workers of partition {task.partition.index} died {deaths} times without"
+                        f" finishing a session, last with: {death}"
+                    ) from death
+            else:
+                report(outcome.progress)
+                return outcome
 
 
-def _set_up() -> None:
-    """Have Ray say what went wrong and nothing else, and end soon; before it is imported."""
-    # Nothing is sent to Ray's makers that nobody asked for.
+class _ActorDiedError(Exception):
+    """The process of an actor died."""
+
+
+class _Actor:
+    """A Ray actor that is started when it is needed, also after it died."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+        self._working: Any = None
+
+    async def work(
+        self, task: PartitionTask, report: Callable[[BatchProgress], None]
+    ) -> PartitionOutcome:
+        """Work on a partition, and report its progress meanwhile.
+
+        Raises:
+            _ActorDiedError: If the process died.
+        """
+        import ray
+        from ray.exceptions import RayActorError
+
+        if self._handle is None:
+            self._handle = ray.remote(num_cpus=1)(PartitionActor).remote()
+        handle = self._handle
+
+        async def keep_reporting() -> None:
+            while True:
+                await asyncio.sleep(_PROGRESS_SECONDS)
+                report(await handle.progress.remote())
+
+        self._working = handle.work.remote(task)
+        reporting = asyncio.create_task(keep_reporting())
+        try:
+            outcome: PartitionOutcome = await self._working
+        except RayActorError as error:
+            self._handle = None
+            raise _ActorDiedError(str(error).partition("\n")[0]) from error
+        finally:
+            reporting.cancel()
+            await asyncio.gather(reporting, return_exceptions=True)
+        return outcome
+
+    async def stop(self) -> None:
+        """Stop the work, and end the process; it is killed if it does not stop."""
+        if self._handle is not None:
+            self._handle.stop.remote()
+            await _wait(self._working, _STOP_SECONDS)
+            await self.end(0.0)
+
+    async def end(self, seconds: float = _EXPORT_SECONDS) -> None:
+        """End the process; it is killed if it does not end in time."""
+        import ray
+
+        if self._handle is not None:
+            await _wait(self._handle.__ray_terminate__.remote(), seconds)
+            ray.kill(self._handle)
+            self._handle = None
+
+
+async def _wait(reference: Any, seconds: float) -> None:
+    """Wait for a Ray task, whether it succeeds or not."""
+    with suppress(Exception):
+        async with asyncio.timeout(seconds):
+            await reference
+
+
+@asynccontextmanager
+async def _connection(workers: int) -> AsyncIterator[None]:
+    """Be connected to Ray during the block; a cluster started here ends with it.
+
+    A daemon thread holds the connection. Ray ends a cluster with the thread that started it, and
+    its calls may hang, so nobody must have to wait for them.
+    """
+    connected, disconnected, leave = Future[None](), Future[None](), Event()
+    # Nobody can cancel these any more.
+    connected.set_running_or_notify_cancel()
+    disconnected.set_running_or_notify_cancel()
+
+    def hold() -> None:
+        try:
+            owns_cluster = _connect(workers)
+        except BaseException as error:
+            connected.set_exception(error)
+        else:
+            connected.set_result(None)
+            leave.wait()
+            if owns_cluster:
+                _disconnect()
+        disconnected.set_result(None)
+
+    Thread(target=hold, name="ray", daemon=True).start()
+    try:
+        await asyncio.wrap_future(connected)
+        yield
+    finally:
+        leave.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await asyncio.wrap_future(disconnected)
+
+
+def _connect(workers: int) -> bool:
+    """Connect to Ray unless this process is connected; return whether it was not. Blocks."""
+    # Before Ray is imported: report errors only, and send nothing home.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # At its end it tries for five seconds to tell what was done to a service that has ended.
+    # Otherwise it tries at its end, for five seconds, to reach a service that has ended.
     os.environ.setdefault("RAY_task_events_shutdown_flush_timeout_ms", "200")
     logging.getLogger("ray").setLevel(logging.ERROR)
+    import ray
+
+    if ray.is_initialized():
+        return False
+    is_local = "RAY_ADDRESS" not in os.environ
+    ray.init(
+        num_cpus=workers if is_local else None,
+        include_dashboard=False if is_local else None,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+    )
+    return True
 
 
-def _shutdown() -> None:
+def _disconnect() -> None:
     import ray
 
     ray.shutdown()

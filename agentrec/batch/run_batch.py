@@ -1,11 +1,11 @@
-"""What processes that work on a batch share: nobody changes it while they do."""
+"""A batch from its start to its end: what `agentrec batch` does."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from time import perf_counter
 
@@ -13,103 +13,45 @@ import portalocker
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
-from agentrec.app.cli.batch import shown_progress
 from agentrec.app.cli.progress import ConsoleProgress
-from agentrec.app.serving.serving import find_serving
 from agentrec.assembly import embedded_model, know_catalog, open_embeddings
-from agentrec.batch.budget_split import BatchEngine, OwnProcess, drive, share_of_limits
-from agentrec.batch.input_fingerprint import begin_layout
-from agentrec.batch.merge_results import Gathered, gather_parts
+from agentrec.batch.budget_split import (
+    BatchEngine,
+    InProcessEngine,
+    schedule_partitions,
+    split_limits,
+)
+from agentrec.batch.input_fingerprint import start_or_resume
+from agentrec.batch.merge_results import MergedResults, merge_results
 from agentrec.batch.partitions import BatchOptions, Partition
-from agentrec.batch.progress import Standing
-from agentrec.batch.worker import PartitionTask, PartitionWorker
+from agentrec.batch.progress import BatchProgress
+from agentrec.batch.worker import PartitionTask, PartitionWorker, open_resolved_run
 from agentrec.data.session_row_count import count_session_rows
 from agentrec.data.session_rows import read_session_rows
-from agentrec.errors import StoreError
+from agentrec.errors import InputError, StoreError
 from agentrec.runs.open_run import ResolvedRun
 from agentrec.runs.run_folder import write_json
 from agentrec.runs.usage_report import UsageRow
 from agentrec.settings.run_settings import RunSettings
 from agentrec.stores.qdrant import QdrantHintStore
 
-_FOLDER = "knowledge-base"
-
-
-@asynccontextmanager
-async def sole_driver(batch: Path) -> AsyncIterator[None]:
-    """See that nobody else drives a batch as long as the block lasts.
-
-    Args:
-        batch: Its folder.
-
-    Raises:
-        StoreError: If somebody does.
-    """
-    file = await asyncio.to_thread((batch / ".driver.lock").open, "ab")
-    try:
-        flags = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
-        try:
-            portalocker.lock(file, flags)
-        except portalocker.exceptions.LockException as error:
-            raise StoreError(f"{batch}: another process is at work on this batch") from error
-        yield
-    finally:
-        file.close()
-
-
-async def copy_of_knowledge(place: ResolvedRun, batch: Path, console: Console) -> Path:
-    """Copy the run's hints into a batch's folder, and see that workers find all else made.
-
-    A knowledge base in a folder is for one process at a time.
-
-    Args:
-        place: The run.
-        batch: The batch's folder.
-        console: Where progress is shown.
-
-    Returns:
-        The copy's folder.
-
-    Raises:
-        StoreError: If another process has the knowledge base open.
-    """
-    display = ConsoleProgress(console)
-    settings = place.settings
-    knowledge = await know_catalog(
-        place.dataset, open_embeddings(settings.embeddings), settings.embeddings, display
-    )
-    if place.named is None:
-        # Trained once, here, and not by each of them.
-        await embedded_model(place.dataset, knowledge, display, settings.lm_steps)
-    source, copy = place.folder.knowledge_base, (batch / _FOLDER).absolute()
-    dimension = knowledge.text_vectors.shape[1]
-    async with await QdrantHintStore.open(source, dimension, embedding_model=settings.embeddings):
-        # While it is open here nobody else writes to it.
-        await asyncio.to_thread(_copy, source, copy)
-    return copy
-
-
-def _copy(source: Path, copy: Path) -> None:
-    try:
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(source, copy)
-    except (OSError, shutil.Error) as error:
-        raise StoreError(f"{copy}: the knowledge base cannot be copied here ({error})") from error
+ShowProgress = Callable[[BatchEngine, int | None], AbstractAsyncContextManager[None]]
+"""Shows an engine's progress during a block; called with the number of rows, if known."""
 
 
 class BatchSummary(BaseModel):
-    """What came of a batch in all its attempts; ``summary.json`` beside the results.
+    """What a batch came to in all its attempts; ``summary.json`` beside the results.
 
     Attributes:
         done: Sessions with a result.
-        failed: Sessions that failed, by kind.
-        rejected: Rows that are no sessions, by reason.
+        failed: Failed sessions, by kind of failure.
+        rejected: Rows that are not usable sessions, by reason.
         attempted: Sessions that this attempt worked on.
-        seconds: How long this attempt worked; for one process the opening of the run not counted.
-        latency: Seconds that a session of this attempt with a result took, waits for its turn to
-            call counted, by quantile: p50, p90, p99; empty where there is none.
-        usage: What calls to the model came to, over all attempts.
-        currency: What money is counted in.
+        seconds: How long this attempt took; in one process without the opening of the run.
+        latency: Seconds per session with a result of this attempt, waiting for a call included,
+            by quantile: p50, p90, p99; empty if there is none.
+        usage: Calls to the model, their tokens and cost, over all attempts.
+        currency: Currency of the cost.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -124,69 +66,123 @@ class BatchSummary(BaseModel):
     currency: str
 
     @property
-    def is_clean(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether every row of the input has a result."""
         return not self.failed and not self.rejected
 
 
-async def run_batch(settings: RunSettings, options: BatchOptions, console: Console) -> BatchSummary:
-    """Work through a file of sessions, or go on with it.
+@asynccontextmanager
+async def no_progress(engine: BatchEngine, rows: int | None) -> AsyncIterator[None]:
+    """Show nothing."""
+    yield
+
+
+async def run_batch(
+    settings: RunSettings,
+    options: BatchOptions,
+    console: Console,
+    show_progress: ShowProgress = no_progress,
+) -> BatchSummary:
+    """Recommend for a file of sessions, or resume a batch.
 
     Args:
-        settings: Those of the run whose model, hints and policy are used.
+        settings: Settings of the run whose model, hints and policy are used.
         options: What to do.
-        console: Where to say how it goes.
+        console: Where notes are printed.
+        show_progress: How progress is shown.
 
     Raises:
         InputError: If a file or a setting cannot be used, or the folder holds another batch.
-        ModelCallError: If the budget is spent; with a larger one the same again goes on.
+        ModelCallError: If the budget is spent; with a larger one the same call resumes.
         StoreError: If another process has the folder or the knowledge base open.
-        WorkerError: If a process that worked on it failed.
+        WorkerError: If a worker failed.
     """
-    place = await find_serving(settings, console)
-    total = await asyncio.to_thread(_looked_at, options.sessions, place)
-    parts = await begin_layout(place, options, console)
-    async with AsyncExitStack() as open_until_the_end:
-        engine: BatchEngine
-        if min(options.workers, len(parts)) == 1 and options.engine == "local":
-            engine = OwnProcess(PartitionWorker(console, place))
+    engine = _ray_engine(options)
+    run = await open_resolved_run(settings, console)
+    rows = await asyncio.to_thread(_count_rows, options.sessions, run)
+    partitions = await start_or_resume(run, options)
+    _note_idle_workers(options.workers, len(partitions), console)
+    async with AsyncExitStack() as stack:
+        if engine is None:
+            engine = InProcessEngine(PartitionWorker(console, run))
             tasks = [
-                PartitionTask(settings=settings, options=options, partition=part) for part in parts
+                PartitionTask(settings=settings, options=options, partition=partition)
+                for partition in partitions
             ]
         else:
-            await open_until_the_end.enter_async_context(sole_driver(options.out))
-            engine = _engine(options)
-            tasks = await _shared_tasks(place, options, parts, console)
-        begun = perf_counter()
+            await stack.enter_async_context(_lock(options.out))
+            tasks = await _shared_tasks(run, options, partitions, console)
+        start = perf_counter()
         try:
-            async with shown_progress(engine, total, console, settings.prices.table()):
-                await drive(engine, tasks, settings)
+            async with show_progress(engine, rows):
+                await schedule_partitions(engine, tasks, settings)
         finally:
-            # Also of a batch that is stopped: what is done is to be found in the files.
-            taken = perf_counter() - begun
-            gathered = await gather_parts(options, parts, settings)
-            summary = _summary(gathered, await engine.standing(), taken)
-            told = summary.model_dump(mode="json")
-            await asyncio.to_thread(write_json, options.out / "summary.json", told)
+            # Also when the batch is stopped: what is done belongs in the result files.
+            seconds = perf_counter() - start
+            merged = await merge_results(options, partitions, settings)
+            summary = _summary(merged, await engine.progress(), seconds)
+            content = summary.model_dump(mode="json")
+            await asyncio.to_thread(write_json, options.out / "summary.json", content)
     return summary
 
 
+def _ray_engine(options: BatchOptions) -> BatchEngine | None:
+    if options.engine == "local" and options.workers > 1:
+        raise InputError(
+            f"'local' is one worker, not {options.workers}; leave --engine out to use Ray",
+            field="engine",
+        )
+    if options.engine == "local" or (options.engine is None and options.workers == 1):
+        return None
+    from agentrec.batch.ray_engine import RayEngine
+
+    return RayEngine(options.workers)
+
+
+def _count_rows(sessions: Path, run: ResolvedRun) -> int | None:
+    """Return about how many rows there are; raise if the file cannot be read. Blocks."""
+    with closing(read_session_rows(sessions, run.dataset.catalog)) as rows:
+        next(rows, None)
+    return count_session_rows(sessions)
+
+
+def _note_idle_workers(workers: int, partitions: int, console: Console) -> None:
+    if workers > partitions:
+        console.print(
+            f"note: this batch was started with {partitions} partition{'s' * (partitions > 1)}, so"
+            f" only {partitions} of {workers} workers can be used; a new batch can have more"
+            " (--partitions)",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@asynccontextmanager
+async def _lock(batch: Path) -> AsyncIterator[None]:
+    """Keep other processes from running the same batch during the block."""
+    file = await asyncio.to_thread((batch / ".driver.lock").open, "ab")
+    try:
+        flags = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
+        try:
+            portalocker.lock(file, flags)
+        except portalocker.exceptions.LockException as error:
+            raise StoreError(f"{batch}: another process is working on this batch") from error
+        yield
+    finally:
+        file.close()
+
+
 async def _shared_tasks(
-    place: ResolvedRun, options: BatchOptions, parts: Sequence[Partition], console: Console
+    run: ResolvedRun, options: BatchOptions, partitions: Sequence[Partition], console: Console
 ) -> list[PartitionTask]:
-    """The parts, as processes can take them that know neither this one nor its folder."""
-    workers = min(options.workers, len(parts))
-    settings = share_of_limits(place.settings, workers)
-    knowledge_base = await copy_of_knowledge(place, options.out, console)
-    paths = {
-        name: None if path is None else path.absolute()
-        for name, path in {
-            "run": settings.run,
-            "data": settings.data,
-            "prompts": settings.prompts,
-        }.items()
-    }
-    settings = settings.model_copy(update=paths)
+    """Return the partitions as tasks that workers in other processes and folders can read."""
+    settings = split_limits(run.settings, min(options.workers, len(partitions)))
+    knowledge_base = await _copy_knowledge(run, options.out, console)
+    paths = {"run": settings.run, "data": settings.data, "prompts": settings.prompts}
+    settings = settings.model_copy(
+        update={name: path and path.absolute() for name, path in paths.items()}
+    )
     options = options.model_copy(
         update={"sessions": options.sessions.absolute(), "out": options.out.absolute()}
     )
@@ -197,35 +193,55 @@ async def _shared_tasks(
             partition=partition,
             knowledge_base=knowledge_base,
         )
-        for partition in parts
+        for partition in partitions
     ]
 
 
-def _engine(options: BatchOptions) -> BatchEngine:
-    if options.engine == "ray":
-        from agentrec.batch.ray_engine import RayActors
+async def _copy_knowledge(run: ResolvedRun, batch: Path, console: Console) -> Path:
+    """Copy the run's hints to the batch's folder, and prepare all else that workers need.
 
-        return RayActors(options.workers, options.out.absolute())
-    from agentrec.app.batch.processes import WorkerProcesses
+    Args:
+        run: The run.
+        batch: The batch's folder.
+        console: Where progress is shown.
 
-    return WorkerProcesses(options.workers, options.out / "workers")
+    Returns:
+        The copy's folder.
+
+    Raises:
+        StoreError: If another process has the knowledge base open.
+    """
+    display = ConsoleProgress(console)
+    settings = run.settings
+    knowledge = await know_catalog(
+        run.dataset, open_embeddings(settings.embeddings), settings.embeddings, display
+    )
+    if run.named is None:
+        # Trained once, here, not by each worker.
+        await embedded_model(run.dataset, knowledge, display, settings.lm_steps)
+    source, copy = run.folder.knowledge_base, (batch / "knowledge-base").absolute()
+    dimension = knowledge.text_vectors.shape[1]
+
+    def copy_folder() -> None:
+        try:
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(source, copy)
+        except (OSError, shutil.Error) as error:
+            raise StoreError(f"{copy}: cannot copy the knowledge base here ({error})") from error
+
+    async with await QdrantHintStore.open(source, dimension, embedding_model=settings.embeddings):
+        # While it is open here nobody else writes to it.
+        await asyncio.to_thread(copy_folder)
+    return copy
 
 
-def _looked_at(sessions: Path, place: ResolvedRun) -> int | None:
-    """About how many rows there are; raises if the file is none, before anything is made."""
-    with closing(read_session_rows(sessions, place.dataset.catalog)) as rows:
-        next(rows, None)
-    return count_session_rows(sessions)
-
-
-def _summary(gathered: Gathered, standing: Standing, seconds: float) -> BatchSummary:
-    counts, usage = gathered.counts, gathered.usage
-    latencies = standing.latencies
+def _summary(merged: MergedResults, progress: BatchProgress, seconds: float) -> BatchSummary:
+    counts, usage, latencies = merged.counts, merged.usage, progress.latencies
     return BatchSummary(
         done=counts.done,
         failed=dict(counts.failed),
         rejected=dict(counts.rejected),
-        attempted=standing.attempted,
+        attempted=progress.attempted,
         seconds=round(seconds, 3),
         latency={
             f"p{q}": round(latencies.quantile(q / 100), 4) for q in (50, 90, 99) if latencies.counts

@@ -26,11 +26,11 @@ FLOOR = {
     "policies": 2,
     "graphs": 2,
     "settings": 3,
-    "batch": 3,
     "assembly": 4,
     "runs": 5,
     "recommender": 6,
-    "app": 7,
+    "batch": 7,
+    "app": 8,
 }
 CORE = "core"
 # Names the types a bundle of parts holds; at run time it stays on the ground.

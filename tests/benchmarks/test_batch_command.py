@@ -1,12 +1,11 @@
-"""The share of an endpoint that `agentrec batch` uses: 64 calls at a time, 0.5 s each.
+"""How well `agentrec batch` uses an endpoint: 64 calls at a time, 0.5 s each. Under 40 seconds.
 
-It prints the efficiency: the ideal time of full waves, ``ceil(sessions / calls) * latency``, divided
-by the time from the endpoint's first request to its last answer. Beside it: the whole command's time
-and CPU seconds. It takes under 40 seconds.
+Efficiency is the ideal time of full waves, ``ceil(sessions / calls) * latency``, divided by the
+time from the endpoint's first request to its last answer.
 
-``AGENTREC_BENCH_CHECKOUTS`` names checkouts to compare, separated by ``:`` (default: this one).
-``AGENTREC_BENCH_SESSIONS`` is the number of sessions (2,000), ``AGENTREC_BENCH_ROUNDS`` how often the
-checkouts take turns (1).
+``AGENTREC_BENCH_CHECKOUTS`` names checkouts to compare, separated by ``:`` (this one).
+``AGENTREC_BENCH_ROUNDS`` is how often they take turns (1), ``AGENTREC_BENCH_SESSIONS`` the number
+of sessions (2,000).
 """
 
 from __future__ import annotations
@@ -75,8 +74,8 @@ def test_efficiency_of_the_command(tmp_path: Path) -> None:
 def demo(folder: Path, run: Path) -> list[object]:
     settings = folder / "few_hints.yaml"
     settings.write_text(FEW_HINTS)
-    told = ["demo", "--data", folder / "data", "--run", run, "--config", settings]
-    return [*told, "--embeddings", "hashed", "--llm", "openai:local"]
+    given = ["demo", "--data", folder / "data", "--run", run, "--config", settings]
+    return [*given, "--embeddings", "hashed", "--llm", "openai:local"]
 
 
 def run_command(

@@ -1,4 +1,4 @@
-"""How a batch goes, for who watches it: done, failed, how fast, for how much, how long still."""
+"""The command ``agentrec batch``, its progress bar, and the summary at its end."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -23,138 +22,45 @@ from rich.progress import (
 from agentrec.app.cli.cli_overrides import cli_overrides, without_none
 from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
 from agentrec.app.cli.policy_commands import ConfigOption, DataOption, JsonOption
-from agentrec.batch.budget_split import BatchEngine
-from agentrec.batch.progress import Standing
-from agentrec.batch.run_batch import BatchSummary
-from agentrec.batch.session_log_file import RESULTS
 from agentrec.errors import InputError
-from agentrec.llm.cost.prices import PriceTable
 
-_EVERY = 0.2
-"""Seconds between two looks at how far it is."""
-
-
-@asynccontextmanager
-async def shown_progress(
-    engine: BatchEngine, total: int | None, console: Console, prices: PriceTable
-) -> AsyncIterator[None]:
-    """Show how far a batch is while the block lasts, and how it ended.
-
-    A line that is renewed on a terminal, and printed once, at the end, elsewhere.
-
-    Args:
-        engine: What drives it.
-        total: How many rows there are; ``None`` if that is not known.
-        console: Where to show it.
-        prices: How money is shown.
-    """
-    progress = Progress(
-        BarColumn(bar_width=12),
-        TextColumn("{task.completed:,.0f}/{task.fields[of]}"),
-        TextColumn("{task.fields[told]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
-    of = "?" if total is None else f"{total:,}"
-    task: TaskID = progress.add_task("", total=total, told="", of=of)
-
-    async def show() -> None:
-        standing = await engine.standing()
-        seconds = progress.tasks[0].elapsed or 0.0
-        progress.update(task, completed=standing.rows, told=_told(standing, seconds, prices))
-
-    async def keep_showing() -> None:
-        while True:
-            await asyncio.sleep(_EVERY)
-            await show()
-
-    with progress:
-        showing = asyncio.create_task(keep_showing())
-        try:
-            yield
-        finally:
-            showing.cancel()
-            await asyncio.gather(showing, return_exceptions=True)
-            await show()
-
-
-def _told(standing: Standing, seconds: float, prices: PriceTable) -> str:
-    told = [f"{standing.done:,} done", f"{sum(standing.failed.values()):,} failed"]
-    if standing.rejected:
-        told.append(f"{sum(standing.rejected.values()):,} rejected")
-    if seconds:
-        told.append(f"{standing.attempted / seconds:,.1f}/s")
-    told.append(f"{standing.tokens:,} tokens")
-    if standing.money is not None:
-        told.append(prices.shown(standing.money))
-    return ", ".join(told)
-
-
-def print_summary(summary: BatchSummary, out: Path, console: Console) -> None:
-    """Print what came of a batch, and where it lies."""
-    rate = summary.attempted / summary.seconds if summary.seconds else 0.0
-    latency = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in summary.latency.items())
-    lines = [f"Sessions with a result: {summary.done:,}: {out / RESULTS}"]
-    if summary.failed:
-        lines.append(
-            f"Failed: {_told_batch_tables(summary.failed)}: {out / 'failures.jsonl'}; --retry-failed tries again"
-        )
-    if summary.rejected:
-        lines.append(
-            f"Rows that are no sessions: {_told_batch_tables(summary.rejected)}: {out / 'rejected.jsonl'}"
-        )
-    if summary.attempted:
-        took = f"; one with a result took {latency}, its wait for a call counted" if latency else ""
-        lines.append(
-            f"This time {summary.attempted:,} in {summary.seconds:,.1f} s ({rate:,.1f}/s){took}"
-        )
-    usage = summary.usage
-    if usage.calls:
-        money = "" if usage.money is None else f", {usage.money:,.4f} {summary.currency}".rstrip()
-        lines.append(
-            f"In all: {usage.calls:,} calls, {usage.failures:,} of them failed,"
-            f" {usage.input_tokens:,} tokens read, {usage.output_tokens:,} written{money}"
-        )
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _told_batch_tables(counts: Mapping[str, int]) -> str:
-    return ", ".join(
-        f"{count:,} {name}" for name, count in sorted(counts.items(), key=lambda one: -one[1])
-    )
-
+if TYPE_CHECKING:
+    # Loaded by the command itself: it takes seconds.
+    from agentrec.batch.budget_split import BatchEngine
+    from agentrec.batch.progress import BatchProgress
+    from agentrec.batch.run_batch import BatchSummary
+    from agentrec.llm.cost.prices import PriceTable
 
 Choice = TypeVar("Choice", bound=str)
 
 INCOMPLETE = 3
-"""Exit code where the batch went through, and some row has no result."""
+"""Exit code if the batch finished, and some row has no result."""
+_REFRESH_SECONDS = 0.2
 
 
 def batch(
     sessions: Annotated[
         Path, typer.Argument(help="Sessions with candidates: .jsonl, .csv or .parquet.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the results; a batch there goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; a batch there is resumed.")],
     run: Annotated[
         Path | None,
         typer.Option(help="Run whose model, hints and policy are used. Default: runs/demo."),
     ] = None,
-    form: Annotated[
-        str, typer.Option("--format", help="How results are written: parquet or jsonl.")
+    result_format: Annotated[
+        str, typer.Option("--format", help="Format of the results: parquet or jsonl.")
     ] = "parquet",
     config: ConfigOption = None,
     data: DataOption = None,
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, help="Most sessions, and calls, at a time. Default: as the run."),
+        typer.Option(min=1, help="Most model calls in flight. Default: as in the run."),
     ] = None,
     requests_per_minute: Annotated[
-        float | None, typer.Option(help="Most model calls a minute. Default: as the run.")
+        float | None, typer.Option(help="Most model calls a minute. Default: as in the run.")
     ] = None,
     tokens_per_minute: Annotated[
-        float | None, typer.Option(help="Most tokens a minute. Default: as the run.")
+        float | None, typer.Option(help="Most tokens a minute. Default: as in the run.")
     ] = None,
     limit_tokens: Annotated[
         int | None, typer.Option(help="Budget: most tokens over all attempts of this batch.")
@@ -164,46 +70,49 @@ def batch(
         typer.Option(help="Budget: most money over all attempts, by the prices in the settings."),
     ] = None,
     time_limit: Annotated[
-        float | None, typer.Option(help="Give a session up after so many seconds. Default: never.")
+        float | None, typer.Option(help="Give up a session after this many seconds. Default: never")
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try sessions again that failed before.")
+        bool, typer.Option("--retry-failed", help="Try failed sessions again.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Go on with a batch that is there.")
+        bool, typer.Option("--resume/--no-resume", help="Resume a batch found in --out.")
     ] = True,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes that work on it; limits are divided among them.")
+        int,
+        typer.Option(min=1, help="Number of workers. More than one need Ray: agentrec[ray]."),
     ] = 1,
     engine: Annotated[
-        str,
-        typer.Option(help="What drives workers: local, or ray (agentrec[ray], RAY_ADDRESS)."),
-    ] = "local",
+        str | None,
+        typer.Option(
+            help="local: this process; ray: the cluster at RAY_ADDRESS, or one on this machine."
+            " Default: ray if there are several workers."
+        ),
+    ] = None,
     partitions: Annotated[
         int | None,
-        typer.Option(min=1, help="Parts of a new batch. Default: as many as workers."),
+        typer.Option(min=1, help="Partitions of a new batch. Default: one per worker."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell what the batch would cost and ask nothing.")
+        bool, typer.Option("--dry-run", help="Estimate the cost without asking the model.")
     ] = False,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Recommend for all sessions of a file, each once, and go on after any interruption.
+    """Recommend for all sessions of a file, each exactly once.
 
-    Ctrl-C stops it; the same command goes on where it was. Exit code 3: all rows were gone
-    through, and some failed (failures.jsonl, --retry-failed) or were no sessions (rejected.jsonl).
+    Ctrl-C stops the batch; the same command resumes it. Exit code 3: finished, but some sessions
+    failed (failures.jsonl, --retry-failed) or some rows were rejected (rejected.jsonl).
     """
     try:
-        from agentrec.app.cli.batch import print_summary
-        from agentrec.app.learning.batch_plan import tell_batch_plan
+        from agentrec.app.learning.batch_plan import print_batch_plan
         from agentrec.app.run.reopen_run import settings_of_run
         from agentrec.assembly import import_for_model
         from agentrec.batch.partitions import BatchOptions
         from agentrec.batch.run_batch import run_batch
 
         if time_limit is not None and not time_limit > 0:
-            raise InputError(f"is above 0, not {time_limit:g}", field="time-limit")
+            raise InputError(f"must be above 0, not {time_limit:g}", field="time-limit")
         given = cli_overrides(run, data, None, None, concurrency)
         given["limits"] |= {
             "requests_per_minute": requests_per_minute,
@@ -215,31 +124,131 @@ def batch(
         options = BatchOptions(
             sessions=sessions,
             out=out,
-            form=_known(form, "format", "parquet", "jsonl"),
+            result_format=_one_of(result_format, "format", "parquet", "jsonl"),
             retry_failed=retry_failed,
             resume=resume,
             time_limit=time_limit,
             workers=workers,
-            engine=_known(engine, "engine", "local", "ray"),
+            engine=None if engine is None else _one_of(engine, "engine", "local", "ray"),
             partitions=partitions,
         )
         if dry_run:
-            asyncio.run(tell_batch_plan(settings, options, console))
+            asyncio.run(print_batch_plan(settings, options, console))
             return
         import_for_model(settings.llm)
-        summary = asyncio.run(run_batch(settings, options, console))
+        bar = _ProgressBar(console, settings.prices.table())
+        summary = asyncio.run(run_batch(settings, options, console, bar.shown))
         if json_:
             sys.stdout.write(summary.model_dump_json() + "\n")
         else:
             print_summary(summary, out, console)
     except (Exception, KeyboardInterrupt) as error:
         exit_with_error(error, debug)
-    if not summary.is_clean:
+    if not summary.is_complete:
         raise typer.Exit(INCOMPLETE)
 
 
-def _known(given: str, field: str, *choices: Choice) -> Choice:
+def print_summary(summary: BatchSummary, out: Path, console: Console) -> None:
+    """Print what a batch came to, and where its files are."""
+    from agentrec.batch.session_log_file import FAILURES, REJECTED, RESULTS
+
+    lines = [f"Sessions with a result: {summary.done:,} ({out / RESULTS})"]
+    if summary.failed:
+        lines.append(
+            f"Failed sessions: {_counts(summary.failed)} ({out / FAILURES});"
+            " --retry-failed tries them again"
+        )
+    if summary.rejected:
+        lines.append(f"Rejected rows: {_counts(summary.rejected)} ({out / REJECTED})")
+    if summary.attempted:
+        rate = f" ({summary.attempted / summary.seconds:,.1f}/s)" if summary.seconds else ""
+        lines.append(
+            f"This attempt: {summary.attempted:,} sessions in {summary.seconds:,.1f} s{rate}"
+        )
+    if summary.latency:
+        latency = ", ".join(f"{name} {value:.2f}" for name, value in summary.latency.items())
+        lines.append(f"Seconds per session, waiting included: {latency}")
+    usage = summary.usage
+    if usage.calls:
+        money = "" if usage.money is None else f", {usage.money:,.4f} {summary.currency}".rstrip()
+        lines.append(
+            f"All attempts: {usage.calls:,} calls, {usage.failures:,} of them failed,"
+            f" {usage.input_tokens:,} tokens read, {usage.output_tokens:,} written{money}"
+        )
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class _ProgressBar:
+    """Shows the progress of a batch: one line, renewed on a terminal, else printed at the end.
+
+    Args:
+        console: Where to print.
+        prices: How money is shown.
+    """
+
+    def __init__(self, console: Console, prices: PriceTable) -> None:
+        self._console = console
+        self._prices = prices
+
+    @asynccontextmanager
+    async def shown(self, engine: BatchEngine, rows: int | None) -> AsyncIterator[None]:
+        """Show an engine's progress during the block.
+
+        Args:
+            engine: Works on the batch.
+            rows: How many rows there are; ``None`` if that is not known.
+        """
+        bar = Progress(
+            BarColumn(bar_width=12),
+            TextColumn("{task.completed:,.0f}/{task.fields[rows]}"),
+            TextColumn("{task.fields[details]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        shown_rows = "?" if rows is None else f"{rows:,}"
+        task = bar.add_task("", total=rows, details="", rows=shown_rows)
+
+        async def refresh() -> None:
+            progress = await engine.progress()
+            details = self._details(progress, bar.tasks[0].elapsed or 0.0)
+            bar.update(task, completed=progress.rows, details=details)
+
+        async def keep_refreshing() -> None:
+            while True:
+                await asyncio.sleep(_REFRESH_SECONDS)
+                await refresh()
+
+        with bar:
+            refreshing = asyncio.create_task(keep_refreshing())
+            try:
+                yield
+            finally:
+                refreshing.cancel()
+                await asyncio.gather(refreshing, return_exceptions=True)
+                await refresh()
+
+    def _details(self, progress: BatchProgress, seconds: float) -> str:
+        details = [f"{progress.done:,} done", f"{sum(progress.failed.values()):,} failed"]
+        if progress.rejected:
+            details.append(f"{sum(progress.rejected.values()):,} rejected")
+        if seconds:
+            details.append(f"{progress.attempted / seconds:,.1f}/s")
+        details.append(f"{progress.tokens:,} tokens")
+        if progress.money is not None:
+            details.append(self._prices.shown(progress.money))
+        return ", ".join(details)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(
+        f"{count:,} {name}" for name, count in sorted(counts.items(), key=lambda one: -one[1])
+    )
+
+
+def _one_of(given: str, field: str, *choices: Choice) -> Choice:
     for choice in choices:
         if given == choice:
             return choice
-    raise InputError(f"{given!r} is neither {' nor '.join(choices)}", field=field)
+    raise InputError(f"{given!r} is not {' or '.join(choices)}", field=field)

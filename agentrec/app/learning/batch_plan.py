@@ -1,8 +1,9 @@
-"""What a batch would cost, told before anything is asked."""
+"""What a batch would cost: `agentrec batch --dry-run`."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -23,39 +24,41 @@ from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
 from agentrec.settings.run_settings import RunSettings
 
-# How many rows are looked at, and of how many prompts are made.
-_LOOKED_AT = 2000
+_MAX_ROWS = 2000
+"""How many rows are read to find the share of usable ones."""
 _SAMPLES = 16
+"""For how many sessions prompts are made."""
 
 
-async def tell_batch_plan(settings: RunSettings, options: BatchOptions, console: Console) -> None:
-    """Print calls, tokens, money and time of a batch, and what they rest on.
+async def print_batch_plan(settings: RunSettings, options: BatchOptions, console: Console) -> None:
+    """Print the calls, tokens, money and time of a batch, and what the estimate is based on.
 
     Args:
-        settings: Those of the run whose model, hints and policy are used.
-        options: What the batch is about.
+        settings: Settings of the run whose model, hints and policy are used.
+        options: What the batch is asked to do.
         console: Where to print.
 
     Raises:
         InputError: If a file or a setting cannot be used.
     """
-    place = await resolve_run(settings, console)
+    run = await resolve_run(settings, console)
     folder = RunFolder(options.out, "--out")
     paid = await paid_in(folder.calls)
-    earlier = (*paid, *await paid_in(place.folder.calls))
-    plan = await _plan(place, options.sessions, earlier)
-    model = None if place.named is None else place.named[1]
+    earlier = (*paid, *await paid_in(run.folder.calls))
+    plan = await _plan(run, options.sessions, earlier)
+    model = None if run.named is None else run.named[1]
     print_plan(plan, settings, model, paid, options.out, console)
 
 
-async def _plan(place: ResolvedRun, file: Path, paid: tuple[Spending, ...]) -> CallPlan:
-    sessions, looked_at, rows = await asyncio.to_thread(_sampled, place, file)
-    components, recorder = recording_components(place.settings, place.dataset, place.prompts)
-    for session in sessions:
+async def _plan(run: ResolvedRun, file: Path, paid: tuple[Spending, ...]) -> CallPlan:
+    sample = await asyncio.to_thread(_sample, run, file)
+    components, recorder = recording_components(run.settings, run.dataset, run.prompts)
+    for session in sample.sessions:
         await ground(await recommend(session, TYPICAL_HINT, components), components)
-    count = round(rows * looked_at[0] / looked_at[1])
+    usable = round(sample.rows * sample.usable / sample.read)
     lengths, measured = answer_lengths(paid)
-    rankings = place.settings.llm.shuffles * count
+    shuffles = run.settings.llm.shuffles
+    rankings = shuffles * usable
     asked = recorder.asked
     return CallPlan(
         (
@@ -65,21 +68,31 @@ async def _plan(place: ResolvedRun, file: Path, paid: tuple[Spending, ...]) -> C
             ),
         ),
         (
-            f"{rows:,} rows, of the first {looked_at[1]:,} of which {looked_at[0]:,} are sessions;"
-            f" each asked {place.settings.llm.shuffles}x, with a hint",
-            f"guessed: {REPEATED_SHARE:.0%} of answers fall short",
-            f"length of prompts from {len(sessions)} sessions, 4 characters a token; of answers "
-            + (f"from {measured} paid answers" if measured else "guessed"),
+            f"{sample.rows:,} rows; of the first {sample.read:,}, {sample.usable:,} are sessions;"
+            f" each asked {shuffles}x, with a hint",
+            f"assumed: {REPEATED_SHARE:.0%} of answers are incomplete and asked for again",
+            f"length of prompts from {len(sample.sessions)} sessions, 4 characters a token; of"
+            " answers " + (f"from {measured} paid answers" if measured else "assumed"),
         ),
     )
 
 
-def _sampled(place: ResolvedRun, file: Path) -> tuple[list[Session], tuple[int, int], int]:
-    """Some sessions; how many of how many rows are sessions; how many rows there are. Blocks."""
-    rows = list(islice(read_session_rows(file, place.dataset.catalog), _LOOKED_AT))
+@dataclass(frozen=True)
+class _Sample:
+    """Some sessions of a file, how many of the rows read are usable, and how many rows it has."""
+
+    sessions: list[Session]
+    usable: int
+    read: int
+    rows: int
+
+
+def _sample(run: ResolvedRun, file: Path) -> _Sample:
+    """Read the first rows of a file; blocks."""
+    rows = list(islice(read_session_rows(file, run.dataset.catalog), _MAX_ROWS))
     sessions = [row.session for row in rows if isinstance(row, SessionRow)]
     if not sessions:
-        raise InputError("its first rows are no sessions that could be recommended for", file=file)
+        raise InputError(f"none of its first {len(rows)} rows is a usable session", file=file)
     step = max(1, len(sessions) // _SAMPLES)
-    total = count_session_rows(file)
-    return sessions[::step][:_SAMPLES], (len(sessions), len(rows)), total or len(rows)
+    total = count_session_rows(file) or len(rows)
+    return _Sample(sessions[::step][:_SAMPLES], len(sessions), len(rows), total)
