@@ -20,9 +20,8 @@ from agentrec.data.item_features import ItemFeatures, discover_features
 from agentrec.errors import InputError
 from agentrec.llm.providers.chat_models import EMBEDDED, model_identity, open_chat_model
 from agentrec.progress import ProgressDisplay, run_blocking
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings, MiniLMEmbeddings
 from agentrec.session_encoding.item_vectors import embed_items
-from agentrec.session_encoding.text_encoder import MiniLMEmbeddings
 from agentrec.settings.model_settings import LlmSettings
 from agentrec.settings.run_settings import RunSettings
 
@@ -110,7 +109,7 @@ async def embedded_model(
 
         def obtain(check: Callable[[], None]) -> CatalogChatModel:
             from agentrec.embedded_model.chat_model import CatalogChatModel
-            from agentrec.embedded_model.teaching.teaching import Recipe, obtain_model
+            from agentrec.embedded_model.teaching.model_cache import Recipe, obtain_model
             from agentrec.embedded_model.teaching.training import TrainingPlan
 
             recipe = Recipe()
@@ -184,7 +183,7 @@ def import_for_model(llm: LlmSettings) -> None:
     """
     if llm.name is None or llm.name.partition(":")[0] == EMBEDDED:
         import_module("agentrec.embedded_model.chat_model")
-        import_module("agentrec.embedded_model.teaching.teaching")
+        import_module("agentrec.embedded_model.teaching.model_cache")
 
 
 def use_one_thread() -> None:

@@ -1,102 +1,72 @@
-"""The chosen parts, handed to every graph as its context. Swapping a part is swapping a field."""
+"""The chosen parts of a recommender, passed to every graph as its context."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, cast
 
 from agentrec.catalog import Catalog
-from agentrec.contracts import HintPolicy, HintStore
-from agentrec.sessions import Session
+from agentrec.contracts import HintArbiter, HintPolicy, HintStore, SessionEncoder
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
+    from langchain_core.language_models import BaseChatModel
 
     from agentrec.evaluation.baselines import Ranker
     from agentrec.llm.gateway.gateway import ModelGateway
     from agentrec.llm.prompts.templates import Prompts
 
-
-class SessionEncoder(Protocol):
-    """Turns sessions into the vectors that searches and policies work on.
-
-    It computes and does not wait. One session may be encoded in an event loop, so it takes well
-    under a millisecond; callers encode many in a thread.
-    """
-
-    def state(self, session: Session) -> npt.NDArray[np.float32]:
-        """What a policy sees of a session, ``[state_dim]``."""
-        ...
-
-    def query(self, session: Session) -> npt.NDArray[np.float32]:
-        """What a hint store is searched with, in the space of the hints' text vectors."""
-        ...
-
-    def states(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
-        """``state`` of many sessions, ``[batch, state_dim]``; may be none."""
-        ...
-
-    def queries(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
-        """``query`` of many sessions, ``[batch, dimension]``; may be none."""
-        ...
-
-
-class HintArbiter(Protocol):
-    """Decides whether two hints say the same, where their vectors alone do not tell."""
-
-    async def same(self, first: str, second: str) -> bool:
-        """Whether two hints tell a recommender the same.
-
-        Args:
-            first: The text of a hint.
-            second: The text of another.
-
-        Raises:
-            ModelCallError: If it asks a model, and the call failed for good.
-        """
-        ...
+_SMALLEST = {
+    "list_length": 1,
+    "shuffles": 1,
+    "max_candidates": 1,
+    "label_length": 2,
+    "reflection_rounds": 1,
+}
 
 
 @dataclass(frozen=True)
 class Components:
-    """What graphs are put together from.
+    """The parts that graphs work with. To swap a part, swap its field.
 
     Attributes:
         catalog: The items.
-        model: The way to the language model.
-        prompts: What it is told.
+        model: Any LangChain chat model, or a ``ModelGateway``. A gateway is put around a plain
+            model: it answers equal requests once, retries, and counts calls. Build the gateway
+            yourself for a journal on disk, limits, or a budget. Its client's own retries should be
+            off (``max_retries=0``).
+        prompts: The prompts.
         embeddings: Text embeddings of hints.
         encoder: Session vectors.
         hint_store: The knowledge base.
         hint_policy: Chooses hints.
         seed: Seed of candidate orders.
-        list_length: How many items a ranking has, at least 1.
-        shuffles: How many times a session is asked, each time with its candidates in another
-            order, at least 1; what comes back is fused. Costs as many calls.
-        max_candidates: How many candidates a prompt shows at most, at least 1; the others stay
-            candidates and fill up behind.
-        candidates_ordered: Whether sessions come with their candidates best first, as from a
-            search. Then the first ones are shown and fill up; otherwise a seeded draw is.
-        base_ranker: In what order candidates fill up that the model did not name; ``None`` for
-            the order in which they are shown, or in which they come if that is by merit. One
-            that learnt from sessions knows their targets: not for learning hints from them.
-        label_length: How many characters of a label a prompt shows at most, at least 2.
-        hints_offered: How many of the nearest hints a policy chooses among.
-        hint_similarity: Cosine from which on two hints say the same, above 0 to 1.
-        hint_grey_zone: Cosine from which on two hints may say the same, -1 to ``hint_similarity``;
-            in between the arbiter decides.
-        hint_arbiter: Decides there; ``None`` compares words.
-        effect_correlation: Correlation of effects on the same sessions from which on two hints
-            do the same, above 0; above 1 for never.
-        max_harm_rate: Share of sessions, 0 to 1, that an admitted hint may make worse.
-        max_hints: How many admitted hints the knowledge base may hold.
-        reflection_rounds: How often a model is asked for hints at most until one repairs the
-            error, at least 1.
-        namespace: The catalogue that hints are about, as the hint store has it.
+        list_length: Items in a ranking, at least 1.
+        shuffles: Requests per session, each with the candidates in another order, at least 1. The
+            rankings are fused. Costs as many calls.
+        max_candidates: Most candidates in a prompt, at least 1. The others stay candidates and
+            fill up the end of a ranking.
+        candidates_ordered: Whether sessions list their candidates best first, as a search does.
+            Then the first ones are shown and fill up; otherwise a seeded random order decides.
+        base_ranker: Ranks the candidates that the model did not name; ``None`` keeps the order in
+            which they are shown (or listed, if ``candidates_ordered``). A ranker that was trained
+            on sessions knows their targets: do not learn hints from those sessions with it.
+        label_length: Most characters of an item's label in a prompt, at least 2.
+        hints_offered: How many of the nearest hints a policy chooses from.
+        hint_similarity: Two hints with at least this cosine mean the same, above 0 to 1.
+        hint_grey_zone: Between this cosine, -1 to ``hint_similarity``, and ``hint_similarity`` the
+            arbiter decides whether two hints mean the same.
+        hint_arbiter: The arbiter; ``None`` compares words.
+        effect_correlation: Two hints whose effects on the same sessions correlate at least this
+            much do the same, above 0; above 1 for never.
+        max_harm_rate: Largest share of sessions, 0 to 1, that an admitted hint may make worse.
+        max_hints: Most admitted hints in the knowledge base.
+        reflection_rounds: Most requests for hints per session, at least 1, until one hint repairs
+            the error.
+        english_hints_only: Whether to reject proposed hints in other languages than English, the
+            only one in which orders to the model are recognised. The catalogue's words count as
+            English.
+        namespace: The hint store's name for the catalogue.
         run_name: Name of the run, for the provenance of hints.
 
     Raises:
@@ -104,7 +74,7 @@ class Components:
     """
 
     catalog: Catalog
-    model: ModelGateway
+    model: BaseChatModel | ModelGateway
     prompts: Prompts
     embeddings: Embeddings
     encoder: SessionEncoder
@@ -125,17 +95,31 @@ class Components:
     max_harm_rate: float = 0.5
     max_hints: int = 20
     reflection_rounds: int = 1
+    english_hints_only: bool = True
     namespace: str = ""
     run_name: str = ""
 
     def __post_init__(self) -> None:
-        least = {
-            "list_length": 1,
-            "shuffles": 1,
-            "max_candidates": 1,
-            "label_length": 2,
-            "reflection_rounds": 1,
-        }
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
-                raise ValueError(f"{name} is at least {bound}, not {getattr(self, name)}")
+        for name, smallest in _SMALLEST.items():
+            if getattr(self, name) < smallest:
+                raise ValueError(f"{name} must be at least {smallest}, not {getattr(self, name)}")
+        # Here, not in `gateway`: copies made by `replace` share the gateway and its answers.
+        object.__setattr__(self, "model", _with_gateway(self.model))
+
+    @property
+    def gateway(self) -> ModelGateway:
+        """The gateway to the language model."""
+        return cast("ModelGateway", self.model)
+
+
+def _with_gateway(model: BaseChatModel | ModelGateway) -> ModelGateway:
+    # Imported late: loading the core loads nothing above it.
+    from langchain_core.language_models import BaseChatModel
+
+    if not isinstance(model, BaseChatModel):
+        return model
+    from agentrec.llm.gateway.gateway import ModelGateway
+
+    named = (getattr(model, name, None) for name in ("model_name", "model"))
+    name = next((one for one in named if isinstance(one, str) and one), type(model).__name__)
+    return ModelGateway(model, name)

@@ -22,16 +22,16 @@ from agentrec.catalog import Catalog, Item
 from agentrec.components import Components
 from agentrec.data.item_features import discover_features
 from agentrec.embedded_model.chat_model import CatalogChatModel
-from agentrec.embedded_model.teaching.teaching import Recipe, obtain_model
+from agentrec.embedded_model.teaching.model_cache import Recipe, obtain_model
 from agentrec.embedded_model.teaching.training import TrainingPlan
-from agentrec.graphs.recommending import rank
+from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.rankings import Ranking
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.encoder import RecencySessionEncoder
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.item_vectors import item_text
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore

@@ -95,7 +95,7 @@ class GateVerdict(BaseModel):
         )
 
 
-class Gate:
+class NoRegretGate:
     """Lets a policy live only if the lower end of its gain's interval is above 0.
 
     A policy that is worth nothing passes with a probability of about ``(1 - level) / 2``; of ``k``

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,53 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from agentrec.atomic_files import write_atomically
+from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
+from agentrec.session_encoding.blocks import BlockName
+from agentrec.session_encoding.encoder import RecencySessionEncoder
 
 DESCRIPTION_FILE = "policy.json"
 _FORMAT = "agentrec-policy-2"
 
 _Description = TypeVar("_Description", bound=BaseModel)
+
+
+class EncoderRecord(BaseModel):
+    """The session encoder whose states a policy was trained on, so that it can be made again.
+
+    Attributes:
+        embeddings: Name of the text embeddings, such as ``minilm``.
+        dimension: Width of a text vector.
+        blocks: What a state holds, in this order.
+        recency: Factor between the weights of an item and the one after it, above 0 to 1.
+        state_dim: Width of a state; it follows from the blocks and the catalogue.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    embeddings: str = Field(min_length=1)
+    dimension: int = Field(ge=1)
+    blocks: tuple[BlockName, ...] = Field(min_length=1)
+    recency: float = Field(gt=0, le=1)
+    state_dim: int = Field(ge=1)
+
+    @classmethod
+    def of(cls, encoder: object, embeddings: str) -> Self | None:
+        """Describe an encoder; ``None`` for one of another class than ``RecencySessionEncoder``.
+
+        Args:
+            encoder: The encoder that a policy is trained with.
+            embeddings: Name of the text embeddings that it works with.
+        """
+        if not isinstance(encoder, RecencySessionEncoder):
+            return None
+        return cls(
+            embeddings=embeddings,
+            dimension=encoder.queries([]).shape[1],
+            blocks=encoder.blocks,
+            recency=encoder.recency,
+            state_dim=encoder.states([]).shape[1],
+        )
 
 
 class _DescriptionFile(BaseModel):
@@ -34,6 +75,7 @@ class _DescriptionFile(BaseModel):
     kind: str = Field(min_length=1)
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     description: dict[str, Any]
+    encoder: EncoderRecord | None = None
 
 
 class _AnyFormat(BaseModel):
@@ -52,6 +94,7 @@ class StoredPolicy:
         tensors: Its numbers by name; ``take`` removes from these.
         description_file: Where the description came from.
         weights_file: Where the tensors came from.
+        encoder: What its states were made by; ``None`` where that was not recorded.
     """
 
     kind: str
@@ -59,8 +102,9 @@ class StoredPolicy:
     tensors: dict[str, np.ndarray[Any, Any]]
     description_file: Path
     weights_file: Path
+    encoder: EncoderRecord | None = None
 
-    def described_as(self, model: type[_Description]) -> _Description:
+    def parse_description(self, model: type[_Description]) -> _Description:
         """The description, checked.
 
         Raises:
@@ -103,7 +147,7 @@ class StoredPolicy:
             raise InputError("holds a value that is not finite", file=self.weights_file, field=name)
         return tensor
 
-    def refuse_other_tensors(self) -> None:
+    def reject_unused_tensors(self) -> None:
         """Say so if tensors are left that nobody took.
 
         Raises:
@@ -117,6 +161,17 @@ class StoredPolicy:
             )
 
 
+@runtime_checkable
+class StorableHintPolicy(HintPolicy, Protocol):
+    """A hint policy that can be written to a folder, as every ``PolicyOnDisk`` that chooses."""
+
+    kind: ClassVar[str]
+
+    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+        """Return what describes the policy, and its numbers by name."""
+        ...
+
+
 class PolicyOnDisk(ABC):
     """A policy that can be saved and loaded, by the two things a subclass says of itself."""
 
@@ -124,7 +179,7 @@ class PolicyOnDisk(ABC):
     """Name of the kind of policy."""
 
     @abstractmethod
-    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
         """What the numbers mean, and the numbers by name."""
 
     @classmethod
@@ -140,18 +195,22 @@ class PolicyOnDisk(ABC):
     def parameter_hash(self) -> str:
         """SHA-256 over all numbers, shapes and names: equal for equal policies."""
         digest = hashlib.sha256()
-        for name, tensor in sorted(self.stored_parts()[1].items()):
+        for name, tensor in sorted(self.description_and_tensors()[1].items()):
             digest.update(f"{name}{tensor.dtype}{list(tensor.shape)}".encode())
             digest.update(np.ascontiguousarray(tensor).tobytes())
         return digest.hexdigest()
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, encoder: EncoderRecord | None = None) -> None:
         """Write the policy to ``folder``; one that is there is replaced in one step.
+
+        Args:
+            folder: Where; made if missing.
+            encoder: The encoder it was trained with, so that whoever loads it can make that again.
 
         Raises:
             OSError: The folder cannot be written.
         """
-        write_policy(folder, self.kind, *self.stored_parts())
+        write_policy(folder, self.kind, *self.description_and_tensors(), encoder=encoder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -168,6 +227,8 @@ def write_policy(
     kind: str,
     description: BaseModel,
     tensors: Mapping[str, np.ndarray[Any, Any]],
+    *,
+    encoder: EncoderRecord | None = None,
 ) -> None:
     """Write a policy so that a reader finds the previous one or this one, never a mixture.
 
@@ -179,6 +240,7 @@ def write_policy(
         kind: Name of the kind of policy, which says who can read it.
         description: What the numbers mean.
         tensors: The numbers by name; there may be none.
+        encoder: The encoder that its states come from.
 
     Raises:
         OSError: The folder cannot be written.
@@ -193,6 +255,7 @@ def write_policy(
         kind=kind,
         weights_sha256=digest,
         description=description.model_dump(mode="json"),
+        encoder=encoder,
     ).model_dump_json(indent=1)
     write_atomically(folder / DESCRIPTION_FILE, document.encode())
     for old in folder.glob("weights-*.safetensors"):
@@ -240,7 +303,18 @@ def read_policy(folder: Path, kind: str | None = None) -> StoredPolicy:
     except (SafetensorError, KeyError, ValueError) as error:
         # Numpy does not have every type of number that the format has.
         raise InputError(f"is not a whole safetensors file ({error})", file=weights) from error
-    return StoredPolicy(document.kind, document.description, tensors, file, weights)
+    return StoredPolicy(
+        document.kind, document.description, tensors, file, weights, document.encoder
+    )
+
+
+def read_encoder(folder: Path) -> EncoderRecord | None:
+    """Return what was recorded of the encoder of the policy in a folder; ``None`` for nothing.
+
+    Raises:
+        InputError: As ``read_policy``.
+    """
+    return read_policy(folder).encoder
 
 
 def _not_valid(error: ValidationError, file: Path, place: tuple[str, ...] = ()) -> InputError:

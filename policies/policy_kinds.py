@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from agentrec.contracts import HintPolicy, HintPolicyTrainer
 from agentrec.errors import InputError
+from agentrec.plugins import load_plugin
 from agentrec.policies.policy_files import StoredPolicy, read_policy
 
 ENTRY_POINTS = "agentrec.hint_policies"
@@ -76,12 +76,12 @@ POLICY_KINDS: Mapping[str, PolicyKind] = MappingProxyType(
         ),
         "linucb": _ours(
             "hint_policies.linear_bandits:LinUCBPolicy",
-            "hint_policies.linear_bandit_training:LinUCBTrainer",
+            "hint_policies.linear_bandits:LinUCBTrainer",
             "hint_policies.linear_bandits:LinearBanditConfig",
         ),
         "thompson": _ours(
             "hint_policies.linear_bandits:ThompsonPolicy",
-            "hint_policies.linear_bandit_training:ThompsonTrainer",
+            "hint_policies.linear_bandits:ThompsonTrainer",
             "hint_policies.linear_bandits:LinearBanditConfig",
         ),
         "value_regression": _ours(
@@ -101,12 +101,6 @@ POLICY_KINDS: Mapping[str, PolicyKind] = MappingProxyType(
             "ppo.config:PPOConfig",
             resumes=True,
         ),
-        "abstaining": _ours(
-            "abstaining:AbstainingHintPolicy",
-            "abstaining:AbstainingTrainer",
-            "abstaining:AbstainingSettings",
-            resumes=True,
-        ),
     }
 )
 
@@ -122,10 +116,10 @@ def load_policy(folder: Path) -> HintPolicy:
     """
     stored = read_policy(folder)
     try:
-        kind = kind_named(stored.kind)
+        kind = find_kind(stored.kind)
     except InputError as error:
         raise InputError(error.problem, file=stored.description_file, field="kind") from error
-    from_stored: Callable[[StoredPolicy], HintPolicy] = imported(kind.policy).from_stored
+    from_stored: Callable[[StoredPolicy], HintPolicy] = import_object(kind.policy).from_stored
     return from_stored(stored)
 
 
@@ -147,8 +141,8 @@ def trainer_for(
     Raises:
         InputError: Nobody knows the kind, or a setting is not one of its.
     """
-    found = kind_named(kind)
-    model: type[BaseModel] = imported(found.settings)
+    found = find_kind(kind)
+    model: type[BaseModel] = import_object(found.settings)
     if not isinstance(settings, model):
         try:
             plain = settings.model_dump() if isinstance(settings, BaseModel) else settings
@@ -158,24 +152,24 @@ def trainer_for(
             field = ".".join((kind, *(str(part) for part in first["loc"])))
             raise InputError(first["msg"], field=field) from error
     places = {"checkpoint": checkpoint} if checkpoint is not None and found.resumes else {}
-    return cast("HintPolicyTrainer", imported(found.trainer)(settings, **places))
+    return cast("HintPolicyTrainer", import_object(found.trainer)(settings, **places))
 
 
-def kind_named(name: str) -> PolicyKind:
-    """Ours, or else one that an installed package brings."""
+def find_kind(name: str) -> PolicyKind:
+    """Return a built-in kind, or one that an installed package registers.
+
+    Raises:
+        InputError: The name is neither; or what is registered is no ``PolicyKind``.
+    """
     if name in POLICY_KINDS:
         return POLICY_KINDS[name]
-    brought = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if name not in brought:
-        known = ", ".join(sorted({*POLICY_KINDS, *brought}))
-        raise InputError(f"{name!r} is no kind of policy; there are {known}")
-    kind = brought[name].load()
+    kind = load_plugin(ENTRY_POINTS, name, POLICY_KINDS)
     if not isinstance(kind, PolicyKind):
-        raise InputError(f"the entry point {brought[name].value!r} of {name!r} is not a PolicyKind")
+        raise InputError(f"the entry point {name!r} of {ENTRY_POINTS} must be a PolicyKind")
     return kind
 
 
-def imported(place: str) -> Any:
+def import_object(place: str) -> Any:
     """The object that ``module:name`` names."""
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)

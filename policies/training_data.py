@@ -30,13 +30,13 @@ def check_training(train: RewardedOffer, valid: RewardedOffer | None) -> None:
         )
 
 
-def offered_ids(offer: HintOffer) -> tuple[str, ...]:
+def offered_hint_ids(offer: HintOffer) -> tuple[str, ...]:
     """The ids of the hints that some session may be given, in alphabetical order."""
     offered = np.unique(offer.candidates[offer.present])
     return tuple(sorted(offer.hints[place].hint_id for place in offered))
 
 
-def by_hint(
+def align_to_hints(
     offer: HintOffer, columns: npt.NDArray[np.float32], hint_ids: Sequence[str]
 ) -> npt.NDArray[np.float32]:
     """What stands at each candidate, moved to the column of its hint.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agentrec.atomic_files import write_atomically
-from agentrec.data.json_lines import read_json_lines
+from agentrec.data.records import read_json_lines
 from agentrec.errors import InputError
 from agentrec.preferences import PreferencePair
 from agentrec.stores.preference_records import (

@@ -95,7 +95,7 @@ class Partition(BaseModel):
             return True
         session_id = row.session_id if isinstance(row, RejectedRow) else row.session.session_id
         # These strings are kept for ever: others would move rows to other partitions.
-        key = f"place {row.place}" if session_id is None else f"id {session_id}"
+        key = f"place {row.index}" if session_id is None else f"id {session_id}"
         digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return int.from_bytes(digest) % self.count == self.index
 

@@ -26,8 +26,7 @@ from agentrec.batch.merge_results import MergedResults, merge_results
 from agentrec.batch.partitions import BatchOptions, Partition
 from agentrec.batch.progress import BatchProgress
 from agentrec.batch.worker import PartitionTask, PartitionWorker, open_resolved_run
-from agentrec.data.session_row_count import count_session_rows
-from agentrec.data.session_rows import read_session_rows
+from agentrec.data.session_rows import count_session_rows, read_session_rows
 from agentrec.errors import InputError, StoreError
 from agentrec.runs.open_run import ResolvedRun
 from agentrec.runs.run_folder import write_json

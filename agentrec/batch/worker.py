@@ -20,10 +20,9 @@ from agentrec.batch.progress import BatchProgress, ProgressCounter
 from agentrec.batch.session_log import SessionLog
 from agentrec.batch.session_log_file import FinishedSession, RejectedSession
 from agentrec.components import Components
-from agentrec.data.session_row_stream import stream_session_rows
-from agentrec.data.session_rows import RejectedRow, SessionRow
+from agentrec.data.session_rows import RejectedRow, SessionRow, stream_session_rows
 from agentrec.errors import ModelCallError
-from agentrec.graphs.batching import SessionResult, recommend_many
+from agentrec.graphs.recommendation.recommend_many import SessionResult, recommend_many
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.runs.open_run import OpenRun, ResolvedRun, open_run, resolve_run
 from agentrec.runs.run_folder import RunFolder
@@ -92,7 +91,7 @@ class BatchRunner:
         async for row in rows:
             if isinstance(row, RejectedRow):
                 content = asdict(row)
-                await self._reject(content.pop("place"), content.pop("reason"), content)
+                await self._reject(content.pop("index"), content.pop("reason"), content)
                 continue
             chunk.append(row)
             if len(chunk) == _CHUNK:
@@ -109,14 +108,14 @@ class BatchRunner:
             session_id = row.session.session_id
             before = known.get(session_id)
             first = self._active.get(session_id) if before is None else before.row_index
-            if first is not None and first != row.place:
+            if first is not None and first != row.index:
                 problem = f"field 'session_id': {session_id!r} is already the id of row {first}"
                 content = {"line": row.line, "session_id": session_id, "problem": problem}
-                await self._reject(row.place, "duplicate_id", content)
+                await self._reject(row.index, "duplicate_id", content)
             elif before is not None and not (self._retry_failed and before.failure is not None):
                 self.counter.skipped += 1
             else:
-                self._active[session_id] = row.place
+                self._active[session_id] = row.index
                 unfinished.append(row.session)
         return unfinished
 
@@ -196,7 +195,7 @@ class PartitionWorker:
             return BatchProgress()
         runner, run, tokens_before = self._active
         tokens = sum(run.journal.tokens.values()) - tokens_before
-        return runner.counter.progress(tokens, run.components.model.usage.total.money)
+        return runner.counter.progress(tokens, run.components.gateway.usage.total.money)
 
     async def work(self, task: PartitionTask) -> None:
         """Work on a partition, or resume it; may be cancelled at any time, and run again.

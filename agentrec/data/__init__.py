@@ -1,21 +1,24 @@
-"""Interactions, sessions, splits and negatives; the neutral on-disk format; MovieLens-100K.
+"""Data sets, the neutral file format, MovieLens-100K, and sessions out of files of any size."""
 
-``load_folder`` reads your own data, ``load_movielens`` fetches a public data set; both give a
-``Dataset``. ``read_session_rows`` and ``stream_session_rows`` read sessions to recommend for, out
-of files of any size. ``fetch_minilm`` has the files of the default text encoder on disk.
-"""
-
-from agentrec.data.dataset import Dataset
-from agentrec.data.folder_format import load_folder, read_folder
-from agentrec.data.folder_writing import write_folder
-from agentrec.data.found_rows import RowLimits
-from agentrec.data.interactions import Interaction
+from agentrec.data.dataset import (
+    Dataset,
+    Interaction,
+    TimedSession,
+    TimeSplit,
+    build_sessions,
+    split_by_time,
+)
+from agentrec.data.dataset_folder import load_catalog, load_folder, read_folder, write_folder
 from agentrec.data.movielens import load_movielens
 from agentrec.data.negatives import Negatives, item_counts, with_candidates
-from agentrec.data.session_building import TimedSession, TimeSplit, build_sessions, split_by_time
-from agentrec.data.session_row_stream import stream_session_rows
-from agentrec.data.session_rows import RejectedRow, SessionRow, read_session_rows
-from agentrec.data.text_encoder_files import fetch_minilm
+from agentrec.data.session_records import RowLimits
+from agentrec.data.session_rows import (
+    RejectedRow,
+    SessionRow,
+    read_session_rows,
+    read_sessions,
+    stream_session_rows,
+)
 
 __all__ = [
     "Dataset",
@@ -27,12 +30,13 @@ __all__ = [
     "TimeSplit",
     "TimedSession",
     "build_sessions",
-    "fetch_minilm",
     "item_counts",
+    "load_catalog",
     "load_folder",
     "load_movielens",
     "read_folder",
     "read_session_rows",
+    "read_sessions",
     "split_by_time",
     "stream_session_rows",
     "with_candidates",

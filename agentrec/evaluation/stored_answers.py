@@ -18,8 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentrec.catalog import Catalog
-from agentrec.data.json_lines import read_json_lines
-from agentrec.data.record_fields import PlacedRecord
+from agentrec.data.records import LocatedRecord, read_json_lines
 from agentrec.evaluation.intervals import Interval, bootstrap_intervals
 from agentrec.evaluation.metrics import CUTOFF, as_ranks, hits_of_ranks, ndcg_of_ranks
 from agentrec.evaluation.position_bias import (
@@ -86,13 +85,13 @@ def read_stored_answers(file: Path) -> dict[str, str]:
     """
     answers: dict[str, str] = {}
     for line, fields in read_json_lines(file):
-        record = PlacedRecord(file, line, fields)
+        record = LocatedRecord(file, line, fields)
         session_id = record.identity("session_id")
         raw = record.required("raw")
         if not isinstance(raw, str):
-            raise record.fault("must be a text: the model's answer as it came", "raw")
+            raise record.error("must be a text: the model's answer as it came", "raw")
         if session_id in answers:
-            raise record.fault(f"{session_id!r} is answered twice", "session_id")
+            raise record.error(f"{session_id!r} is answered twice", "session_id")
         answers[session_id] = raw
     return answers
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from agentrec.catalog import clean_text
 from agentrec.data import Dataset
-from agentrec.embedded_model.teaching.recipe_version import RECIPE_VERSION
 from agentrec.llm.gateway.call_errors import masked
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.llm.providers.secrets import without_secrets
@@ -50,7 +49,7 @@ def manifest_of(
     identity = {
         **decisive,
         **{name: told["llm"][name] for name in _SHOWN},
-        "llm": model or f"embedded, recipe {RECIPE_VERSION}",
+        "llm": model or _embedded_model_version(),
         "data_hash": dataset.content_hash,
         "prompts_hash": prompts.content_hash,
     }
@@ -112,3 +111,10 @@ def run_name(manifest: Mapping[str, object]) -> str:
     """A name for what a run is made of, the same wherever its folder lies: 12 hex digits."""
     told = json.dumps(manifest["identity"], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def _embedded_model_version() -> str:
+    # Not above: runs with another model need not load transformers.
+    from agentrec.embedded_model.teaching.model_cache import RECIPE_VERSION
+
+    return f"embedded, recipe {RECIPE_VERSION}"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from agentrec.contracts import HintPolicyTrainer
 from agentrec.errors import InputError
-from agentrec.policies.policy_kinds import imported, kind_named, trainer_for
+from agentrec.policies.policy_kinds import find_kind, import_object, trainer_for
 from agentrec.policies.rewards.reward_shaping import RewardShape
 from agentrec.policies.rewards.successive_halving import SuccessiveHalving
 from agentrec.settings.validation_messages import PlacedError, first_fault, in_words
@@ -23,8 +23,6 @@ class PolicySettings(BaseModel):
             ``value_regression``, ``best_single``, ``nearest``, ``random``, ``fixed``, ``no_hint``,
             or a kind that an installed package brings.
         settings: What that kind can be set to.
-        abstain: Whether no hint is given where the gain of the chosen one is not predicted to be
-            above 0.
         nearest: Among how many of the nearest hints a session's is chosen, at least 1; ``None``
             for 32, or as many as the knowledge base may hold if that is more.
         halving: Whether training sessions are tried with few hints each, by successive halving,
@@ -36,7 +34,6 @@ class PolicySettings(BaseModel):
 
     kind: str = Field(default="scoring_ppo", min_length=1)
     settings: dict[str, Any] = Field(default_factory=dict)
-    abstain: bool = False
     nearest: int | None = Field(default=None, ge=1)
     halving: bool = False
     shape: RewardShape = "ndcg"
@@ -45,7 +42,7 @@ class PolicySettings(BaseModel):
     def _known(self) -> Self:
         """Tell now what would else come up after hours of measuring."""
         try:
-            model: type[BaseModel] = imported(kind_named(self.kind).settings)
+            model: type[BaseModel] = import_object(find_kind(self.kind).settings)
         except InputError as error:
             raise PlacedError(["kind"], error.problem) from error
         try:
@@ -56,21 +53,13 @@ class PolicySettings(BaseModel):
             raise PlacedError(["settings", *keys], in_words(first, keys, model)) from error
         return self
 
-    @property
-    def name(self) -> str:
-        """What policies of this kind are called in a run: the kind, or that it abstains."""
-        return f"abstaining_{self.kind}" if self.abstain else self.kind
-
     def trainer(self, checkpoint: Path | None = None) -> HintPolicyTrainer:
         """What trains it.
 
         Args:
             checkpoint: Folder in which a training that is stopped is found again.
         """
-        if not self.abstain:
-            return trainer_for(self.kind, self.settings, checkpoint=checkpoint)
-        within = {"policy": self.kind, "settings": self.settings}
-        return trainer_for("abstaining", within, checkpoint=checkpoint)
+        return trainer_for(self.kind, self.settings, checkpoint=checkpoint)
 
     def plan(self, seed: int) -> SuccessiveHalving | None:
         """Which hints are tried on which training session; ``None`` for all on all."""

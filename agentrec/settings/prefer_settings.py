@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentrec.continuations import Relevant
-from agentrec.graphs.pairing import PairingRules
+from agentrec.graphs.preferences.pairing import PairingRules
 from agentrec.policies.reward_model.config import RewardModelConfig
 from agentrec.policies.sequential.config import BackboneConfig, BackboneKind
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agentrec.data.negatives import Negatives
-from agentrec.graphs.admission_turns import StoppingRules
-from agentrec.graphs.hint_arbiter import arbiter_named
+from agentrec.graphs.hint_learning.admission_turns import StoppingRules
+from agentrec.graphs.hint_learning.arbiter import arbiter_named
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.sequential.config import BackboneKind
@@ -38,6 +38,8 @@ class ExploreSettings(BaseModel):
             they are merged, above 0; above 1 for never.
         reflection_rounds: How often a model is asked for hints at most until one repairs the
             error, at least 1.
+        english_hints_only: Whether proposed hints in other languages are rejected: orders to the
+            model are recognised in English alone.
         max_questions: Questions about errors after which it is enough, at least 1; ``None`` for
             no such bound.
         patience: Reflections in a row without an admission after which it is enough, at least 1;
@@ -52,6 +54,7 @@ class ExploreSettings(BaseModel):
     arbiter: Literal["rule", "model"] = "rule"
     effect_correlation: float = Field(default=0.9, gt=0)
     reflection_rounds: int = Field(default=1, ge=1)
+    english_hints_only: bool = True
     max_questions: int | None = Field(default=None, ge=1)
     patience: int | None = Field(default=None, ge=1)
 
@@ -68,6 +71,7 @@ class ExploreSettings(BaseModel):
             "effect_correlation": self.effect_correlation,
             "max_harm_rate": self.max_harm_rate,
             "reflection_rounds": self.reflection_rounds,
+            "english_hints_only": self.english_hints_only,
         }
 
 

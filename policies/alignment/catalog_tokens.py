@@ -8,12 +8,10 @@ from functools import cached_property
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
-from agentrec.embedded_model.generation.generation import MAX_WORDS
-from agentrec.embedded_model.generation.phrasing import phrased
-from agentrec.embedded_model.generation.reading import read_prompt
-from agentrec.embedded_model.network.prompt_tokens import prompt_tokens
-from agentrec.embedded_model.network.vocabulary import END, Vocabulary
-from agentrec.embedded_model.teaching.wording import HINT_END, factor_token
+from agentrec.embedded_model.generation.decoding import MAX_WORDS
+from agentrec.embedded_model.language.prompt_parser import read_prompt
+from agentrec.embedded_model.language.text_grammar import HINT_END, factor_token, phrased
+from agentrec.embedded_model.language.vocabulary import END, Vocabulary, prompt_tokens
 from agentrec.policies.alignment.pair_encoding import NotEncodableError
 from agentrec.preferences import MAX_PREFERENCE_LENGTH, PreferencePair
 
@@ -27,7 +25,7 @@ _PIECE = re.compile(r"\w+|[^\w\s]")
 _LONGEST_PHRASE = 64
 
 
-class CatalogTokens:
+class EmbeddedPairTokenizer:
     """The inverse of how the embedded model reads a chat prompt and says its words.
 
     Words that say exactly the text again are looked for; a text for which there are none, such as
@@ -41,7 +39,7 @@ class CatalogTokens:
         self._vocabulary = vocabulary
 
     def tokens(self, pair: PreferencePair) -> tuple[list[int], list[int], list[int]]:
-        """See ``TokenIds.tokens``."""
+        """See ``PairTokenizer.tokens``."""
         ids = self._vocabulary.ids
         messages = [_MESSAGES[turn.role](turn.content) for turn in pair.prompt]
         prompt = read_prompt(messages, self._vocabulary)

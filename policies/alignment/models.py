@@ -17,11 +17,11 @@ from torch.nn import functional
 from transformers import GPT2LMHeadModel
 
 from agentrec.embedded_model.folder import CatalogModel, load_model
-from agentrec.embedded_model.network.vocabulary import Vocabulary
+from agentrec.embedded_model.language.vocabulary import Vocabulary
 from agentrec.errors import InputError
 from agentrec.llm.providers.quiet_transformers import no_progress_bars
-from agentrec.policies.alignment.catalog_tokens import CatalogTokens
-from agentrec.policies.alignment.pair_encoding import ChatTokens, TokenIds
+from agentrec.policies.alignment.catalog_tokens import EmbeddedPairTokenizer
+from agentrec.policies.alignment.pair_encoding import ChatPairTokenizer, PairTokenizer
 
 
 def needed(name: str) -> ModuleType:
@@ -40,7 +40,7 @@ def needed(name: str) -> ModuleType:
         raise InputError(f"needs the extra: pip install 'agentrec[dpo]' ({told})") from error
 
 
-class WordHead(nn.Module):
+class WordsOnlyHead(nn.Module):
     """An output layer over the marks and words, tied to the first rows of the embedding.
 
     The network's own output is over items too, which no text was ever taught to keep low: they
@@ -69,9 +69,9 @@ class WordHead(nn.Module):
         return functional.linear(hidden, self.weight)
 
 
-def speak_words_only(network: GPT2LMHeadModel, vocabulary: Vocabulary) -> None:
+def restrict_output_to_words(network: GPT2LMHeadModel, vocabulary: Vocabulary) -> None:
     """Give a network that output layer, in place."""
-    head: Any = WordHead(network.transformer.wte, vocabulary.first_handle)
+    head: Any = WordsOnlyHead(network.transformer.wte, vocabulary.first_handle)
     network.lm_head = head
 
 
@@ -100,7 +100,7 @@ class OpenedModel:
     folder: Path
     network: Any
     tokenizer: Any
-    token_ids: TokenIds
+    token_ids: PairTokenizer
     most_tokens: int
     embedded: CatalogModel | None = None
 
@@ -196,13 +196,13 @@ def _located(model: Path | str) -> Path:
 
 def _embedded(folder: Path, name: str) -> OpenedModel:
     model = load_model(folder)
-    speak_words_only(model.network, model.vocabulary)
+    restrict_output_to_words(model.network, model.vocabulary)
     return OpenedModel(
         name=name,
         folder=folder,
         network=model.network,
         tokenizer=model.vocabulary.tokenizer(),
-        token_ids=CatalogTokens(model.vocabulary),
+        token_ids=EmbeddedPairTokenizer(model.vocabulary),
         most_tokens=model.network.config.n_positions,
         embedded=model,
     )
@@ -234,7 +234,7 @@ def _causal(folder: Path, name: str, dtype: str) -> OpenedModel:
         folder=folder,
         network=network.eval(),
         tokenizer=tokenizer,
-        token_ids=ChatTokens(tokenizer),
+        token_ids=ChatPairTokenizer(tokenizer),
         most_tokens=most or 1_000_000,
     )
 

@@ -41,7 +41,7 @@ class NotEncodableError(Exception):
     """A pair cannot be said in a model's tokens; the text is the reason, equal for like cases."""
 
 
-class TokenIds(Protocol):
+class PairTokenizer(Protocol):
     """Says a pair in a model's tokens."""
 
     def tokens(self, pair: PreferencePair) -> tuple[list[int], list[int], list[int]]:
@@ -66,7 +66,9 @@ class Examples:
     left_out: Mapping[str, int]
 
 
-def encode_pairs(pairs: Sequence[PreferencePair], encoder: TokenIds, max_length: int) -> Examples:
+def encode_pairs(
+    pairs: Sequence[PreferencePair], encoder: PairTokenizer, max_length: int
+) -> Examples:
     """Say pairs in a model's tokens; what cannot be said is counted and left out.
 
     Args:
@@ -87,7 +89,7 @@ def encode_pairs(pairs: Sequence[PreferencePair], encoder: TokenIds, max_length:
     return Examples(tuple(usable.values()), dict(sorted(left_out.items())))
 
 
-def _example(pair: PreferencePair, encoder: TokenIds, max_length: int) -> Example:
+def _example(pair: PreferencePair, encoder: PairTokenizer, max_length: int) -> Example:
     prompt, chosen, rejected = map(tuple, encoder.tokens(pair))
     if chosen == rejected:
         raise NotEncodableError("both texts are the same to this model")
@@ -98,7 +100,7 @@ def _example(pair: PreferencePair, encoder: TokenIds, max_length: int) -> Exampl
     return example
 
 
-def each_chosen_once(examples: Sequence[Example]) -> list[Example]:
+def distinct_chosen(examples: Sequence[Example]) -> list[Example]:
     """Examples whose prompt and chosen text did not come before: what is learnt by heart."""
     first: dict[tuple[tuple[int, ...], tuple[int, ...]], Example] = {}
     for example in examples:
@@ -106,7 +108,7 @@ def each_chosen_once(examples: Sequence[Example]) -> list[Example]:
     return list(first.values())
 
 
-def held_out_apart(
+def split_by_user(
     examples: Sequence[Example], share: float, seed: int
 ) -> tuple[list[Example], list[Example]]:
     """Part examples so that no user is on both sides.
@@ -139,7 +141,7 @@ def _draw(seed: int, group: str) -> str:
     return hashlib.sha256(f"{seed} {group}".encode()).hexdigest()
 
 
-class ChatTokens:
+class ChatPairTokenizer:
     """Prompt and texts as the chat template writes them; without one, as plain text.
 
     The tokens are those that TRL makes of the same pairs. As there, a text begins where the prompt
@@ -154,7 +156,7 @@ class ChatTokens:
         self._templated = bool(getattr(tokenizer, "chat_template", None))
 
     def tokens(self, pair: PreferencePair) -> tuple[list[int], list[int], list[int]]:
-        """See ``TokenIds.tokens``."""
+        """See ``PairTokenizer.tokens``."""
         turns = [{"role": turn.role, "content": turn.content} for turn in pair.prompt]
         if self._templated:
             prompt, chosen, rejected = self._from_template(turns, pair)

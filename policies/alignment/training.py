@@ -19,23 +19,23 @@ from agentrec.policies.alignment.models import OpenedModel, folder_hash, needed,
 from agentrec.policies.alignment.pair_encoding import (
     Example,
     Examples,
-    each_chosen_once,
+    distinct_chosen,
     encode_pairs,
     examples_hash,
-    held_out_apart,
+    split_by_user,
 )
 from agentrec.policies.alignment.training_folder import (
     AlignmentPoint,
     TrainingFolder,
-    points_of,
+    points_from_log,
     read_points,
 )
 from agentrec.policies.alignment.trl_trainers import (
+    AlignmentCallback,
     OnProgress,
-    TrainingWatch,
     computed_in,
     make_trainer,
-    undisturbed,
+    restored_process_state,
 )
 from agentrec.policies.alignment.tuned_model import (
     LOG_FILE,
@@ -108,9 +108,9 @@ def align(
     opened = open_model(model, "auto" if config.lora_rank else "float32")
     _check(config, opened)
     examples = encode_pairs(pairs, opened.token_ids, min(config.max_length, opened.most_tokens))
-    train, held_out = held_out_apart(examples.usable, config.eval_share, config.seed)
+    train, held_out = split_by_user(examples.usable, config.eval_share, config.seed)
     if config.method == "rft":
-        train, held_out = each_chosen_once(train), each_chosen_once(held_out)
+        train, held_out = distinct_chosen(train), distinct_chosen(held_out)
     if not train:
         told = ", ".join(f"{count} {why}" for why, count in examples.left_out.items())
         raise InputError(f"no pair can be used ({told or 'there is none'})", field="pairs")
@@ -122,7 +122,7 @@ def align(
             TrainingFolder(place, started.hash).discard()
         on_progress(started.steps, started.steps)
         return done
-    with undisturbed():
+    with restored_process_state():
         kept = TrainingFolder(place, started.hash)
         trainer, points, kept_step = _trained(started, kept, on_progress)
         network = trainer.model
@@ -205,7 +205,7 @@ def _trained(
     started: _Started, kept: TrainingFolder, on_progress: OnProgress
 ) -> tuple[Any, list[AlignmentPoint], int]:
     config, steps = started.config, started.steps
-    watch = TrainingWatch(kept, on_progress, started.model.embedded)
+    watch = AlignmentCallback(kept, on_progress, started.model.embedded)
     trainer = make_trainer(
         config,
         started.model,
@@ -223,7 +223,7 @@ def _trained(
         raise watch.stopped_by
     state = trainer.state
     best = state.best_global_step if config.keep_best and started.held_out else None
-    return trainer, points_of(state.log_history), best or state.global_step
+    return trainer, points_from_log(state.log_history), best or state.global_step
 
 
 def _record(

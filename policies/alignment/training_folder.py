@@ -81,7 +81,7 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def points_of(rows: Sequence[Mapping[str, Any]]) -> list[AlignmentPoint]:
+def points_from_log(rows: Sequence[Mapping[str, Any]]) -> list[AlignmentPoint]:
     """All rows of a trainer's log that tell where a step stood."""
     return [point for row in rows if (point := AlignmentPoint.of(row)) is not None]
 

@@ -18,7 +18,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 
 from agentrec.embedded_model.folder import CatalogModel
-from agentrec.embedded_model.network.symmetry import symmetric_gradients
+from agentrec.embedded_model.teaching.training import symmetric_gradients
 from agentrec.errors import InputError
 from agentrec.llm.providers.quiet_transformers import no_progress_bars
 from agentrec.policies.alignment.config import AlignmentConfig
@@ -28,7 +28,7 @@ from agentrec.policies.alignment.training_folder import (
     AlignmentPoint,
     TrainingFolder,
     append_point,
-    points_of,
+    points_from_log,
     write_points,
 )
 
@@ -36,7 +36,7 @@ OnProgress = Callable[[int, int], None]
 """Called with optimiser steps done and in all; raising in it stops the training."""
 
 
-class TrainingWatch(TrainerCallback):
+class AlignmentCallback(TrainerCallback):
     """Called by the trainer between its steps.
 
     Args:
@@ -59,7 +59,7 @@ class TrainingWatch(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the log; after a stop, with what was logged up to the checkpoint."""
-        write_points(self._folder.log, points_of(state.log_history))
+        write_points(self._folder.log, points_from_log(state.log_history))
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Keep the embedded model's items what they are and its handles alike."""
@@ -102,7 +102,7 @@ _TALKATIVE = ("trl", "peft", "accelerate", "datasets")
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def restored_process_state() -> Iterator[None]:
     """Give back everything of the process that training would leave changed.
 
     Random states, environment variables, levels of logging, warnings and progress bars are

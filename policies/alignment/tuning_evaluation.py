@@ -11,11 +11,10 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch.nn import functional
 
-from agentrec.embedded_model.generation.forms import Form
-from agentrec.embedded_model.generation.generation import MAX_WORDS
-from agentrec.embedded_model.generation.reading import CompactPrompt
-from agentrec.embedded_model.network.vocabulary import END, SPECIAL, Vocabulary
-from agentrec.embedded_model.teaching.wording import HINT_END, factor_token
+from agentrec.embedded_model.generation.decoding import MAX_WORDS, Form
+from agentrec.embedded_model.language.prompt_parser import CompactPrompt
+from agentrec.embedded_model.language.text_grammar import HINT_END, factor_token
+from agentrec.embedded_model.language.vocabulary import END, SPECIAL, Vocabulary
 from agentrec.errors import InputError
 from agentrec.evaluation.intervals import Interval, bootstrap_intervals
 from agentrec.policies.alignment.models import OpenedModel, open_tuned
@@ -76,7 +75,7 @@ def _summed(
 
 
 @torch.inference_mode()
-def lines_in_form(
+def well_formed_share(
     model: OpenedModel, prompts: Sequence[Sequence[int]], temperature: float, seed: int
 ) -> float:
     """Share of lines that have the form of a preference though nothing holds them to it.
@@ -184,7 +183,7 @@ _MOST_TOKENS = 8192
 _MOST_PROMPTS = 256
 
 
-class Judgement(BaseModel):
+class TuningEvaluation(BaseModel):
     """A tuned model beside the one it came from.
 
     Means are over sessions, each the mean of its pairs, so that a session with many pairs counts
@@ -227,7 +226,7 @@ def judge(
     temperature: float = 1.0,
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Judgement:
+) -> TuningEvaluation:
     """Compare a tuned model with the one it came from.
 
     Args:
@@ -273,7 +272,7 @@ def judge(
     by_session = np.stack([columns[places == at].mean(axis=0) for at in range(places.max() + 1)])
     intervals = bootstrap_intervals(by_session, seed=seed)
     prompts = list(dict.fromkeys(example.prompt_ids for example in examples.usable))
-    return Judgement(
+    return TuningEvaluation(
         pairs=len(examples.usable),
         sessions=len(by_session),
         left_out=examples.left_out,
@@ -296,8 +295,8 @@ def _in_form(
     if first.embedded is None or second.embedded is None:
         return None
     return (
-        lines_in_form(first, prompts, temperature, seed),
-        lines_in_form(second, prompts, temperature, seed),
+        well_formed_share(first, prompts, temperature, seed),
+        well_formed_share(second, prompts, temperature, seed),
     )
 
 

@@ -228,9 +228,9 @@ class AugmentedRecommender(PolicyOnDisk):
         told = self.recommender.scores(sessions) + self.moves(vectors)
         return told.round(decimals=_DECIMALS)
 
-    def stored_parts(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
         """What it has to remember: the backbone as well."""
-        inner, of_backbone = self.recommender.stored_parts()
+        inner, of_backbone = self.recommender.description_and_tensors()
         description = _Description(
             config=self.config,
             fusion=self.fusion,
@@ -257,7 +257,7 @@ class AugmentedRecommender(PolicyOnDisk):
         Raises:
             InputError: It is not a whole augmented recommender.
         """
-        description = stored.described_as(_Description)
+        description = stored.parse_description(_Description)
         own = {name for name in stored.tensors if name.startswith(_BACKBONE)}
         tensors = {name.removeprefix(_BACKBONE): stored.tensors.pop(name) for name in own}
         recommender = SequentialRecommender.from_stored(
@@ -285,7 +285,7 @@ class AugmentedRecommender(PolicyOnDisk):
                 for name, one in adapter.state_dict().items()
             }
         )
-        stored.refuse_other_tensors()
+        stored.reject_unused_tensors()
         return cls(
             recommender,
             adapter,

@@ -16,7 +16,7 @@ _DECIMALS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class TargetOdds:
+class CandidateScores:
     """Sessions with what the backbone says of their candidates.
 
     Attributes:
@@ -75,7 +75,7 @@ class TargetOdds:
         relevant = torch.tensor([len(one.relevant) for one in continuations], dtype=torch.int64)
         return cls(candidates, scores, relevant)
 
-    def with_moves(self, moves: torch.Tensor) -> torch.Tensor:
+    def with_text(self, moves: torch.Tensor) -> torch.Tensor:
         """Scores of the candidates with what texts add, ``[sessions, width]``.
 
         Args:
@@ -91,13 +91,13 @@ class TargetOdds:
             moves: What is added to the scores of all items, ``[sessions, num_items]``.
             temperature: What scores are divided by, above 0.
         """
-        return self.moved_log_probabilities(self.of_candidates(moves), temperature)
+        return self.log_probabilities_with(self.of_candidates(moves), temperature)
 
     def of_candidates(self, moves: torch.Tensor) -> torch.Tensor:
         """Of what is added to all items, what is added to the candidates, ``[sessions, width]``."""
         return moves.gather(1, self.candidates.clamp(min=0))
 
-    def moved_log_probabilities(self, moves: torch.Tensor, temperature: float) -> torch.Tensor:
+    def log_probabilities_with(self, moves: torch.Tensor, temperature: float) -> torch.Tensor:
         """As ``log_probabilities``, of what is added to the candidates, ``[sessions, width]``."""
         told = (self.scores + moves).round(decimals=_DECIMALS)
         logs = torch.log_softmax(told / temperature, dim=1)
@@ -105,7 +105,7 @@ class TargetOdds:
 
     def ranks(self, moves: torch.Tensor) -> torch.Tensor:
         """Place of the target among the candidates, from 1; of equals, it comes last."""
-        told = self.with_moves(moves)
+        told = self.with_text(moves)
         return 1 + (told[:, 1:] >= told[:, :1]).sum(dim=1)
 
     def places(self, moves: torch.Tensor) -> list[list[int]]:
@@ -113,7 +113,7 @@ class TargetOdds:
 
         Of equals, what is not relevant comes first, and no place is taken twice.
         """
-        told = self.with_moves(moves)
+        told = self.with_text(moves)
         # Among equals, later ones of a row come first: relevant ones stand at its beginning.
         order = told.flip(1).argsort(dim=1, descending=True, stable=True)
         place = torch.empty_like(order)

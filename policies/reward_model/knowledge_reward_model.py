@@ -13,7 +13,7 @@ from langchain_core.embeddings import Embeddings
 from agentrec.continuations import Relevant, continuation_of
 from agentrec.evaluation.relevant_items import ranking_value
 from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender, Floats
-from agentrec.policies.reward_model.candidate_scores import TargetOdds
+from agentrec.policies.reward_model.candidate_scores import CandidateScores
 from agentrec.preferences import PreferenceReward
 from agentrec.sessions import Session
 
@@ -128,7 +128,7 @@ class KnowledgeRewardModel:
     def _rewards(
         self, sessions: Sequence[Session], owners: Sequence[int], vectors: Floats
     ) -> list[PreferenceReward]:
-        odds = TargetOdds.of_continuations(
+        odds = CandidateScores.of_continuations(
             self.recommender.recommender,
             [continuation_of(one, self._shown_share, self._relevant) for one in sessions],
         )

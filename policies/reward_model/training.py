@@ -18,7 +18,7 @@ from agentrec.policies.reward_model.augmented_recommender import (
     RewardEpoch,
     make_adapter,
 )
-from agentrec.policies.reward_model.candidate_scores import TargetOdds
+from agentrec.policies.reward_model.candidate_scores import CandidateScores
 from agentrec.policies.reward_model.config import RewardModelConfig
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.standardiser import Standardiser
@@ -104,7 +104,7 @@ class RewardModelTrainer:
         optimiser = torch.optim.AdamW(
             adapter.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        odds = TargetOdds.of(recommender, valid) if valid else None
+        odds = CandidateScores.of(recommender, valid) if valid else None
         best, best_value, best_epoch = deepcopy(adapter.state_dict()), -math.inf, -1
         curve: list[RewardEpoch] = []
 
@@ -157,12 +157,12 @@ class RewardModelTrainer:
         return now(fusion)
 
 
-def _fused(odds: TargetOdds, moves: torch.Tensor) -> tuple[float, Fusion]:
+def _fused(odds: CandidateScores, moves: torch.Tensor) -> tuple[float, Fusion]:
     """The strength and temperature under which validation targets are likeliest, and how likely."""
     of_candidates = odds.of_candidates(moves)
     found = [
         (
-            float(odds.moved_log_probabilities(strength * of_candidates, temperature).mean()),
+            float(odds.log_probabilities_with(strength * of_candidates, temperature).mean()),
             Fusion(strength=strength, temperature=temperature),
         )
         for strength in _STRENGTHS

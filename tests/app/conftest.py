@@ -31,7 +31,7 @@ from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.planted_sessions import PlantedSessions, write_planted_sessions
 
-LM_STEPS = 160
+LM_STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
 @pytest.fixture(scope="session")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> PlantedSessions:
     folder = tmp_path_factory.mktemp("world") / "planted"
-    return write_planted_sessions(folder, num_items=60, num_train=60, num_valid=16, num_test=40)
+    return write_planted_sessions(folder, num_items=60, num_train=60, num_valid=16, num_test=80)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,7 @@ def settings_for(planted: PlantedSessions) -> Callable[..., RunSettings]:
                 "embeddings": "hashed",
                 "lm_steps": LM_STEPS,
                 "max_hints": 6,
-                "max_explored": 24,
+                "max_explored": 40,
                 "max_rewarded": 40,
                 "num_probes": 16,
                 **changes,

@@ -35,7 +35,7 @@ from testing.answering import (
 from agentrec.app.learning.exploring import Exploration, explore
 from agentrec.components import Components
 from agentrec.contracts import HintStore
-from agentrec.graphs.hint_learning import build_hint_learning_graph
+from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.journal.journal import CallJournal

@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from agentrec.app.learning.run_rewards import TrainingData
 from agentrec.app.policies.training import train_policy
-from agentrec.policies.abstaining import StorablePolicy
+from agentrec.policies.policy_files import StorableHintPolicy
 from agentrec.progress import ProgressDisplay, Report
 from agentrec.settings.policy_settings import PolicySettings
 from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards
@@ -49,7 +48,7 @@ class Watched(ProgressDisplay):
     """
 
     def __init__(self, on_done: Callable[[int], None] = lambda done: None) -> None:
-        super().__init__(Console(quiet=True))
+        super().__init__()
         self.seen: list[int] = []
         self._on_done = on_done
 
@@ -63,9 +62,9 @@ class Watched(ProgressDisplay):
 
 
 async def trained(
-    folder: Path, display: ProgressDisplay, kind: str = "scoring_ppo", abstain: bool = False
-) -> StorablePolicy:
-    settings = PolicySettings(kind=kind, settings=SMALL, abstain=abstain)
+    folder: Path, display: ProgressDisplay, kind: str = "scoring_ppo"
+) -> StorableHintPolicy:
+    settings = PolicySettings(kind=kind, settings=SMALL)
     return await train_policy("mine", settings, planted(), folder, display, seed=1)
 
 

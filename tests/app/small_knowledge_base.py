@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from agentrec.app.cli.main import app
 from agentrec.hints import Hint, HintEvidence, HintProvenance
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.stores.qdrant import QdrantHintStore
 
 OLD = Hint(

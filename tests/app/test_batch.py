@@ -26,7 +26,7 @@ from agentrec.batch.partitions import BatchOptions
 from agentrec.batch.run_batch import BatchSummary, run_batch
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.errors import InputError, ModelCallError
-from agentrec.graphs.batching import recommend_many
+from agentrec.graphs.recommendation.recommend_many import recommend_many
 from agentrec.hints import Hint
 from agentrec.llm.cost.usage import NodeUsage
 from agentrec.policies.hint_policies.untrained import FixedHintPolicy, NoHintPolicy

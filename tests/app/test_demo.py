@@ -13,7 +13,7 @@ from safetensors import safe_open
 from agentrec.app.learning.demo import run_demo
 from agentrec.data import load_folder
 from agentrec.errors import InputError
-from agentrec.graphs.reflecting import HINTS_PER_ERROR
+from agentrec.graphs.hint_learning.reflection import HINTS_PER_ERROR
 from agentrec.hints import Hint
 from agentrec.policies.ppo.policy import ScoringPPOPolicy
 from agentrec.policies.rewards.reward_table import RewardTable
@@ -60,7 +60,7 @@ def test_metrics_have_exactly_the_promised_shape(finished) -> None:
             assert value["low"] <= value["mean"] <= value["high"]
     for row in report["methods"].values():
         assert all(value["low"] >= 0 and value["high"] <= 1 for value in row.values())
-    assert report["sessions"] == 40
+    assert report["sessions"] == 80
     assert set(report["llm_calls"]) == {
         "made",
         "cached",
@@ -92,7 +92,7 @@ def test_every_product_of_the_run_is_there(finished) -> None:
     manifest = json.loads((finished.folder / "manifest.json").read_text())
     assert manifest["identity"]["seed"] == 0
     assert {"data_hash", "prompts_hash", "llm", "policy"} <= set(manifest["identity"])
-    assert manifest["data"]["sessions"] == {"train": 60, "valid": 16, "test": 40}
+    assert manifest["data"]["sessions"] == {"train": 60, "valid": 16, "test": 80}
     assert manifest["versions"]["torch"]
     assert {"limits", "retries", "budget", "prices"} <= set(manifest["conditions"])
     usage = json.loads((finished.folder / "usage.json").read_text())
@@ -163,8 +163,12 @@ async def test_a_finished_run_computes_nothing_again(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
 
-    for name in ("run_parts.know_catalog", "run_parts.embedded_model", "demo.ClosedLoop"):
-        monkeypatch.setattr(f"agentrec.app.{name}", never)
+    for name in (
+        "runs.open_run.know_catalog",
+        "runs.open_run.embedded_model",
+        "app.learning.demo.ClosedLoop",
+    ):
+        monkeypatch.setattr(f"agentrec.{name}", never)
     output = await run(settings_for(finished.folder))
     assert "nothing is computed again" in output
     assert before == {p: p.stat().st_mtime_ns for p in finished.folder.rglob("*") if p.is_file()}

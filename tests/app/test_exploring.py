@@ -22,7 +22,7 @@ from testing.answering import (
 from agentrec.app.learning.exploring import Exploration, explore
 from agentrec.components import Components
 from agentrec.errors import ModelCallError
-from agentrec.graphs.hint_learning import build_hint_learning_graph
+from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from app.small_knowledge_base import COMEDY, OLD, PAST, fill, kb
 
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 
 
 @pytest.fixture

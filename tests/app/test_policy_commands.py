@@ -12,8 +12,9 @@ from app.run_copies import RunCopy
 from typer.testing import CliRunner
 
 from agentrec.app.cli.main import app
-from agentrec.policies.policy_files import PolicyOnDisk, read_policy
+from agentrec.policies.policy_files import PolicyOnDisk, read_encoder, read_policy
 from agentrec.policies.policy_kinds import load_policy
+from agentrec.session_encoding.blocks import DEFAULT_BLOCKS
 
 FEW = ("--set", "iterations=3", "--set", "hidden_sizes=[8]")
 STORED = {"policy.json", "weights", "training.json"}
@@ -34,12 +35,11 @@ TAUGHT = {
     "no_hint": (),
     "random": (),
     "value_regression": (),
-    "best_single": ("--abstain",),
-    "linucb": ("--abstain", "--halving"),
+    "best_single": (),
+    "linucb": ("--halving",),
     "thompson": ("--nearest=2", "--seed=3"),
     "categorical_ppo": (*FEW, "--shape=hit"),
 }
-NAMES = [f"abstaining_{kind}" if "--abstain" in said else kind for kind, said in TAUGHT.items()]
 
 
 @pytest.fixture(scope="module")
@@ -61,17 +61,19 @@ def test_training_costs_no_call_and_leaves_a_policy_of_each_kind(
 ) -> None:
     run, calls = taught
     assert calls == 0, "the run measured all of it"
-    for name, (kind, said) in zip(NAMES, TAUGHT.items(), strict=True):
-        curve = {"curve.png"} if kind.endswith("ppo") else set()
+    for name, said in TAUGHT.items():
+        curve = {"curve.png"} if name.endswith("ppo") else set()
         assert run.files("policies", name) == STORED | curve
         policy = load_policy(run.folder / "policies" / name)
         assert isinstance(policy, PolicyOnDisk)
         record = run.json("policies", name, "training.json")
-        assert record["policy"]["kind"] == kind
-        assert record["policy"]["abstain"] == ("--abstain" in said)
+        assert record["policy"]["kind"] == name
         assert record["policy"]["halving"] == ("--halving" in said)
-        assert record["policy"]["nearest"] == (2 if kind == "thompson" else None)
-        assert record["seed"] == (3 if kind == "thompson" else 0)
+        assert record["policy"]["nearest"] == (2 if name == "thompson" else None)
+        encoder = read_encoder(run.folder / "policies" / name)
+        assert encoder is not None
+        assert (encoder.embeddings, encoder.blocks) == ("hashed", DEFAULT_BLOCKS)
+        assert record["seed"] == (3 if name == "thompson" else 0)
         assert record["sessions"] == {"train": 40, "picking": 8, "judging": 8}
     assert run.json("policies", "categorical_ppo", "training.json")["policy"]["settings"] == {
         "iterations": 3,
@@ -99,13 +101,13 @@ def test_settings_of_the_runs_own_kind_are_kept_and_of_others_dropped(run: RunCo
     manifest = run.json("manifest.json")
     manifest["identity"]["policy"] = {"kind": "linucb", "settings": {"ridge": 2.0}, "nearest": 2}
     # As the same settings are written down.
-    manifest["identity"]["policy"] |= {"abstain": False, "halving": False, "shape": "ndcg"}
+    manifest["identity"]["policy"] |= {"halving": False, "shape": "ndcg"}
     (run.folder / "manifest.json").write_text(json.dumps(manifest))
     run.done("train", "--set", "epochs=2", "--no-live")
     own = run.json("policies", "linucb", "training.json")["policy"]
     assert (own["settings"], own["nearest"]) == ({"ridge": 2.0, "epochs": 2}, 2)
-    run.done("train", "--kind=thompson", "--no-live", "--abstain")
-    other = run.json("policies", "abstaining_thompson", "training.json")["policy"]
+    run.done("train", "--kind=thompson", "--no-live")
+    other = run.json("policies", "thompson", "training.json")["policy"]
     assert (other["settings"], other["nearest"]) == ({}, 2)
 
 
@@ -155,7 +157,7 @@ def test_what_was_chosen_is_measured_once_and_only_that(
     assert (first["gain"], first["regret"]) == (every["gain"], None)
     assert every["regret"] is not None
     before = run.calls
-    for name in NAMES:
+    for name in TAUGHT:
         run.done("eval", name)
     run.done("eval", "thompson", "--every-hint")
     assert run.calls == before, "every hint was measured"
@@ -174,7 +176,7 @@ def test_validation_sessions_are_judged_on_with_a_warning(taught: tuple[RunCopy,
 
 
 def test_policies_are_compared_on_the_same_sessions(run: RunCopy) -> None:
-    kinds = ("linucb", "random", "abstaining_best_single", "nearest")
+    kinds = ("linucb", "random", "best_single", "nearest")
     told = run.told("compare", *kinds, "--seeds=2")
     baselines = ["popularity", "item_knn", "text_similarity", "sasrec"]
     assert [one["name"] for one in told["policies"]] == ["no_hint", *kinds, *baselines]
@@ -189,7 +191,7 @@ def test_policies_are_compared_on_the_same_sessions(run: RunCopy) -> None:
     assert run.files("policies") == {"scoring_ppo", "noise_control"}, "trained for the moment"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TAUGHT)
 @pytest.mark.parametrize("session", ["test-3", "train-59"])
 def test_a_choice_is_explained(name: str, session: str, taught: tuple[RunCopy, int]) -> None:
     run, _ = taught
@@ -208,11 +210,11 @@ def test_a_choice_is_explained(name: str, session: str, taught: tuple[RunCopy, i
     assert told["rank_without"] is not None
     assert (chosen["measured_gain"] is None) == (chosen["hint_id"] is None)
     assert {part for part, _ in told["state"]} == {"text", "categories", "numbers", "length"}
-    blind = name in ("no_hint", "random", "abstaining_best_single")
+    blind = name in ("no_hint", "random", "best_single")
     assert bool(told["deciding"]) != blind
     assert bool(told["neighbours"]) == (chosen["hint_id"] is not None)
     assert session not in {neighbour for neighbour, _, _ in told["neighbours"]}
-    predicts = name.startswith("abstaining") or name == "value_regression"
+    predicts = name == "value_regression"
     assert all((option["predicted_gain"] is not None) == predicts for option in told["options"])
     if name == "categorical_ppo":
         assert math.isclose(sum(one["probability"] for one in told["options"]), 1, abs_tol=1e-3)

@@ -18,16 +18,12 @@ from agentrec.app.learning.run_rewards import TrainingData
 from agentrec.app.policies.training import TrainingRecord, let_live, train_policy
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
-from agentrec.policies.abstaining import StorablePolicy
 from agentrec.policies.hint_policies.untrained import RandomHintPolicy
-from agentrec.policies.policy_files import PolicyOnDisk, read_policy
+from agentrec.policies.policy_files import PolicyOnDisk, StorableHintPolicy, read_policy
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.runs.run_folder import RunFolder
 from agentrec.settings.policy_settings import PolicySettings
 from agentrec.testing.planted_rewards import pure_noise_rewards
-
-Kind = tuple[str, bool]
-PPO: list[Kind] = [("categorical_ppo", False), ("scoring_ppo", True)]
 
 
 def digest(policy: object) -> str:
@@ -39,18 +35,20 @@ def names(folder: Path) -> set[str]:
     return {file.name.partition("-")[0] for file in folder.iterdir()}
 
 
-async def fitted(kind: str, data: TrainingData, run: RunFolder, name: str = "") -> StorablePolicy:
+async def fitted(
+    kind: str, data: TrainingData, run: RunFolder, name: str = ""
+) -> StorableHintPolicy:
     settings = PolicySettings(kind=kind)
     folder = run.policy(name or kind)
     return await train_policy(name or kind, settings, data, folder, Watched(), seed=0)
 
 
-@pytest.mark.parametrize(("kind", "abstain"), PPO)
+@pytest.mark.parametrize("kind", ["categorical_ppo", "scoring_ppo"])
 async def test_a_training_that_is_cancelled_goes_on_and_comes_to_the_same(
-    kind: str, abstain: bool, tmp_path: Path
+    kind: str, tmp_path: Path
 ) -> None:
     whole = Watched()
-    expected = digest(await trained(tmp_path / "whole", whole, kind, abstain))
+    expected = digest(await trained(tmp_path / "whole", whole, kind))
     assert whole.seen == [*range(1, ITERATIONS + 1), 1]
     loop = asyncio.get_running_loop()
 
@@ -60,13 +58,13 @@ async def test_a_training_that_is_cancelled_goes_on_and_comes_to_the_same(
             time.sleep(0.2)  # The check that follows is to find it.
 
     stopped = Watched(stop_at_7)
-    task = asyncio.create_task(trained(tmp_path / "mine", stopped, kind, abstain))
+    task = asyncio.create_task(trained(tmp_path / "mine", stopped, kind))
     with pytest.raises(asyncio.CancelledError):
         await task
     assert 7 <= stopped.seen[-1] < ITERATIONS
     assert names(tmp_path / "mine") == {"checkpoint"}, "half a policy is none"
     on = Watched()
-    assert digest(await trained(tmp_path / "mine", on, kind, abstain)) == expected
+    assert digest(await trained(tmp_path / "mine", on, kind)) == expected
     assert on.seen == [*range(6, ITERATIONS + 1), 1]
     for folder in (tmp_path / "whole", tmp_path / "mine"):
         assert names(folder) == {"policy.json", "weights", "training.json", "curve.png"}
@@ -104,10 +102,10 @@ async def test_what_another_training_left_is_passed_over(tmp_path: Path) -> None
 
 
 async def test_the_record_says_what_it_was_made_with(tmp_path: Path) -> None:
-    await trained(tmp_path, Watched(), abstain=True)
+    await trained(tmp_path, Watched())
     record = TrainingRecord.beside(tmp_path)
     assert record is not None
-    assert record.policy == PolicySettings(kind="scoring_ppo", settings=SMALL, abstain=True)
+    assert record.policy == PolicySettings(kind="scoring_ppo", settings=SMALL)
     assert record.sessions == {"train": 200, "picking": 50, "judging": 50}
     assert (record.seed, record.hints, record.share_measured) == (1, 5, 1.0)
     (tmp_path / "training.json").write_text("{}")

@@ -15,7 +15,7 @@ from rich.console import Console
 from agentrec.app.preferences.text_judging import evaluate_texts
 from agentrec.app.preferences.work import train_reward_model
 from agentrec.errors import ModelCallError
-from agentrec.graphs.preferring import TextAttempt, attempt_preference
+from agentrec.graphs.preferences.preference_sampling import TextAttempt, attempt_preference
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.training import BackboneTrainer
 from agentrec.runs.run_folder import RunFolder

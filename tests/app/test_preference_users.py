@@ -17,8 +17,8 @@ from agentrec.app.preferences.collection_origin import ORIGIN_FILE
 from agentrec.app.preferences.work import opened
 from agentrec.data import load_folder
 from agentrec.errors import InputError
-from agentrec.graphs.pairing import PairingRules
-from agentrec.policies.alignment.pair_encoding import encode_pairs, held_out_apart
+from agentrec.graphs.preferences.pairing import PairingRules
+from agentrec.policies.alignment.pair_encoding import encode_pairs, split_by_user
 from agentrec.preferences import PreferencePair
 from agentrec.sessions import Session
 from agentrec.settings.prefer_settings import PreferSettings
@@ -120,7 +120,7 @@ async def test_a_pair_that_comes_late_finds_its_user_served(
 async def test_users_are_parted_where_a_model_is_tuned(run: Path, settings_for: Settings) -> None:
     _, pairs = await collected_again(run, settings_for, None)
     examples = encode_pairs(pairs, Letters(), 10_000).usable
-    train, apart = held_out_apart(examples, 0.4, 0)
+    train, apart = split_by_user(examples, 0.4, 0)
     user_of = {pair.session_id: pair.user_id for pair in pairs}
     sides = [{user_of[one.session_id] for one in side} for side in (train, apart)]
     assert sides[0].isdisjoint(sides[1])

@@ -104,7 +104,7 @@ async def test_texts_are_judged_by_rankings_of_sessions(
     }
     for row in (*report.methods.values(), *report.differences.values()):
         assert list(row) == ["ndcg@10", "map@10", "rest ndcg@10", "rest map@10"]
-    assert len(report.sessions) == 40
+    assert len(report.sessions) == 80
     assert all(len(each) == 40 for row in report.values.values() for each in row.values())
     assert 0 <= report.own_preferred["the run's model"].mean <= 1
     assert len(json.loads((folder / "texts.json").read_text())["sessions"]) == 40

@@ -18,8 +18,8 @@ from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.preferences.reward_modelling import RECORD_FILE, obtain_reward_model, reward_of
 from agentrec.app.preferences.texts import texts_for
 from agentrec.app.preferences.work import collect_in_run, opened
-from agentrec.graphs.preferring import TextAttempt
-from agentrec.graphs.ranking_reward import RankingRewardModel
+from agentrec.graphs.preferences.preference_sampling import TextAttempt
+from agentrec.graphs.preferences.ranking_reward import RankingRewardModel
 from agentrec.llm.gateway.requests import Draw
 from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
 from agentrec.policies.reward_model.reward_model_wrappers import (
@@ -72,7 +72,7 @@ async def test_how_pairs_are_made_is_nothing_to_the_reward_model(
     record = RunFolder(tmp_path / "run").reward_model / RECORD_FILE
     before = sha256(record)
     model = await obtained()
-    rules = {"most_pairs": 2, "min_gap": 0.3, "structure_pairs": 1}
+    rules = {"most_pairs": 2, "min_gap": 0.3}
     for change in (
         {"rules": rules},
         {"samples": 2},

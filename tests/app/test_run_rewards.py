@@ -37,7 +37,7 @@ from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.policies.rewards.successive_halving import SuccessiveHalving
 from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import RunFolder
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.settings.run_settings import RunSettings
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.stores.lifecycle import admit, retire

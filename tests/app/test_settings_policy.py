@@ -74,7 +74,6 @@ def test_settings_of_a_kind_come_from_the_environment_too(monkeypatch: pytest.Mo
     monkeypatch.setenv("AGENTREC_POLICY__SETTINGS__ITERATIONS", "3")
     monkeypatch.setenv("AGENTREC_POLICY__SETTINGS__HIDDEN_SIZES", "[8, 4]")
     monkeypatch.setenv("AGENTREC_POLICY__SETTINGS__UNMEASURED", "leave_out")
-    monkeypatch.setenv("AGENTREC_POLICY__ABSTAIN", "true")
     monkeypatch.setenv("AGENTREC_POLICY__NEAREST", "5")
     found = policy()
     assert found.settings == {
@@ -82,8 +81,7 @@ def test_settings_of_a_kind_come_from_the_environment_too(monkeypatch: pytest.Mo
         "hidden_sizes": [8, 4],
         "unmeasured": "leave_out",
     }
-    assert (found.kind, found.abstain, found.nearest) == ("scoring_ppo", True, 5)
-    assert found.name == "abstaining_scoring_ppo"
+    assert (found.kind, found.nearest) == ("scoring_ppo", 5)
 
 
 def test_settings_of_a_kind_may_stand_above_the_kind(
@@ -128,12 +126,17 @@ def test_a_section_that_has_the_name_of_another_is_not_taken_for_it(write: Write
 
 
 WRONG: Mapping[str, tuple[str, int, str, str]] = {
-    "an unknown kind": ('seed = 1\npolicy = "ppo"', 2, "policy.kind", "'ppo' is no kind of policy"),
+    "an unknown kind": (
+        'seed = 1\npolicy = "ppo"',
+        2,
+        "policy.kind",
+        "'ppo' is not one of",
+    ),
     "an unknown kind in a section": (
         '[policy]\nhalving = true\nkind = "ppo"',
         3,
         "policy.kind",
-        "there are abstaining, best_single",
+        "known here: best_single",
     ),
     "an unknown setting": (
         '[policy]\nkind = "linucb"\n[policy.settings]\nriges = 1',
@@ -190,7 +193,7 @@ def test_a_wrong_setting_is_named_by_file_line_and_field(
 def test_a_wrong_one_is_named_by_variable_and_by_option(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "(--policy)" in str(fault({"policy": {"kind": "ppo"}}))
     for name, value, told in (
-        ("AGENTREC_POLICY__KIND", "ppo", "is no kind of policy"),
+        ("AGENTREC_POLICY__KIND", "ppo", "is not one of the hint"),
         ("AGENTREC_POLICY__SETTINGS__ITERATIONS", "many", "must be a valid integer, not 'many'"),
         ("AGENTREC_POLICY__SETTINGS__RIDGE", "1", "is no setting"),
         ("AGENTREC_POLICY__HALVING", "perhaps", "must be a valid boolean"),
@@ -215,7 +218,7 @@ def test_blocks_of_the_state_keep_their_order(
 
 def test_settings_alone_say_what_is_wrong_as_well() -> None:
     for given, told in (
-        ({"kind": "ppo"}, r"kind: 'ppo' is no kind"),
+        ({"kind": "ppo"}, r"kind: 'ppo' is not one of"),
         ({"settings": {"x": 1}}, r"settings\.x: is no setting"),
         ({"kind": "value_regression", "settings": {"ridges": []}}, r"settings\.ridges: "),
     ):

@@ -20,8 +20,8 @@ from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.hint_policies.untrained import RandomHintPolicy
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.encoder import RecencySessionEncoder
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore
 

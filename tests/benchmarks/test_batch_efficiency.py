@@ -35,8 +35,8 @@ from langchain_core.messages import BaseMessage
 from langchain_openai import ChatOpenAI
 
 from agentrec.components import Components
-from agentrec.graphs.batching import recommend_many
-from agentrec.graphs.recommending import view_of
+from agentrec.graphs.recommendation.ranking import view_of
+from agentrec.graphs.recommendation.recommend_many import recommend_many
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.llm.providers.chat_models import open_chat_model

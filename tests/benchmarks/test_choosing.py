@@ -19,7 +19,7 @@ from agentrec.catalog import Catalog, Item
 from agentrec.components import Components
 from agentrec.contracts import HintPolicy, HintStore
 from agentrec.data.item_features import discover_features
-from agentrec.graphs.offering import choose_for, offer_of
+from agentrec.graphs.recommendation.build_offer import choose_for, offer_of
 from agentrec.hint_offers import HintOffer
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
@@ -27,8 +27,8 @@ from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.trainer import ScoringPPOTrainer
 from agentrec.rewarded_offers import RewardedOffer
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.encoder import RecencySessionEncoder
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.stores.qdrant import QdrantHintStore

@@ -24,7 +24,7 @@ from agentrec.app.learning.rewarding import fill_reward_table
 from agentrec.assembly import embedded_model, know_catalog, load_data, open_embeddings
 from agentrec.components import Components
 from agentrec.evaluation.hint_effects import HintEffects, hint_effects
-from agentrec.graphs.hint_learning import build_hint_learning_graph
+from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts

@@ -21,7 +21,7 @@ from testing.answering import (
 
 from agentrec.app.learning.exploring import explore
 from agentrec.catalog import Catalog, Item
-from agentrec.graphs.hint_learning import build_hint_learning_graph
+from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.sessions import Session
 from agentrec.testing.loop_watch import LoopWatch

@@ -13,8 +13,8 @@ from benchmarks.recommending_parts import NODES, InstantModel, empty_graph, load
 
 from agentrec.components import Components
 from agentrec.contracts import HintPolicy
-from agentrec.graphs.offering import offer_to
-from agentrec.graphs.recommendation import build_recommendation_graph
+from agentrec.graphs.recommendation.build_offer import offer_to
+from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.trainer import ScoringPPOTrainer

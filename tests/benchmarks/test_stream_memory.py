@@ -19,8 +19,8 @@ from langchain_core.messages import HumanMessage
 from langgraph.runtime import Runtime
 
 from agentrec.components import Components
-from agentrec.graphs.batching import recommend_many
-from agentrec.graphs.recommendation import build_recommendation_graph
+from agentrec.graphs.recommendation.graph import build_recommendation_graph
+from agentrec.graphs.recommendation.recommend_many import recommend_many
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal.journal import CallJournal
 

@@ -16,8 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from agentrec.graphs.batching import recommend_many
-from agentrec.graphs.session_telemetry import session_span
+from agentrec.graphs.recommendation.recommend_many import recommend_many, session_span
 from agentrec.llm.cost.prices import Price, PriceTable
 from agentrec.llm.gateway.call_metering import CallTelemetry
 from agentrec.llm.gateway.gateway import ModelGateway

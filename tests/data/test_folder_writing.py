@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agentrec.catalog import AttributeValue, Catalog, Item
 from agentrec.data import (
     Dataset,
-    folder_writing,
+    dataset_folder,
     load_folder,
     read_folder,
     with_candidates,
@@ -87,7 +87,7 @@ def test_being_interrupted_leaves_nothing_behind(
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(folder_writing, "_session", interrupted)
+    monkeypatch.setattr(dataset_folder, "_session_record", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_folder(make_dataset(), tmp_path / "shop")
     assert not list(tmp_path.iterdir())

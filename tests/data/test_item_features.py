@@ -153,9 +153,9 @@ import hashlib
 import numpy as np
 from agentrec.catalog import Catalog, Item
 from agentrec.data.item_features import discover_features
-from agentrec.embedded_model.teaching.aspects import discover_aspects
-from agentrec.embedded_model.teaching.wording import all_words
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.embedded_model.language.aspects import discover_aspects
+from agentrec.embedded_model.language.text_grammar import all_words
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 
 kinds = ("a", "b", "c", "d", "e", "f")
 for attributes in (True, False):

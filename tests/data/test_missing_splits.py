@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agentrec.data.dataset import SplitName
-from agentrec.data.missing_splits import fill_missing_splits
+from agentrec.data.dataset_folder import fill_missing_splits
 from agentrec.errors import InputError
 from agentrec.sessions import Session
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentrec.data.movie_titles import split_year
+from agentrec.data.movielens import split_year
 
 
 @pytest.mark.parametrize(

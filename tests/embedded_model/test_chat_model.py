@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from agentrec.embedded_model import chat_model
 from agentrec.embedded_model.chat_model import WHAT_I_AM, CatalogChatModel
 from agentrec.embedded_model.folder import CatalogModel, save_model
-from agentrec.embedded_model.generation.generation import rank_candidates
+from agentrec.embedded_model.generation.decoding import rank_candidates
 from agentrec.llm.answers.parsing import parse_ranking
 from agentrec.llm.prompts.session_view import SessionView
 from agentrec.llm.prompts.templates import PromptName

@@ -7,9 +7,9 @@ from embedded_model.planted import Planted, compact, factors, text_prompt
 
 from agentrec.catalog import Catalog, Item
 from agentrec.embedded_model.chat_model import CatalogChatModel
-from agentrec.embedded_model.generation.forms import Form
-from agentrec.embedded_model.network.vocabulary import END
-from agentrec.embedded_model.teaching.wording import HINT_END, factor_token
+from agentrec.embedded_model.generation.decoding import Form
+from agentrec.embedded_model.language.text_grammar import HINT_END, factor_token
+from agentrec.embedded_model.language.vocabulary import END
 from agentrec.llm.answers.parsing import parse_question
 from agentrec.llm.answers.preference_statements import parse_preference
 

@@ -6,15 +6,14 @@ import torch
 from embedded_model.planted import TEXT_TASKS, Planted, compact, rank_prompt, text_prompt
 
 from agentrec.embedded_model.folder import CatalogModel
-from agentrec.embedded_model.generation.generation import (
+from agentrec.embedded_model.generation.decoding import (
     Sampling,
     first_place_logits,
     rank_candidates,
     write_words,
 )
-from agentrec.embedded_model.generation.reading import CompactPrompt
-from agentrec.embedded_model.network.prompt_tokens import prompt_tokens
-from agentrec.embedded_model.network.vocabulary import SPECIAL
+from agentrec.embedded_model.language.prompt_parser import CompactPrompt
+from agentrec.embedded_model.language.vocabulary import SPECIAL, prompt_tokens
 from agentrec.llm.prompts.templates import PromptName
 
 HOT = Sampling(temperature=1.0, seed=5)

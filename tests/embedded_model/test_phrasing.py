@@ -8,12 +8,13 @@ from embedded_model.planted import Planted
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrec.embedded_model.generation.phrasing import Phrasing, phrased
-from agentrec.embedded_model.generation.reading import Task
-from agentrec.embedded_model.teaching.wording import (
+from agentrec.embedded_model.language.text_grammar import (
     HINT_END,
+    Phrasing,
+    Task,
     hint_list_words,
     hint_words,
+    phrased,
     preference_words,
     question_words,
 )

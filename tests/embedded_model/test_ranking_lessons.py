@@ -5,8 +5,7 @@ import torch
 from embedded_model.planted import Planted
 
 from agentrec.catalog import Catalog, Item
-from agentrec.embedded_model.network.prompt_tokens import CANDIDATES_AT
-from agentrec.embedded_model.network.vocabulary import ANSWER, MAX_CANDIDATES, NONE
+from agentrec.embedded_model.language.vocabulary import ANSWER, CANDIDATES_AT, MAX_CANDIDATES, NONE
 from agentrec.embedded_model.teaching.corpus import Corpus
 from agentrec.embedded_model.teaching.ranking_lessons import (
     SOFTNESS,

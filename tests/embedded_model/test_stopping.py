@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrec.embedded_model.generation.stopping import StopSequences
+from agentrec.embedded_model.chat_model import StopSequences
 
 TEXTS = st.text("ab\n", max_size=30)
 SEQUENCES = st.lists(st.text("ab\n", max_size=4), max_size=3)

@@ -10,18 +10,16 @@ from embedded_model.planted import Planted
 from transformers import GPT2LMHeadModel
 
 from agentrec.embedded_model.folder import CatalogModel
+from agentrec.embedded_model.language.vocabulary import CANDIDATES_AT, MAX_CANDIDATES
 from agentrec.embedded_model.network.forward import blocks
-from agentrec.embedded_model.network.prompt_tokens import CANDIDATES_AT
-from agentrec.embedded_model.network.subspaces import HANDLES
-from agentrec.embedded_model.network.symmetry import symmetric_gradients
-from agentrec.embedded_model.network.vocabulary import MAX_CANDIDATES
+from agentrec.embedded_model.network.initialization import HANDLES
 from agentrec.embedded_model.teaching.ranking_lessons import (
     choosing_loss,
     list_lesson,
     list_loss,
     prompt_rows,
 )
-from agentrec.embedded_model.teaching.training import text_loss
+from agentrec.embedded_model.teaching.training import symmetric_gradients, text_loss
 
 SIZE = 12
 

@@ -12,10 +12,10 @@ from embedded_model.planted import Planted, rank_prompt
 from agentrec.catalog import Catalog, Item
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.embedded_model.folder import CatalogModel
-from agentrec.embedded_model.teaching import teaching
-from agentrec.embedded_model.teaching.examination import examine
+from agentrec.embedded_model.teaching import model_cache as teaching
+from agentrec.embedded_model.teaching.evaluation import examine
+from agentrec.embedded_model.teaching.model_cache import Recipe, obtain_model
 from agentrec.embedded_model.teaching.teacher import RuleWeights
-from agentrec.embedded_model.teaching.teaching import Recipe, obtain_model
 from agentrec.embedded_model.teaching.training import OnStep, TrainingPlan
 from agentrec.sessions import Session
 

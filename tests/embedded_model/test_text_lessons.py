@@ -7,10 +7,9 @@ from statistics import mean
 import pytest
 from embedded_model.planted import Planted
 
-from agentrec.embedded_model.generation.phrasing import phrased
-from agentrec.embedded_model.network.vocabulary import END, NONE, PAD, SAY, SECTIONS, TASKS
+from agentrec.embedded_model.language.text_grammar import factor_token, phrased
+from agentrec.embedded_model.language.vocabulary import END, NONE, PAD, SAY, SECTIONS, TASKS
 from agentrec.embedded_model.teaching.text_lessons import NOT_LOOKED_AT, text_lesson
-from agentrec.embedded_model.teaching.wording import factor_token
 from agentrec.llm.answers.preference_statements import parse_preference
 
 Row = tuple[list[int], list[int]]

@@ -8,10 +8,10 @@ from safetensors.torch import load_file, save_file
 from transformers import GPT2LMHeadModel
 
 from agentrec.embedded_model.folder import CatalogModel
-from agentrec.embedded_model.network.checkpoint import Checkpoint
 from agentrec.embedded_model.teaching import training
 from agentrec.embedded_model.teaching.text_lessons import NOT_LOOKED_AT, text_lesson
 from agentrec.embedded_model.teaching.training import (
+    Checkpoint,
     OnStep,
     TrainingPlan,
     learning_rate,

@@ -5,9 +5,8 @@ import pytest
 from embedded_model.planted import HOSTILE, TEXT_TASKS, Planted, rank_prompt, text_prompt
 from transformers import AutoTokenizer
 
-from agentrec.embedded_model.generation.reading import read_prompt
-from agentrec.embedded_model.network.prompt_tokens import prompt_tokens
-from agentrec.embedded_model.network.vocabulary import (
+from agentrec.embedded_model.language.prompt_parser import read_prompt
+from agentrec.embedded_model.language.vocabulary import (
     ANSWER,
     END,
     MAX_CANDIDATES,
@@ -17,6 +16,7 @@ from agentrec.embedded_model.network.vocabulary import (
     SPECIAL,
     UNKNOWN,
     item_token,
+    prompt_tokens,
 )
 from agentrec.llm.prompts.session_view import handle
 

@@ -5,9 +5,8 @@ import pytest
 from embedded_model.planted import Planted
 
 from agentrec.catalog import Catalog, Item
-from agentrec.embedded_model.generation.phrasing import phrased
-from agentrec.embedded_model.teaching.aspects import Aspect
-from agentrec.embedded_model.teaching.wording import (
+from agentrec.embedded_model.language.aspects import Aspect
+from agentrec.embedded_model.language.text_grammar import (
     HINT_END,
     all_words,
     as_words,
@@ -15,6 +14,7 @@ from agentrec.embedded_model.teaching.wording import (
     diagnosis_words,
     hint_list_words,
     hint_words,
+    phrased,
     preference_words,
     question_words,
 )

@@ -14,14 +14,14 @@ from langgraph.checkpoint.memory import InMemorySaver
 from testing.answering import make_catalog, make_components, make_session, targets_of, world
 
 from agentrec.components import Components
-from agentrec.graphs.recommendation import build_recommendation_graph
+from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.hints import Hint
 from agentrec.policies.hint_policies.untrained import FixedHintPolicy
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 HINT = Hint(text="Prefer old films.")
 SESSION = make_session(0)
-NODES = ["retrieve_hints", "choose_hint", "recommend", "ground"]
+NODES = ["retrieve", "choose", "recommend", "ground"]
 
 
 async def parts() -> tuple[Components, ScriptedChatModel]:
@@ -72,7 +72,10 @@ def test_nothing_but_its_own_types_has_to_be_read() -> None:
     ran = subprocess.run(
         [sys.executable, __file__],
         env=os.environ
-        | {"LANGGRAPH_STRICT_MSGPACK": "true", "PYTHONPATH": str(Path(__file__).parents[1])},
+        | {
+            "LANGGRAPH_STRICT_MSGPACK": "true",
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
+        },
         capture_output=True,
         text=True,
         timeout=120,

@@ -18,17 +18,17 @@ from testing.answering import DIMENSION, TitleEncoder
 
 from agentrec.components import Components
 from agentrec.data.dataset import Dataset
-from agentrec.data.folder_format import load_folder
+from agentrec.data.dataset_folder import load_folder
 from agentrec.errors import FailureKind, ModelCallError
 from agentrec.evaluation.answer_quality import measure_answer_quality
-from agentrec.graphs.recommendation import build_recommendation_graph
+from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.hint_policies.untrained import RandomHintPolicy
 from agentrec.rankings import Ranking
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.testing.faulty_server import FAULTS, Fault, FaultPlan, FaultyServer

@@ -19,8 +19,8 @@ from testing.answering import (
 
 from agentrec.app.learning.rewarding import fill_reward_table
 from agentrec.components import Components
-from agentrec.graphs.hint_learning import build_hint_learning_graph
-from agentrec.graphs.recommendation import build_recommendation_graph
+from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
+from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.hints import Hint
 from agentrec.policies.hint_policies.untrained import FixedHintPolicy, NoHintPolicy
 from agentrec.sessions import Session

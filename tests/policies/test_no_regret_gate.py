@@ -12,11 +12,11 @@ from agentrec.policies.hint_policies.untrained import (
     RandomHintPolicy,
 )
 from agentrec.policies.hint_policies.value_regression import ValueRegressionTrainer
-from agentrec.policies.no_regret_gate import Gate, GateVerdict
+from agentrec.policies.no_regret_gate import GateVerdict, NoRegretGate
 from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.planted_rewards import planted_rewards, pure_noise_rewards
 
-GATE = Gate(resamples=2_000)
+GATE = NoRegretGate(resamples=2_000)
 
 
 def _world_of(*gains: list[float]) -> tuple[RewardedOffer, list[HintPolicy]]:
@@ -28,7 +28,7 @@ def _world_of(*gains: list[float]) -> tuple[RewardedOffer, list[HintPolicy]]:
 
 
 def _judged(
-    *gains: list[float], wanted: int = 1, gate: Gate = GATE
+    *gains: list[float], wanted: int = 1, gate: NoRegretGate = GATE
 ) -> tuple[GateVerdict, RewardedOffer]:
     """The verdict on policies named "0", "1", ..., of which the first ones are wanted."""
     held_out, policies = _world_of(*gains)
@@ -47,7 +47,7 @@ def test_a_policy_that_learnt_something_goes_live() -> None:
     world = planted_rewards(500, 5, 12, signal=1.0, noise=0.5, seed=3)
     policy = ValueRegressionTrainer().fit(world.between(0, 300).rewarded())
     held_out = world.between(300, 500).rewarded()
-    verdict = Gate().judge({"policy": policy, "no_hint": NoHintPolicy()}, held_out)
+    verdict = NoRegretGate().judge({"policy": policy, "no_hint": NoHintPolicy()}, held_out)
     assert (verdict.live, verdict.wanted, verdict.wanted_passed) == ("policy", "policy", True)
     gained = held_out.gained(policy.choose(held_out.offer))
     assert verdict.candidates[0].gain.mean == pytest.approx(float(gained.mean()), abs=1e-6)
@@ -77,7 +77,7 @@ def test_of_noise_much_lives_where_the_level_promises_little() -> None:
     lived = 0
     for seed in range(40):
         world = pure_noise_rewards(87, 6, 8, seed=seed)
-        verdict = Gate(level=0.2, resamples=500).judge(
+        verdict = NoRegretGate(level=0.2, resamples=500).judge(
             {"random": RandomHintPolicy(seed)}, world.rewarded()
         )
         lived += verdict.wanted_passed
@@ -99,7 +99,7 @@ class _Harmful:
 def test_a_harmful_policy_never_lives() -> None:
     for seed in range(10):
         held_out = planted_rewards(87, 5, 8, signal=1.0, noise=1.0, seed=seed).rewarded()
-        verdict = Gate(level=0.2, resamples=200, seed=seed).judge(
+        verdict = NoRegretGate(level=0.2, resamples=200, seed=seed).judge(
             {"harmful": _Harmful(held_out)}, held_out
         )
         assert verdict.live == "no_hint"
@@ -132,8 +132,8 @@ def test_a_gain_of_nothing_does_not_pass() -> None:
 
 
 def test_few_changed_sessions_prove_nothing_however_lucky() -> None:
-    assert Gate().least_changed == 6
-    assert Gate(level=0.9375).least_changed == 5
+    assert NoRegretGate().least_changed == 6
+    assert NoRegretGate(level=0.9375).least_changed == 5
     verdict, _ = _judged([0.5] * 5 + [0.0] * 15)
     assert verdict.candidates[0].gain.low > 0
     assert verdict.live == "no_hint"
@@ -164,14 +164,14 @@ def test_the_verdict_survives_json_and_depends_on_the_seed_alone() -> None:
     assert GateVerdict.model_validate_json(verdict.model_dump_json()) == verdict
     assert json.loads(verdict.model_dump_json())["live"] == "1"
     assert _judged(DOUBTFUL, GOOD)[0] == verdict
-    other, _ = _judged(DOUBTFUL, GOOD, gate=Gate(resamples=2_000, seed=1))
+    other, _ = _judged(DOUBTFUL, GOOD, gate=NoRegretGate(resamples=2_000, seed=1))
     assert other.candidates[0].gain != verdict.candidates[0].gain
 
 
 def test_a_higher_level_asks_for_more() -> None:
     slight = [0.3, -0.2, 0.3, 0.2, -0.25] * 6
-    assert _judged(slight, gate=Gate(level=0.5))[0].wanted_passed
-    assert not _judged(slight, gate=Gate(level=0.999))[0].wanted_passed
+    assert _judged(slight, gate=NoRegretGate(level=0.5))[0].wanted_passed
+    assert not _judged(slight, gate=NoRegretGate(level=0.999))[0].wanted_passed
 
 
 def test_what_nobody_measured_is_an_error_and_never_a_gain_of_nothing() -> None:
@@ -194,4 +194,4 @@ def test_there_is_something_to_judge_and_something_to_judge_by() -> None:
         GATE.judge({"0": policies[0]}, held_out, fallbacks={"0": policies[0]})
     for wrong in ({"level": 1.0}, {"level": 0.0}, {"resamples": 0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            Gate(**wrong)  # type: ignore[arg-type]
+            NoRegretGate(**wrong)  # type: ignore[arg-type]

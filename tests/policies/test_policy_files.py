@@ -10,7 +10,7 @@ from safetensors.numpy import save
 
 from agentrec.errors import InputError
 from agentrec.policies import policy_files
-from agentrec.policies.policy_files import read_policy, write_policy
+from agentrec.policies.policy_files import EncoderRecord, read_encoder, read_policy, write_policy
 
 
 class Description(BaseModel):
@@ -45,14 +45,29 @@ def test_what_was_written_is_read(folder: Path) -> None:
     stored = read_policy(folder)
     assert stored.kind == "sketch"
     assert stored.description == {"ids": ["a", "b"], "rate": 0.5}
-    assert stored.described_as(Description) == Description()
+    assert stored.parse_description(Description) == Description()
     for name, tensor in TENSORS.items():
         taken = stored.take(name, tensor.shape)
         assert np.array_equal(taken, tensor)
         assert taken.dtype == np.float32
-    stored.refuse_other_tensors()
+    stored.reject_unused_tensors()
     assert stored.description_file == folder / "policy.json"
     assert list(folder.glob("weights-*.safetensors")) == [stored.weights_file]
+
+
+def test_what_is_needed_of_the_encoder_is_stored_with_the_policy(folder: Path) -> None:
+    assert read_encoder(folder) is None, "a policy that was saved without it is read"
+    encoder = EncoderRecord(
+        embeddings="minilm", dimension=384, blocks=("text", "length"), recency=0.8, state_dim=9
+    )
+    write_policy(folder, "sketch", Description(), TENSORS, encoder=encoder)
+    assert read_encoder(folder) == encoder
+    _edit(folder, encoder={**encoder.model_dump(mode="json"), "blocks": ["smell"]})
+    assert _refused(folder).field == "encoder.blocks.0"
+
+
+def test_an_encoder_of_another_class_is_not_described() -> None:
+    assert EncoderRecord.of(object(), "minilm") is None
 
 
 def test_the_memory_layout_of_a_tensor_does_not_matter(tmp_path: Path) -> None:
@@ -164,7 +179,7 @@ def test_a_description_that_does_not_fit_is_named_by_field(folder: Path) -> None
         ids: tuple[int, ...]
 
     with pytest.raises(InputError) as refused:
-        read_policy(folder).described_as(Other)
+        read_policy(folder).parse_description(Other)
     assert refused.value.field == "description.ids.0"
     assert refused.value.file == folder / "policy.json"
 
@@ -203,5 +218,5 @@ def test_a_tensor_too_many_is_named(folder: Path) -> None:
     stored = read_policy(folder)
     stored.take("scalar")
     with pytest.raises(InputError, match="does not have") as refused:
-        stored.refuse_other_tensors()
+        stored.reject_unused_tensors()
     assert refused.value.field == "wide"

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
+from agentrec import plugins
 from agentrec.errors import InputError
-from agentrec.policies import policy_kinds
-from agentrec.policies.hint_policies.linear_bandit_training import ThompsonTrainer
-from agentrec.policies.hint_policies.linear_bandits import LinearBanditConfig
+from agentrec.policies.hint_policies.linear_bandits import LinearBanditConfig, ThompsonTrainer
 from agentrec.policies.hint_policies.untrained import (
     FixedHintPolicy,
     NearestHintPolicy,
@@ -39,7 +38,7 @@ def bring(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     def brought(name: str, value: str) -> None:
         point = EntryPoint(name, value, "agentrec.hint_policies")
         monkeypatch.setattr(
-            policy_kinds,
+            plugins,
             "entry_points",
             lambda *, group: [point] if group == point.group else [],
         )
@@ -130,14 +129,14 @@ def test_a_setting_that_does_not_fit_is_named(kind: str, settings: object, field
 
 
 def test_a_kind_that_nobody_knows_is_named_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"'oracle' is no kind of policy; there are .*best_single"):
+    with pytest.raises(InputError, match=r"'oracle' is not one of .* known here: .*best_single"):
         trainer_for("oracle")
 
     class Nothing(BaseModel):
         pass
 
     write_policy(tmp_path, "oracle", Nothing(), {})
-    with pytest.raises(InputError, match="'oracle' is no kind") as refused:
+    with pytest.raises(InputError, match="'oracle' is not one of") as refused:
         load_policy(tmp_path)
     assert (refused.value.file, refused.value.field) == (tmp_path / "policy.json", "kind")
 
@@ -166,7 +165,7 @@ def test_an_installed_package_brings_kinds_of_its_own(
     TheirPolicy().save(tmp_path)
     assert isinstance(load_policy(tmp_path), TheirPolicy)
     assert isinstance(trainer_for("theirs"), NoHintTrainer)
-    with pytest.raises(InputError, match=r"there are .*theirs"):
+    with pytest.raises(InputError, match=r"known here: .*theirs"):
         trainer_for("nobody's")
 
 
@@ -178,5 +177,5 @@ def test_ours_is_not_replaced_by_theirs(bring: Callable[[str, str], None], tmp_p
 
 def test_what_is_no_kind_is_refused(bring: Callable[[str, str], None]) -> None:
     bring("theirs", "agentrec.policies.hint_policies.untrained:NoHintPolicy")
-    with pytest.raises(InputError, match="not a PolicyKind"):
+    with pytest.raises(InputError, match="must be a PolicyKind"):
         trainer_for("theirs")

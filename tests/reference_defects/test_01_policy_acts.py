@@ -18,7 +18,7 @@ from testing.answering import (
     world,
 )
 
-from agentrec.graphs.recommendation import build_recommendation_graph
+from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.sessions import Session

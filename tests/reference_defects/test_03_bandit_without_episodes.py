@@ -7,8 +7,7 @@ import torch
 
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.loss import ppo_loss
-from agentrec.policies.ppo.networks import ActorCritics
-from agentrec.policies.ppo.offer_tensors import HintFeatures, Situations
+from agentrec.policies.ppo.networks import ActorCritics, HintFeatures, OfferTensors
 from agentrec.policies.ppo.rollout import Rollout, collect_rollout
 from agentrec.policies.standardiser import Standardiser
 from agentrec.testing.planted_rewards import PlantedRewards
@@ -16,11 +15,11 @@ from agentrec.testing.planted_rewards import PlantedRewards
 SESSIONS = 40
 
 
-def networks_and_situations(world: PlantedRewards) -> tuple[ActorCritics, Situations]:
+def networks_and_situations(world: PlantedRewards) -> tuple[ActorCritics, OfferTensors]:
     """Untrained networks and the first sessions as they see them."""
     offer = world.between(0, SESSIONS).offer()
     hints = HintFeatures.fit(offer.hint_ids, offer.vectors, 4)
-    situations = Situations.of(offer, Standardiser.fit(offer.states, None), hints)
+    situations = OfferTensors.of(offer, Standardiser.fit(offer.states, None), hints)
     networks = ActorCritics(
         "categorical",
         situations.features.shape[-1],

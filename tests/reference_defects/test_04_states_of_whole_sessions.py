@@ -10,8 +10,8 @@ import pytest
 
 from agentrec.data import Dataset, load_folder
 from agentrec.data.item_features import discover_features
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.encoder import RecencySessionEncoder
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.item_vectors import embed_items
 from agentrec.sessions import Session
 

@@ -15,8 +15,8 @@ from testing.answering import (
 )
 
 from agentrec.app.learning.rewarding import fill_reward_table
-from agentrec.graphs.hint_learning import build_hint_learning_graph
-from agentrec.graphs.recommendation import build_recommendation_graph
+from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
+from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.hints import Hint
 from agentrec.policies.hint_policies.untrained import FixedHintPolicy, NoHintPolicy
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -11,7 +11,7 @@ from testing.answering import make_components, make_session
 
 from agentrec.catalog import Catalog, Item
 from agentrec.data import Interaction, build_sessions, load_folder
-from agentrec.graphs.recommending import rank
+from agentrec.graphs.recommendation.ranking import rank
 from agentrec.llm.answers.parsing import parse_ranking
 from agentrec.llm.prompts.session_view import SessionView
 from agentrec.sessions import Session

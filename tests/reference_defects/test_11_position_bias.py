@@ -10,7 +10,7 @@ from langchain_core.messages import BaseMessage
 from testing.answering import candidates_of, make_components, make_session
 
 from agentrec.evaluation.position_bias import position_bias_of, shown_order, stored_order
-from agentrec.graphs.recommending import rank
+from agentrec.graphs.recommendation.ranking import rank
 from agentrec.llm.prompts.session_view import SessionView
 from agentrec.rankings import Ranking
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -8,7 +8,7 @@ import pytest
 from testing.answering import TitleEncoder, make_components
 
 from agentrec.catalog import Catalog, Item
-from agentrec.graphs.recommending import rank
+from agentrec.graphs.recommendation.ranking import rank
 from agentrec.llm.answers.parsing import ParsedRanking, parse_ranking
 from agentrec.llm.prompts.session_view import SessionView
 from agentrec.sessions import Session

@@ -19,7 +19,7 @@ from testing.answering import (
 )
 
 from agentrec.app.learning.rewarding import fill_reward_table
-from agentrec.graphs.offering import offer_to
+from agentrec.graphs.recommendation.build_offer import offer_to
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal.journal import CallJournal

@@ -5,7 +5,7 @@ import pytest
 from langchain_core.embeddings import Embeddings
 
 from agentrec.catalog import Catalog, Item
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.item_vectors import CHUNK, embed_items, item_text
 
 

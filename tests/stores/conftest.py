@@ -12,7 +12,7 @@ import pytest
 _FORKING = """
 import json, os, sys, traceback
 import agentrec.stores.qdrant, agentrec.stores.reembedding
-import agentrec.session_encoding.hashed_embeddings, agentrec.testing.preference_sink_conformance
+import agentrec.session_encoding.embeddings, agentrec.testing.preference_sink_conformance
 
 for line in sys.stdin:
     code, arguments = json.loads(line)

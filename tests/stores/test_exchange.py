@@ -9,7 +9,7 @@ import pytest
 
 from agentrec.errors import InputError
 from agentrec.hints import STATES, Hint, HintEvidence, HintProvenance
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.stores import exchange_file
 from agentrec.stores.exchange import ImportReport, export_hints, import_hints
 from agentrec.stores.exchange_file import read_hints

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 
 
 @given(st.text(max_size=60))
@@ -34,7 +34,7 @@ def test_texts_without_a_word_share_one_direction() -> None:
 
 def test_another_process_gives_the_same_vectors() -> None:
     program = (
-        "from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings as E;"
+        "from agentrec.session_encoding.embeddings import HashedWordEmbeddings as E;"
         "print(E(8).embed_query('Prefer old films'))"
     )
     printed = subprocess.run(

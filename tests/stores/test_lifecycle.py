@@ -6,7 +6,7 @@ import pytest
 
 from agentrec.errors import InputError
 from agentrec.hints import STATES, Hint, HintEvidence, HintProvenance
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.stores.lifecycle import admit, edit, lineage, merge, retire, text_fault
 

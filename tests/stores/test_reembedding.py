@@ -9,7 +9,7 @@ import pytest
 
 from agentrec.errors import StoreError
 from agentrec.hints import STATES, Hint, HintEmbedding, Revision
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.stores.folder_description import describe, namespaces
 from agentrec.stores.qdrant import QdrantHintStore
 from agentrec.stores.reembedding import reembed
@@ -104,7 +104,7 @@ async def test_an_empty_knowledge_base_gets_the_new_length(tmp_path: Path) -> No
 DYING = """
 import asyncio, os, signal, sys
 from agentrec.stores import reembedding
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from qdrant_client import QdrantClient
 from qdrant_client.local.persistence import CollectionPersistence
 

@@ -10,7 +10,7 @@ from langchain_tests.integration_tests import RetrieversIntegrationTests
 
 from agentrec.errors import InputError
 from agentrec.hints import STATES, Hint, HintEvidence, HintProvenance
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.stores.in_memory import InMemoryHintStore
 from agentrec.stores.retriever import HintRetriever
 

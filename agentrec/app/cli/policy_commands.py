@@ -57,12 +57,6 @@ def train(
         list[str] | None,
         typer.Option("--set", help="A setting of the kind as NAME=VALUE; may come several times."),
     ] = None,
-    abstain: Annotated[
-        bool | None,
-        typer.Option(
-            "--abstain/--no-abstain", help="No hint where its predicted gain is not above 0."
-        ),
-    ] = None,
     nearest: Annotated[
         int | None, typer.Option(min=1, help="Choose among so many of the nearest hints.")
     ] = None,
@@ -102,7 +96,6 @@ def train(
         given = {
             "kind": kind,
             "settings": _set(set_ or ()),
-            "abstain": abstain,
             "nearest": nearest,
             "halving": halving,
             "shape": shape,
@@ -149,7 +142,7 @@ def eval_(
 def compare(
     policies: Annotated[
         list[str] | None,
-        typer.Argument(help="Kinds to compare; abstaining_KIND abstains. Default: ten of them."),
+        typer.Argument(help="Kinds to compare. Default: nine of them."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How often to train each.")] = 3,
     split: SplitOption = "test",

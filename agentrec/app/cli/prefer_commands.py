@@ -49,10 +49,6 @@ def collect(
         str | None,
         typer.Option(help="Model that writes, PROVIDER:MODEL, if not the run's; it has its pairs."),
     ] = None,
-    structure_pairs: Annotated[
-        int | None,
-        typer.Option(min=0, help="Pairs a session that teach structure alone. Default: 0."),
-    ] = None,
     run: PreferRunOption = None,
     config: ConfigOption = None,
     data: DataOption = None,
@@ -70,14 +66,12 @@ def collect(
     try:
         from agentrec.app.preferences.work import collect_in_run, run_settings
 
-        rules = {"structure_pairs": structure_pairs}
         prefer = {
             "samples": samples,
             "temperature": temperature,
             "max_sessions": max_sessions,
             "backbone": backbone,
             "writer": writer,
-            "rules": rules,
         }
         given = cli_overrides(run, data, llm, seed, concurrency) | {"prefer": prefer}
         asyncio.run(collect_in_run(run_settings(without_none(given), config), Console()))

@@ -13,10 +13,9 @@ from agentrec.app.learning.dry_run import paid_in, print_plan
 from agentrec.app.learning.planning import REPEATED_SHARE, CallPlan, answer_lengths
 from agentrec.app.learning.recorded_prompts import TYPICAL_HINT, recording_components
 from agentrec.batch.partitions import BatchOptions
-from agentrec.data.session_row_count import count_session_rows
-from agentrec.data.session_rows import SessionRow, read_session_rows
+from agentrec.data.session_rows import SessionRow, count_session_rows, read_session_rows
 from agentrec.errors import InputError
-from agentrec.graphs.recommending import ground, recommend
+from agentrec.graphs.recommendation.ranking import ground, recommend
 from agentrec.llm.cost.estimate import PlannedCalls
 from agentrec.llm.cost.usage import Spending
 from agentrec.runs.open_run import ResolvedRun, resolve_run

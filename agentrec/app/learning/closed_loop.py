@@ -24,11 +24,11 @@ from agentrec.app.reports.answer_report import report_answers
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.evaluation.report import MetricsReport, build_report
-from agentrec.graphs.hint_learning import build_hint_learning_graph
+from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.hints import Hint
-from agentrec.policies.abstaining import StorablePolicy
 from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
 from agentrec.policies.hint_policies.untrained import NoHintPolicy, RandomHintPolicy
+from agentrec.policies.policy_files import EncoderRecord, StorableHintPolicy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.runs.open_run import OpenRun
@@ -59,30 +59,37 @@ class ClosedLoop:
         hints = await self._explored()
         seed = self._settings.seed
         rewards = RunRewards(self._parts, hints)
-        trained: dict[str, StorablePolicy] = {
+        trained: dict[str, StorableHintPolicy] = {
             "policy": NoHintPolicy(),
             "noise_control": NoHintPolicy(),
         }
         best: HintPolicy = NoHintPolicy()
+        encoder = EncoderRecord.of(self._components.encoder, self._settings.embeddings)
         if hints:
             settings = self._settings.policy
             data = await rewards.training_data(settings.plan(seed), settings.shape)
             noise = await self._noise(rewards)
             for name, title, part in (
-                ("policy", settings.name, data),
+                ("policy", settings.kind, data),
                 ("noise_control", NOISE_CONTROL, noise),
             ):
                 folder = self._folder.policy(title)
                 trained[name] = await train_policy(
-                    title, settings, part, folder, self._display, seed=seed
+                    title, settings, part, folder, self._display, seed=seed, encoder=encoder
                 )
             valid = (await rewards.table("valid")).rewarded(await rewards.offer("valid"))
             best = BestSingleHintTrainer().fit(valid)
             await asyncio.to_thread(
-                let_live, self._folder, settings.name, trained["policy"], data, seed=seed
+                let_live,
+                self._folder,
+                settings.kind,
+                trained["policy"],
+                data,
+                seed=seed,
+                encoder=encoder,
             )
         else:
-            await asyncio.to_thread(store_policy, NoHintPolicy(), self._folder.live)
+            await asyncio.to_thread(store_policy, NoHintPolicy(), self._folder.live, encoder)
         methods: dict[str, HintPolicy] = {
             "no_hint": NoHintPolicy(),
             "random_hint": RandomHintPolicy(seed),
@@ -170,7 +177,7 @@ class ClosedLoop:
         )
         return {
             "made": len(journal),
-            "cached": sum(self._components.model.calls["cached"].values()),
+            "cached": sum(self._components.gateway.calls["cached"].values()),
             "saved_by_reward_table": rollouts * num_sessions,
             "input_tokens": journal.tokens["input"],
             "output_tokens": journal.tokens["output"],

@@ -24,15 +24,14 @@ from agentrec.components import Components
 from agentrec.data import Dataset
 from agentrec.data.dataset import SplitName
 from agentrec.embedded_model.chat_model import CatalogChatModel
-from agentrec.embedded_model.teaching.aspects import discover_aspects
+from agentrec.embedded_model.language.aspects import discover_aspects
 from agentrec.embedded_model.teaching.corpus import Corpus
-from agentrec.embedded_model.teaching.examination import Examination, examine
-from agentrec.embedded_model.teaching.rule_ranker import RuleRanker
-from agentrec.embedded_model.teaching.teacher import RuleWeights, Teacher
+from agentrec.embedded_model.teaching.evaluation import Examination, examine
+from agentrec.embedded_model.teaching.teacher import RuleRanker, RuleWeights, Teacher
 from agentrec.errors import InputError
 from agentrec.evaluation.baselines import RandomRanker, Ranker, TextSimilarityRanker
 from agentrec.evaluation.report import MetricsReport, build_report
-from agentrec.graphs.recommending import rank
+from agentrec.graphs.recommendation.ranking import rank
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
@@ -42,7 +41,7 @@ from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
 from agentrec.settings.run_settings import RunSettings
 from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.streaming.concurrency import map_concurrently
+from agentrec.streaming.streaming import map_concurrently
 
 _CONCURRENCY = 64
 _COMPARED = (

@@ -14,11 +14,11 @@ from agentrec.evaluation.baselines import (
     Ranker,
     TextSimilarityRanker,
 )
-from agentrec.graphs.recommendation import RecommendationInput, build_recommendation_graph
+from agentrec.graphs.recommendation.graph import RecommendationInput, build_recommendation_graph
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
-from agentrec.streaming.concurrency import map_concurrently
+from agentrec.streaming.streaming import map_concurrently
 
 DIFFERENCES = (
     ("policy", "no_hint"),

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrec.components import Components
-from agentrec.graphs.admission_turns import AdmissionTurns, StoppingRules
-from agentrec.graphs.hint_learning import (
+from agentrec.graphs.hint_learning.admission import HintRejection
+from agentrec.graphs.hint_learning.admission_turns import AdmissionTurns, StoppingRules
+from agentrec.graphs.hint_learning.graph import (
     HintLearningGraph,
     HintLearningInput,
-    Refusal,
 )
 from agentrec.hints import Hint
 from agentrec.sessions import Session
-from agentrec.streaming.concurrency import map_concurrently
+from agentrec.streaming.streaming import map_concurrently
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Exploration:
 @dataclass(frozen=True)
 class _Outcome:
     right: bool
-    refused: tuple[Refusal, ...]
+    rejected: tuple[HintRejection, ...]
 
 
 async def explore(
@@ -100,11 +100,11 @@ async def explore(
         # A session that fails or is stopped never hands its turn on: what later sessions stored
         # in the moment before they end too would decide what it may store when the run goes on.
         turns.done(session.session_id, state.get("outcome"))
-        return _Outcome(state["right"], tuple(state.get("refused", ())))
+        return _Outcome(state["right"], tuple(state.get("rejected", ())))
 
     outcomes = await map_concurrently(until_ended(), learn, concurrency, on_done)
     refusals: Counter[str] = Counter(
-        refusal.reason for outcome in outcomes for refusal in outcome.refused
+        rejection.reason for outcome in outcomes for rejection in outcome.rejected
     )
     return Exploration(
         explored=len(outcomes),

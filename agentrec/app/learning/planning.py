@@ -9,9 +9,14 @@ from dataclasses import dataclass
 from agentrec.app.learning.closed_loop import spread
 from agentrec.app.learning.recorded_prompts import TYPICAL_HINT, Conversations, recording_components
 from agentrec.data import Dataset
-from agentrec.graphs.hint_trials import FIRST_LOOK
-from agentrec.graphs.recommending import ground, recommend
-from agentrec.graphs.reflecting import HINTS_PER_ERROR, critique, diagnose, propose_hints
+from agentrec.graphs.hint_learning.reflection import (
+    HINTS_PER_ERROR,
+    critique,
+    diagnose,
+    propose_hints,
+)
+from agentrec.graphs.hint_learning.trials import FIRST_LOOK
+from agentrec.graphs.recommendation.ranking import ground, recommend
 from agentrec.llm.cost.estimate import PlannedCalls
 from agentrec.llm.cost.usage import Spending
 from agentrec.llm.prompts.templates import Prompts

@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from agentrec.components import Components
 from agentrec.evaluation.metrics import ndcg
-from agentrec.graphs.recommending import rank
+from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hints import Hint
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.policies.rewards.successive_halving import Cell, SuccessiveHalving
 from agentrec.progress import ProgressDisplay
 from agentrec.sessions import Session
-from agentrec.streaming.concurrency import map_concurrently
+from agentrec.streaming.streaming import map_concurrently
 
 
 async def fill_reward_table(

@@ -12,7 +12,7 @@ import numpy as np
 
 from agentrec.app.learning.rewarding import fill_cells, fill_reward_table, num_cells
 from agentrec.errors import InputError
-from agentrec.graphs.offering import offer_to
+from agentrec.graphs.recommendation.build_offer import offer_to
 from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer
 from agentrec.hints import Hint
 from agentrec.policies.rewards.reward_shaping import RewardShape

@@ -40,7 +40,6 @@ COMPARED = (
     "value_regression",
     "categorical_ppo",
     "scoring_ppo",
-    "abstaining_scoring_ppo",
 )
 """What is compared where nobody says what."""
 
@@ -152,17 +151,17 @@ async def compared_ndcg(
         InputError: If a policy comes twice.
         ModelCallError: If a call failed for good; ask again to go on.
     """
-    wanted = [PolicySettings(kind=NO_HINT), *(one for one in policies if one.name != NO_HINT)]
-    names = [one.name for one in wanted]
+    wanted = [PolicySettings(kind=NO_HINT), *(one for one in policies if one.kind != NO_HINT)]
+    names = [one.kind for one in wanted]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{', '.join(twice)}: named twice", field="policies")
     ndcg, given = {}, {}
     for one in wanted:
         data = await rewards.training_data(one.plan(seeds[0]), one.shape, judged=False)
         trained = await _trained(one, data, seeds, display)
-        ndcg[one.name], given[one.name] = await chosen_ndcg(rewards, split, trained)
-        if len(np.unique(np.concatenate([ndcg[one.name], given[one.name]], axis=1), axis=0)) == 1:
-            ndcg[one.name], given[one.name] = ndcg[one.name][:1], given[one.name][:1]
+        ndcg[one.kind], given[one.kind] = await chosen_ndcg(rewards, split, trained)
+        if len(np.unique(np.concatenate([ndcg[one.kind], given[one.kind]], axis=1), axis=0)) == 1:
+            ndcg[one.kind], given[one.kind] = ndcg[one.kind][:1], given[one.kind][:1]
     return ndcg, given
 
 
@@ -170,7 +169,7 @@ async def _trained(
     settings: PolicySettings, data: TrainingData, seeds: Sequence[int], display: ProgressDisplay
 ) -> Sequence[HintPolicy]:
     trainer = settings.trainer()
-    with display.phase(f"Training: {settings.name}") as report:
+    with display.phase(f"Training: {settings.kind}") as report:
 
         def fit(check: Callable[[], None]) -> Sequence[HintPolicy]:
             def on_progress(done: int, total: int) -> None:

@@ -15,11 +15,10 @@ from agentrec.app.run.reopen_run import reopen_run
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.evaluation.metrics import ndcg
-from agentrec.graphs.offering import offer_to
-from agentrec.graphs.recommending import rank
+from agentrec.graphs.recommendation.build_offer import offer_to
+from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hint_offers import HintChoices, HintOffer, unit_rows
 from agentrec.hints import Hint
-from agentrec.policies.abstaining import AbstainingHintPolicy
 from agentrec.policies.hint_policies.value_regression import ValueRegressionPolicy
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
@@ -114,10 +113,8 @@ def _options(
     choices: HintChoices,
     ranks: tuple[int | None, int | None],
 ) -> tuple[ExplainedOption, ...]:
-    within = policy.policy if isinstance(policy, AbstainingHintPolicy) else policy
-    gains = policy.gains if isinstance(policy, AbstainingHintPolicy) else within
-    predicted = gains.predicted(offer)[0] if isinstance(gains, ValueRegressionPolicy) else None
-    probable = isinstance(within, PPOHintPolicy)
+    predicted = policy.predicted(offer)[0] if isinstance(policy, ValueRegressionPolicy) else None
+    probable = isinstance(policy, PPOHintPolicy)
     texts = {hint.hint_id: hint.text for hint in offer.hints}
     columns = {
         offer.hints[place].hint_id: column

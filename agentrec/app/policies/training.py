@@ -15,11 +15,10 @@ from agentrec.app.reports.curve_picture import draw_learning_curve
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
-from agentrec.policies.abstaining import AbstainingHintPolicy, StorablePolicy
 from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
-from agentrec.policies.no_regret_gate import NO_HINT, Gate, GateVerdict
-from agentrec.policies.policy_files import write_policy
+from agentrec.policies.no_regret_gate import NO_HINT, GateVerdict, NoRegretGate
+from agentrec.policies.policy_files import EncoderRecord, StorableHintPolicy, write_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.progress import ProgressDisplay, run_blocking
 from agentrec.rewarded_offers import RewardedOffer
@@ -79,7 +78,8 @@ async def train_policy(
     display: ProgressDisplay,
     *,
     seed: int,
-) -> StorablePolicy:
+    encoder: EncoderRecord | None = None,
+) -> StorableHintPolicy:
     """Train a policy and write it down, with what it was made with and its learning curve.
 
     A training that is stopped is found again in ``folder / "checkpoint"`` by the next one of the
@@ -92,6 +92,7 @@ async def train_policy(
         folder: Where to.
         display: Where progress is shown.
         seed: Of the training.
+        encoder: What the states come from; stored with the policy.
 
     Raises:
         InputError: The policy is of a kind that cannot be stored, or the folder cannot be written.
@@ -107,7 +108,7 @@ async def train_policy(
     )
     with display.phase(f"Training: {title}") as report:
 
-        def fit(check: Callable[[], None]) -> StorablePolicy:
+        def fit(check: Callable[[], None]) -> StorableHintPolicy:
             def on_progress(done: int, total: int) -> None:
                 report(done, total)
                 check()
@@ -115,10 +116,10 @@ async def train_policy(
             with writing(folder):
                 policy = trainer.fit(data.train, data.picking, seed=seed, on_progress=on_progress)
                 report(1, 1)
-                if not isinstance(policy, StorablePolicy):
+                if not isinstance(policy, StorableHintPolicy):
                     raise InputError(f"{settings.kind!r} cannot be stored", field="policy.kind")
                 _forget(folder)
-                store_policy(policy, folder)
+                store_policy(policy, folder, encoder)
                 _draw(policy, data.picking, folder, title)
                 record.save(folder)
                 shutil.rmtree(checkpoint, ignore_errors=True)
@@ -128,7 +129,13 @@ async def train_policy(
 
 
 def let_live(
-    folder: RunFolder, name: str, policy: StorablePolicy, data: TrainingData, *, seed: int
+    folder: RunFolder,
+    name: str,
+    policy: StorableHintPolicy,
+    data: TrainingData,
+    *,
+    seed: int,
+    encoder: EncoderRecord | None = None,
 ) -> GateVerdict:
     """Judge whether a policy may go live, and put what may into the run's folder; blocks.
 
@@ -138,17 +145,18 @@ def let_live(
         policy: What was trained.
         data: What it was trained on; only ``judging`` judges.
         seed: Of the intervals.
+        encoder: What the states come from; stored with the policy.
 
     Raises:
         InputError: If the folder cannot be written.
     """
-    candidates: dict[str, StorablePolicy] = {name: policy, NO_HINT: NoHintPolicy()}
+    candidates: dict[str, StorableHintPolicy] = {name: policy, NO_HINT: NoHintPolicy()}
     fallbacks: Mapping[str, HintPolicy] = {}
     if name != BEST_SINGLE:
         best = BestSingleHintTrainer().fit(data.picking)
         candidates[BEST_SINGLE] = best
         fallbacks = {BEST_SINGLE: best}
-    verdict = Gate(seed=seed).judge({name: policy}, data.judging, fallbacks=fallbacks)
+    verdict = NoRegretGate(seed=seed).judge({name: policy}, data.judging, fallbacks=fallbacks)
     record = TrainingRecord.beside(folder.policy(name))
     if record is not None and verdict.live != name:
         # It was judged, and is to choose, among as many hints as what it stands in for.
@@ -156,20 +164,22 @@ def let_live(
         record = record.model_copy(update={"policy": instead})
     with writing(folder.live):
         _forget(folder.live)
-        store_policy(candidates[verdict.live], folder.live)
+        store_policy(candidates[verdict.live], folder.live, encoder)
         if record is not None:
             record.save(folder.live)
         write_json(folder.gate, verdict.model_dump(mode="json"))
     return verdict
 
 
-def store_policy(policy: StorablePolicy, folder: Path) -> None:
+def store_policy(
+    policy: StorableHintPolicy, folder: Path, encoder: EncoderRecord | None = None
+) -> None:
     """Write a policy of any kind that can be stored; blocks.
 
     Raises:
         OSError: The folder cannot be written.
     """
-    write_policy(folder, policy.kind, *policy.stored_parts())
+    write_policy(folder, policy.kind, *policy.description_and_tensors(), encoder=encoder)
 
 
 def _forget(folder: Path) -> None:
@@ -183,15 +193,14 @@ def _share_measured(train: RewardedOffer) -> float:
     return float(train.measured[:, 1:][offered].mean()) if offered.any() else 1.0
 
 
-def _draw(policy: StorablePolicy, picking: RewardedOffer, folder: Path, title: str) -> None:
+def _draw(policy: StorableHintPolicy, picking: RewardedOffer, folder: Path, title: str) -> None:
     """The learning curve of a policy that has one."""
-    within = policy.policy if isinstance(policy, AbstainingHintPolicy) else policy
-    if isinstance(within, PPOHintPolicy) and within.curve:
+    if isinstance(policy, PPOHintPolicy) and policy.curve:
         single = picking.gained(BestSingleHintTrainer().fit(picking).choose(picking.offer))
         known = single[np.isfinite(single)]
         draw_learning_curve(
             folder / CURVE_FILE,
-            within.curve,
+            policy.curve,
             best_single=float(known.mean()) if len(known) else None,
             title=f"Training of {title}",
         )

@@ -18,11 +18,11 @@ from agentrec.app.reports.tables import print_gate
 from agentrec.app.run.reopen_run import reopen_run
 from agentrec.errors import InputError
 from agentrec.policies.no_regret_gate import NO_HINT
+from agentrec.policies.policy_files import EncoderRecord
 from agentrec.settings.policy_settings import PolicySettings
 from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.validation_messages import first_fault, in_words, placed
 
-_ABSTAINING = "abstaining_"
 _TAKEN = (LIVE, NO_HINT, BEST_SINGLE)
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 
@@ -50,21 +50,26 @@ async def train_in_run(
         InputError: If the name cannot be one, or the run has no hint.
         ModelCallError: If a call failed for good; the same again goes on.
     """
-    called = policy.name if name is None else name
+    called = policy.kind if name is None else name
     if not _NAME.fullmatch(called):
         raise InputError(
             f"{called!r} is no name: letters and digits, with . _ - among them, 64 at most",
             field="name",
         )
-    if called in _TAKEN and called != policy.name:
+    if called in _TAKEN and called != policy.kind:
         raise InputError(f"{called!r} is what something else is called in a run", field="name")
     seed = settings.seed if seed is None else seed
     async with reopen_run(settings, console, nearest=policy.nearest) as (parts, rewards):
         data = await rewards.training_data(policy.plan(settings.seed), policy.shape)
         folder = parts.folder.policy(called)
-        trained = await train_policy(called, policy, data, folder, parts.display, seed=seed)
+        encoder = EncoderRecord.of(parts.components.encoder, settings.embeddings)
+        trained = await train_policy(
+            called, policy, data, folder, parts.display, seed=seed, encoder=encoder
+        )
         if live:
-            await asyncio.to_thread(let_live, parts.folder, called, trained, data, seed=seed)
+            await asyncio.to_thread(
+                let_live, parts.folder, called, trained, data, seed=seed, encoder=encoder
+            )
             print_gate(parts.folder.gate, console)
         told = [f"{called} is in {folder}"]
         if (folder / CURVE_FILE).is_file():
@@ -104,21 +109,12 @@ def wanted_policies(known: PolicySettings, names: Sequence[str]) -> list[PolicyS
 
     Args:
         known: The run's.
-        names: Kinds, with ``abstaining_`` before those that abstain; none for ten of them.
+        names: Kinds; none for nine of them.
 
     Raises:
         InputError: If nobody knows one.
     """
-    return [
-        changed_policy(
-            known,
-            {
-                "kind": name.removeprefix(_ABSTAINING),
-                "abstain": name.startswith(_ABSTAINING),
-            },
-        )
-        for name in names or COMPARED
-    ]
+    return [changed_policy(known, {"kind": name}) for name in names or COMPARED]
 
 
 def split_named(name: str) -> Split:

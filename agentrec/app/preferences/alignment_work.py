@@ -16,7 +16,7 @@ from agentrec.assembly import use_one_thread
 from agentrec.evaluation.intervals import Interval
 from agentrec.policies.alignment.config import AlignmentConfig
 from agentrec.policies.alignment.training import Alignment, align
-from agentrec.policies.alignment.tuning_evaluation import Judgement, judge
+from agentrec.policies.alignment.tuning_evaluation import TuningEvaluation, judge
 from agentrec.progress import run_blocking
 from agentrec.stores.preference_export import read_pairs
 
@@ -75,7 +75,7 @@ async def dpo_eval(
     *,
     beta: float = 0.1,
     seed: int = 0,
-) -> Judgement:
+) -> TuningEvaluation:
     """Judge a tuned model on pairs that it was not tuned on.
 
     Args:
@@ -93,7 +93,7 @@ async def dpo_eval(
     pairs = await asyncio.to_thread(read_pairs, pairs_file)
     with ConsoleProgress(console).phase("Reading the pairs with both models") as report:
 
-        def work(check: Callable[[], None]) -> Judgement:
+        def work(check: Callable[[], None]) -> TuningEvaluation:
             def on_progress(done: int, total: int) -> None:
                 report(done, total)
                 check()
@@ -103,7 +103,7 @@ async def dpo_eval(
         return await run_blocking(work)
 
 
-def print_judgement(judgement: Judgement, console: Console) -> None:
+def print_judgement(judgement: TuningEvaluation, console: Console) -> None:
     """Print what tuning did."""
     told = judgement
     table = new_table(f"{told.pairs} pairs of {told.sessions} sessions; 95 % intervals over these")

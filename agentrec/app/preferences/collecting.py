@@ -18,13 +18,13 @@ from agentrec.components import Components
 from agentrec.data import Dataset
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.errors import InputError
-from agentrec.graphs.pairing import PairingRules, UserCap
-from agentrec.graphs.preference_collection import (
+from agentrec.graphs.preferences.collection_graph import (
     PreferenceInput,
     PreferenceState,
     build_preference_graph,
 )
-from agentrec.graphs.preference_context import PreferenceParts
+from agentrec.graphs.preferences.context import PreferenceParts
+from agentrec.graphs.preferences.pairing import PairingRules, UserCap
 from agentrec.preferences import PreferencePair
 from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import write_json, writing
@@ -103,7 +103,7 @@ async def collect_pairs(
         # Where the writer lies says less than what it is.
         prefer=prefer.model_copy(update={"writer": None}),
         seed=context.seed,
-        writer=context.components.model.name,
+        writer=context.components.gateway.name,
         reward_model=context.reward_model.parameter_hash,
     )
     await asyncio.to_thread(origin.claim, folder, file)
@@ -137,7 +137,7 @@ async def collect_pairs(
 
 def embedded_folder(components: Components) -> Path | None:
     """Where the embedded model that writes lies; ``None`` where another model writes."""
-    model = components.model.model
+    model = components.gateway.model
     return model.catalog_model.folder if isinstance(model, CatalogChatModel) else None
 
 

@@ -12,15 +12,15 @@ from agentrec.app.preferences.text_evaluation import RankedPlaces
 from agentrec.components import Components
 from agentrec.continuations import Continuation, Relevant, continuation_of
 from agentrec.contracts import HintPolicy
-from agentrec.graphs.offering import offer_to
-from agentrec.graphs.recommending import rank
+from agentrec.graphs.recommendation.build_offer import offer_to
+from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hints import Hint
 from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender
-from agentrec.policies.reward_model.candidate_scores import TargetOdds
+from agentrec.policies.reward_model.candidate_scores import CandidateScores
 from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
 from agentrec.runs.open_run import OpenRun
 from agentrec.sessions import Session
-from agentrec.streaming.concurrency import map_concurrently
+from agentrec.streaming.streaming import map_concurrently
 
 
 @dataclass(frozen=True)
@@ -140,5 +140,5 @@ def places_told(
         judged: The sessions.
         vectors: The texts' vectors, ``[sessions, text_dim]``; zeros for none.
     """
-    odds = TargetOdds.of_continuations(recommender.recommender, judged)
+    odds = CandidateScores.of_continuations(recommender.recommender, judged)
     return odds.places(recommender.moves(vectors))

@@ -16,7 +16,7 @@ from agentrec.assembly import CatalogKnowledge
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import RewardModel
 from agentrec.errors import InputError, ModelCallError
-from agentrec.graphs.ranking_reward import RankingRewardModel
+from agentrec.graphs.preferences.ranking_reward import RankingRewardModel
 from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender, Floats
 from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel, TextVectors
 from agentrec.policies.reward_model.reward_model_wrappers import (
@@ -125,7 +125,7 @@ async def obtain_reward_model(parts: OpenRun, prefer: PreferSettings) -> Knowled
         seed=parts.settings.seed,
         sessions={"train": len(cut.rewarding), "valid": len(valid)},
         factors=factors,
-        model=parts.components.model.name,
+        model=parts.components.gateway.name,
     )
     embeddings = parts.components.embeddings
     known = folder / RECORD_FILE

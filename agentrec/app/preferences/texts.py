@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 from agentrec.components import Components
 from agentrec.embedded_model.chat_model import CatalogChatModel
-from agentrec.graphs.preferring import TextAttempt, attempt_preference, find_factors
+from agentrec.graphs.preferences.preference_sampling import (
+    TextAttempt,
+    attempt_preference,
+    find_factors,
+)
 from agentrec.llm.gateway.requests import Draw, seed_of
 from agentrec.runs.open_run import OpenRun
 from agentrec.sessions import Session
-from agentrec.streaming.concurrency import map_concurrently
+from agentrec.streaming.streaming import map_concurrently
 
 
 async def factors_of(parts: OpenRun) -> tuple[str, ...]:
@@ -19,7 +23,7 @@ async def factors_of(parts: OpenRun) -> tuple[str, ...]:
     Raises:
         ModelCallError: If the call failed.
     """
-    model = parts.components.model.model
+    model = parts.components.gateway.model
     if isinstance(model, CatalogChatModel):
         return model.catalog_model.vocabulary.factors
     return await find_factors(parts.components)

@@ -152,7 +152,7 @@ def print_choice(choice: ExplainedChoice, console: Console) -> None:
     """Print what was chosen, for whom, among what, what decided, and what is known of it."""
     _say(_sentence(choice), console)
     if choice.margin is not None and choice.margin < 0:
-        _say("Another option has a better score: the policy drew, or abstained.", console)
+        _say("Another option has a better score: the policy chose at random.", console)
     last, count = choice.history[-_MOST_ITEMS:], len(choice.history)
     of_all = f", the last {len(last)} of {count}" if len(last) < count else ""
     _say(f"\nIts history{of_all}, most recent last:" if last else "\nNo history.", console)

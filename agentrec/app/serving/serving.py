@@ -14,8 +14,8 @@ from rich.console import Console
 from agentrec.app.run.reopen_run import settings_of_run
 from agentrec.assembly import use_one_thread
 from agentrec.components import Components
-from agentrec.graphs.recommendation import build_recommendation_graph
-from agentrec.graphs.session_telemetry import session_span
+from agentrec.graphs.recommendation.graph import build_recommendation_graph
+from agentrec.graphs.recommendation.recommend_many import session_span
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.rankings import Ranking
 from agentrec.runs.open_run import OpenRun, ResolvedRun, open_run, resolve_run

@@ -1,1 +1,1 @@
-"""The network, its tokens and its forward pass."""
+"""The network: its initial weights and its forward pass."""

@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
+from agentrec.embedded_model.language.vocabulary import (
+    ANSWER,
+    CANDIDATES_AT,
+    END,
+    MAX_CANDIDATES,
+    prompt_tokens,
+)
 from agentrec.embedded_model.network.forward import blocks, choose, gather
-from agentrec.embedded_model.network.network import HEAD
-from agentrec.embedded_model.network.prompt_tokens import CANDIDATES_AT, prompt_tokens
-from agentrec.embedded_model.network.subspaces import WIDTH
-from agentrec.embedded_model.network.vocabulary import ANSWER, END, MAX_CANDIDATES
+from agentrec.embedded_model.network.initialization import HEAD, WIDTH
 from agentrec.embedded_model.teaching.corpus import Asked, Corpus
 
 SOFTNESS = 0.5

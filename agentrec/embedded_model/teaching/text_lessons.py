@@ -9,10 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from agentrec.embedded_model.network.prompt_tokens import prompt_tokens
-from agentrec.embedded_model.network.vocabulary import END
-from agentrec.embedded_model.teaching.corpus import Corpus
-from agentrec.embedded_model.teaching.wording import (
+from agentrec.embedded_model.language.text_grammar import (
     Signed,
     critique_words,
     diagnosis_words,
@@ -21,6 +18,8 @@ from agentrec.embedded_model.teaching.wording import (
     preference_words,
     question_words,
 )
+from agentrec.embedded_model.language.vocabulary import END, prompt_tokens
+from agentrec.embedded_model.teaching.corpus import Corpus
 
 PREDICTIONS = 10
 NOT_LOOKED_AT = -100

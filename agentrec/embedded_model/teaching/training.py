@@ -1,21 +1,156 @@
-"""Teaching the embedded model: what to look for, how to write a list, and texts."""
+"""Training the embedded model: choosing candidates, writing lists, and texts."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as functional
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from agentrec.embedded_model.network.checkpoint import Checkpoint
-from agentrec.embedded_model.network.forward import choose, gather
-from agentrec.embedded_model.network.symmetry import symmetric_gradients
+from agentrec.atomic_files import write_atomically
+from agentrec.embedded_model.language.vocabulary import MAX_CANDIDATES
+from agentrec.embedded_model.network.forward import blocks, choose, gather
+from agentrec.embedded_model.network.initialization import HANDLES, HEAD, HEADS, WIDTH
 from agentrec.embedded_model.teaching.corpus import Corpus
 from agentrec.embedded_model.teaching.ranking_lessons import choosing_loss, list_lesson, list_loss
 from agentrec.embedded_model.teaching.text_lessons import NOT_LOOKED_AT, text_lesson
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class Checkpoint:
+    """Keeps network, optimiser and losses in one file.
+
+    Args:
+        path: The file; its name has to tell one training from another.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def keep(
+        self, network: GPT2LMHeadModel, optimizer: torch.optim.Optimizer, losses: list[float]
+    ) -> None:
+        """Write the state after ``len(losses)`` steps."""
+        tensors: dict[str, torch.Tensor] = {}
+        for name, parameter in network.named_parameters():
+            tensors[f"network.{name}"] = parameter.detach()
+            for moment, value in optimizer.state[parameter].items():
+                tensors[f"optimizer.{moment}.{name}"] = value
+        write_atomically(self.path, save(tensors, {"losses": json.dumps(losses)}))
+
+    def restore(
+        self, network: GPT2LMHeadModel, optimizer: torch.optim.Optimizer, losses: list[float]
+    ) -> int:
+        """Bring back what was kept.
+
+        Returns:
+            The number of steps done; 0, with nothing changed, where nothing usable was kept.
+        """
+        if not self.path.is_file():
+            return 0
+        try:
+            with safe_open(self.path, framework="pt") as kept:
+                known = [float(loss) for loss in json.loads(kept.metadata()["losses"])]
+                tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+        except (SafetensorError, ValueError, KeyError, TypeError, OSError):
+            return 0
+        parameters = dict(network.named_parameters())
+        if not all(_fits(tensors, name, value) for name, value in parameters.items()):
+            return 0
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(tensors[f"network.{name}"])
+                if f"optimizer.step.{name}" in tensors:
+                    optimizer.state[parameter] = {
+                        moment: tensors[f"optimizer.{moment}.{name}"]
+                        for moment in ("step", *_MOMENTS)
+                    }
+        losses.extend(known)
+        return len(losses)
+
+    def discard(self) -> None:
+        """Forget it: the training is over."""
+        self.path.unlink(missing_ok=True)
+
+
+def _fits(tensors: Mapping[str, torch.Tensor], name: str, parameter: torch.nn.Parameter) -> bool:
+    """Whether all that was kept of one parameter is there and of its shape.
+
+    What no step has changed yet has no optimiser state.
+    """
+    shapes = {f"optimizer.{moment}.{name}": parameter.shape for moment in _MOMENTS}
+    shapes[f"optimizer.step.{name}"] = torch.Size([])
+    kept = tensors.get(f"network.{name}")
+    if kept is None or kept.shape != parameter.shape:
+        return False
+    known = [key for key in shapes if key in tensors]
+    return not known or all(key in tensors and tensors[key].shape == shapes[key] for key in shapes)
+
+
+def symmetric_gradients(network: GPT2LMHeadModel, first_item: int) -> None:
+    """Change the gradients after a backward pass so that a step treats all handles alike.
+
+    Args:
+        network: The network.
+        first_item: Token id of the first item; from there on nothing is changed.
+    """
+    body = network.transformer
+    body.wpe.weight.grad = None
+    _bar(body.wte.weight.grad, (slice(None), HANDLES))
+    _bar(body.wte.weight.grad, (slice(first_item, None),))
+    gathering, choosing = blocks(network)
+    for layer in (gathering.attn.c_proj, gathering.mlp.c_proj, choosing.mlp.c_proj):
+        _bar(layer.weight.grad, (slice(None), HANDLES))
+        _bar(layer.bias.grad, (HANDLES,))
+    for layer in (gathering.mlp.c_fc, choosing.mlp.c_fc):
+        _bar(layer.weight.grad, (HANDLES,))
+    # Where the gathering block looks may hang on places: a text has to know what comes next.
+    _bar(gathering.attn.c_attn.weight.grad, (HANDLES, slice(2 * WIDTH, None)))
+    # What is looked at does not hang on the handle it has.
+    _bar(choosing.attn.c_attn.weight.grad, (HANDLES, slice(0, 2 * WIDTH)))
+    if body.wte.weight.grad is not None:
+        named = body.wte.weight.grad[first_item - MAX_CANDIDATES : first_item]
+        named.copy_(named.mean(dim=0, keepdim=True).expand_as(named))
+    joint, out = choosing.attn.c_attn, choosing.attn.c_proj
+    if joint.weight.grad is not None:
+        _bar(joint.bias.grad, (slice(2 * WIDTH, None),))
+        values = joint.weight.grad[:, 2 * WIDTH :]
+        kept = torch.zeros_like(values)
+        for head in range(HEADS):
+            columns = slice(head * HEAD, (head + 1) * HEAD)
+            _keep_scale(kept[HANDLES, columns], values[HANDLES, columns])
+        values.copy_(kept)
+    if out.weight.grad is not None:
+        kept = torch.zeros_like(out.weight.grad)
+        for head in range(HEADS):
+            rows = slice(head * HEAD, (head + 1) * HEAD)
+            _keep_scale(kept[rows, HANDLES], out.weight.grad[rows, HANDLES])
+        out.weight.grad.copy_(kept)
+        _bar(out.bias.grad, (HANDLES,))
+    for norm in (choosing.ln_1, choosing.ln_2, body.ln_f):
+        if norm.weight.grad is not None:
+            norm.weight.grad[HANDLES] = norm.weight.grad[HANDLES].mean()
+            _bar(norm.bias.grad, (HANDLES,))
+
+
+def _bar(gradient: Tensor | None, where: tuple[slice, ...]) -> None:
+    if gradient is not None:
+        gradient[where] = 0
+
+
+def _keep_scale(kept: Tensor, gradient: Tensor) -> None:
+    """Keep of a square of gradients what changes all its diagonal alike."""
+    kept.diagonal().fill_(float(gradient.diagonal().mean()))
+
 
 CHECKPOINT_EVERY = 100
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from agentrec.evaluation.baselines import TextSimilarityRanker
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
 
 TITLES = {

@@ -8,15 +8,18 @@ from embedded_model import planted
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrec.embedded_model.generation.phrasing import phrased
-from agentrec.embedded_model.network.prompt_tokens import prompt_tokens
-from agentrec.embedded_model.network.vocabulary import END
-from agentrec.embedded_model.teaching.wording import HINT_END, factor_token, preference_words
-from agentrec.policies.alignment.catalog_tokens import CatalogTokens
+from agentrec.embedded_model.language.text_grammar import (
+    HINT_END,
+    factor_token,
+    phrased,
+    preference_words,
+)
+from agentrec.embedded_model.language.vocabulary import END, prompt_tokens
+from agentrec.policies.alignment.catalog_tokens import EmbeddedPairTokenizer
 from agentrec.policies.alignment.pair_encoding import NotEncodableError
 from agentrec.preferences import ChatTurn
 
-ENCODER = CatalogTokens(world().vocabulary)
+ENCODER = EmbeddedPairTokenizer(world().vocabulary)
 FACTORS = sorted({aspect.factor for aspect in world().aspects})
 
 

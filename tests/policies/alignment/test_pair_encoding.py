@@ -13,16 +13,16 @@ from trl import DPOConfig, DPOTrainer
 
 from agentrec.policies.alignment.models import open_model
 from agentrec.policies.alignment.pair_encoding import (
-    ChatTokens,
+    ChatPairTokenizer,
     Example,
     NotEncodableError,
-    each_chosen_once,
+    distinct_chosen,
     encode_pairs,
     examples_hash,
-    held_out_apart,
     plain_prompt,
+    split_by_user,
 )
-from agentrec.policies.alignment.trl_trainers import undisturbed
+from agentrec.policies.alignment.trl_trainers import restored_process_state
 from agentrec.preferences import PreferencePair
 
 
@@ -76,23 +76,23 @@ def test_a_pair_of_just_the_length_is_taken() -> None:
 
 def test_users_are_on_one_side_only_and_a_seed_draws_them() -> None:
     examples = [example(n, f"u{n // 3}") for n in range(60)]
-    train, apart = held_out_apart(examples, 0.2, seed=1)
+    train, apart = split_by_user(examples, 0.2, seed=1)
     assert len(apart) == 12
     assert not {one.group for one in train} & {one.group for one in apart}
     assert sorted([*train, *apart], key=examples.index) == examples
-    assert held_out_apart(examples, 0.2, seed=1) == (train, apart)
-    assert held_out_apart(examples, 0.2, seed=2) != (train, apart)
+    assert split_by_user(examples, 0.2, seed=1) == (train, apart)
+    assert split_by_user(examples, 0.2, seed=2) != (train, apart)
 
 
 @pytest.mark.parametrize(("users", "share", "kept_out"), [(1, 0.5, 0), (2, 0.01, 1), (5, 0.0, 0)])
 def test_there_is_always_something_to_learn_from(users: int, share: float, kept_out: int) -> None:
-    train, apart = held_out_apart([example(n) for n in range(users)], share, seed=0)
+    train, apart = split_by_user([example(n) for n in range(users)], share, seed=0)
     assert (len(train), len(apart)) == (users - kept_out, kept_out)
 
 
 def test_a_chosen_text_is_learnt_by_heart_once() -> None:
     examples = [example(0), example(1), example(2, chosen=3)]
-    assert each_chosen_once(examples) == [examples[0], examples[2]]
+    assert distinct_chosen(examples) == [examples[0], examples[2]]
 
 
 def test_the_hash_is_of_everything_and_the_order() -> None:
@@ -103,7 +103,7 @@ def test_the_hash_is_of_everything_and_the_order() -> None:
 
 def tokens_of_trl(model: Path, row: dict[str, object], folder: Path) -> Any:
     opened = open_model(model)
-    with undisturbed():
+    with restored_process_state():
         trainer = DPOTrainer(
             model=opened.network,
             processing_class=opened.tokenizer,
@@ -136,13 +136,13 @@ def test_the_tokens_are_those_of_trl(template: bool, tmp_path: Path) -> None:
             "rejected": pair.rejected,
         }
     theirs = tokens_of_trl(model, row, tmp_path / "trl")
-    ours = ChatTokens(AutoTokenizer.from_pretrained(model)).tokens(pair)
+    ours = ChatPairTokenizer(AutoTokenizer.from_pretrained(model)).tokens(pair)
     assert ours == (theirs["prompt_ids"], theirs["chosen_ids"], theirs["rejected_ids"])
 
 
 def test_a_text_ends_with_the_mark_for_it(llama: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(llama)
-    prompt, chosen, rejected = ChatTokens(tokenizer).tokens(short_pairs(1)[0])
+    prompt, chosen, rejected = ChatPairTokenizer(tokenizer).tokens(short_pairs(1)[0])
     assert tokenizer.decode(chosen) == "kind: comedy<|end|>"
     assert tokenizer.decode(rejected) == "kind: war<|end|>"
     assert tokenizer.decode(prompt).endswith("like?<|end|><|assistant|>")
@@ -152,4 +152,4 @@ def test_what_a_template_refuses_is_left_out_with_its_words(llama: Path) -> None
     tokenizer = AutoTokenizer.from_pretrained(llama)
     tokenizer.chat_template = "{{ raise_exception('no system turns') }}"
     with pytest.raises(NotEncodableError, match="refuses it: no system turns"):
-        ChatTokens(tokenizer).tokens(short_pairs(1)[0])
+        ChatPairTokenizer(tokenizer).tokens(short_pairs(1)[0])

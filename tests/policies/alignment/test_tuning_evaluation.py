@@ -17,8 +17,8 @@ from agentrec.policies.alignment.training import Alignment
 from agentrec.policies.alignment.tuning_evaluation import (
     _lines_in_form,
     judge,
-    lines_in_form,
     log_probabilities,
+    well_formed_share,
 )
 
 
@@ -86,7 +86,7 @@ def test_free_texts_are_the_same_for_the_same_seed(taught: Path) -> None:
     model = open_model(taught)
     examples = encode_pairs(planted_pairs(8), model.token_ids, 500).usable
     prompts = [example.prompt_ids for example in examples]
-    shares = [lines_in_form(model, prompts, 0.5, seed) for seed in (0, 0)]
+    shares = [well_formed_share(model, prompts, 0.5, seed) for seed in (0, 0)]
     assert shares[0] == shares[1]
     assert 0 <= shares[0] <= 1
 

@@ -94,7 +94,7 @@ def _brute_force(
     ids = policy.hint_ids
 
     def design(of: HintOffer) -> np.ndarray:
-        states, hints = features.states.with_constant(of.states), features.of_hints(of.vectors)
+        states, hints = features.states.with_intercept(of.states), features.of_hints(of.vectors)
         similar = features.of_similarities(of.similarities)
         rows = []
         for session in range(len(of)):

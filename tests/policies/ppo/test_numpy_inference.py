@@ -11,9 +11,8 @@ import torch
 from agentrec.hint_offers import NO_CANDIDATE, HintOffer
 from agentrec.policies.ppo import numpy_inference as acting
 from agentrec.policies.ppo.config import PPOConfig
-from agentrec.policies.ppo.networks import ActorCritics, ActorName
-from agentrec.policies.ppo.numpy_inference import ActingNetworks
-from agentrec.policies.ppo.offer_tensors import HintFeatures, Situations
+from agentrec.policies.ppo.networks import ActorCritics, ActorName, HintFeatures, OfferTensors
+from agentrec.policies.ppo.numpy_inference import NumpyActorCritics
 from agentrec.policies.standardiser import Standardiser
 from agentrec.testing.planted_rewards import PlantedRewards
 
@@ -60,11 +59,11 @@ def test_numpy_computes_what_torch_does(
 ) -> None:
     offer = _offers(small_world)[which]
     networks, standardiser, hints = _trained(actor, members, small_world)
-    situations = Situations.of(offer, standardiser, hints)
+    situations = OfferTensors.of(offer, standardiser, hints)
     with torch.no_grad():
         expected = torch.softmax(networks.logits(situations), dim=-1).mean(dim=0).numpy()
         values = networks.values(situations).mean(dim=0).numpy()
-    ours = ActingNetworks(networks, standardiser, hints)
+    ours = NumpyActorCritics(networks, standardiser, hints)
     for at_once in (1024, 6):
         monkeypatch.setattr(acting, "_CHUNK", at_once)
         told, predicted = ours.probabilities_and_values(offer)
@@ -80,20 +79,20 @@ def test_numpy_computes_what_torch_does(
 def test_where_there_is_no_hint_at_all_none_is_certain(
     actor: ActorName, small_world: PlantedRewards
 ) -> None:
-    ours = ActingNetworks(*_trained(actor, 2, small_world))
+    ours = NumpyActorCritics(*_trained(actor, 2, small_world))
     told, _ = ours.probabilities_and_values(_offers(small_world)["no hint"])
     assert told.tolist() == [[1, 0, 0]] * 20
 
 
 def test_it_follows_the_networks(small_world: PlantedRewards) -> None:
     networks, standardiser, hints = _trained("scoring", 1, small_world)
-    ours = ActingNetworks(networks, standardiser, hints)
+    ours = NumpyActorCritics(networks, standardiser, hints)
     offer = _offers(small_world)["all"]
     before, _ = ours.probabilities_and_values(offer)
     others, *_ = _trained("scoring", 1, small_world, seed=5)
     networks.load_state_dict(others.state_dict())
     after, _ = ours.probabilities_and_values(offer)
-    fresh, _ = ActingNetworks(others, standardiser, hints).probabilities_and_values(offer)
+    fresh, _ = NumpyActorCritics(others, standardiser, hints).probabilities_and_values(offer)
     assert np.abs(after - before).max() > 0.01
     assert after == pytest.approx(fresh)
 

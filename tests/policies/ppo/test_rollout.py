@@ -5,21 +5,20 @@ import torch
 from agentrec.hint_offers import HintOffer
 from agentrec.hints import Hint
 from agentrec.policies.ppo.config import PPOConfig
-from agentrec.policies.ppo.networks import ActorCritics
-from agentrec.policies.ppo.offer_tensors import HintFeatures, Situations
+from agentrec.policies.ppo.networks import ActorCritics, HintFeatures, OfferTensors
 from agentrec.policies.ppo.rollout import Rollout, bandit_advantages, collect_rollout
 from agentrec.policies.standardiser import Standardiser
 
 
-def _situations(num_sessions: int, num_hints: int) -> Situations:
+def _situations(num_sessions: int, num_hints: int) -> OfferTensors:
     drawn = np.random.default_rng(1).standard_normal((num_sessions, 3)).astype(np.float32)
     hints = [Hint(text=f"Prefer {number}.") for number in range(num_hints)]
     offer = HintOffer.of_all(drawn, hints, np.eye(num_hints, 4, dtype=np.float32))
     features = HintFeatures.fit(offer.hint_ids, offer.vectors, 2)
-    return Situations.of(offer, Standardiser.fit(drawn, None), features)
+    return OfferTensors.of(offer, Standardiser.fit(drawn, None), features)
 
 
-def _networks(situations: Situations) -> ActorCritics:
+def _networks(situations: OfferTensors) -> ActorCritics:
     num_hints = len(situations.hint_features)
     generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
     config = PPOConfig(hidden_sizes=(8,))

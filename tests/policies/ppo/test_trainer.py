@@ -6,7 +6,7 @@ import torch
 
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.policy import PPOHintPolicy
-from agentrec.policies.ppo.rollout import clip_each
+from agentrec.policies.ppo.rollout import clip_gradients_per_network
 from agentrec.policies.ppo.trainer import PPOTrainer
 from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.hint_policy_trainer_conformance import HintPolicyTrainerConformance
@@ -221,7 +221,7 @@ def test_each_networks_gradient_is_clipped_by_itself() -> None:
             one.grad = parameter.grad[network].clone()
         torch.nn.utils.clip_grad_norm_(own, 0.5)
         expected.append([one.grad for one in own])
-    clip_each(parameters, 0.5)
+    clip_gradients_per_network(parameters, 0.5)
     for network, gradients in enumerate(expected):
         for parameter, gradient in zip(parameters, gradients, strict=True):
             assert parameter.grad is not None

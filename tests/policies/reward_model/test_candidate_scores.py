@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentrec.continuations import Continuation
-from agentrec.policies.reward_model.candidate_scores import TargetOdds
+from agentrec.policies.reward_model.candidate_scores import CandidateScores
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.sessions import Session
 
@@ -34,9 +34,9 @@ class Backbone:
         return torch.tensor([[row[item] for item in ITEMS] for row in rows]).reshape(-1, len(ITEMS))
 
 
-def odds_of(table: Sequence[Scores], judged: Sequence[Continuation]) -> TargetOdds:
+def odds_of(table: Sequence[Scores], judged: Sequence[Continuation]) -> CandidateScores:
     recommender = cast("SequentialRecommender", Backbone(table))
-    return TargetOdds.of_continuations(recommender, judged)
+    return CandidateScores.of_continuations(recommender, judged)
 
 
 def continuation(number: int, relevant: Sequence[str], candidates: Sequence[str]) -> Continuation:
@@ -95,7 +95,7 @@ def test_places_and_probabilities_are_the_plain_ones(
     odds, moves = odds_of(table, judged), moves_of(added)
     places = odds.places(moves)
     found = odds.log_probabilities(moves, temperature).tolist()
-    again = odds.moved_log_probabilities(odds.of_candidates(moves), temperature).tolist()
+    again = odds.log_probabilities_with(odds.of_candidates(moves), temperature).tolist()
     ranks = odds.ranks(moves).tolist()
     assert found == again
     for number, one in enumerate(judged):
@@ -145,7 +145,7 @@ def test_a_target_alone_is_one_relevant_item() -> None:
     ]
     judged = [continuation(n, "c", "abcdef"[: 3 + n]) for n in range(3)]
     recommender = cast("SequentialRecommender", Backbone(scores))
-    whole = TargetOdds.of(recommender, [one.session for one in judged])
+    whole = CandidateScores.of(recommender, [one.session for one in judged])
     moves = moves_of(scores[::-1])
     assert [[rank] for rank in whole.ranks(moves).tolist()] == whole.places(moves)
     assert whole.places(moves) == odds_of(scores, judged).places(moves)

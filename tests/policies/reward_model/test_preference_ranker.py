@@ -26,7 +26,7 @@ from agentrec.policies.reward_model.knowledge_reward_model import (
 from agentrec.policies.sequential.config import BackboneConfig
 from agentrec.policies.sequential.training import BackboneTrainer
 from agentrec.policies.standardiser import Standardiser
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
 from agentrec.testing.preference_ranker_conformance import PreferenceRankerConformance
 

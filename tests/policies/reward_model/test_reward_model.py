@@ -20,7 +20,7 @@ from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.config import BackboneConfig
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.sequential.training import BackboneTrainer
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
 
 TASTES = ("war", "love", "music", "crime")

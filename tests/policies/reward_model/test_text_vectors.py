@@ -7,7 +7,7 @@ import pytest
 
 from agentrec.policies.reward_model import knowledge_reward_model
 from agentrec.policies.reward_model.knowledge_reward_model import TextVectors
-from agentrec.session_encoding.hashed_embeddings import HashedWordEmbeddings
+from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 
 DIMENSION = 16
 

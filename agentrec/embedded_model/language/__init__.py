@@ -1,0 +1,1 @@
+"""What the embedded model reads and writes: aspects of items, words, tokens and prompts."""

@@ -1,0 +1,1 @@
+"""The hint-learning graph: from an error of the model to a hint in the knowledge base."""

@@ -1,0 +1,1 @@
+"""The preference graphs: texts about users, preference pairs, and re-ranking with a text."""

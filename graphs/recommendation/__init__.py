@@ -1,0 +1,1 @@
+"""The recommendation graph: choose a hint, ask the model, ground its answer."""

@@ -1,0 +1,201 @@
+"""Asking the model for a ranking, and grounding its answer in the candidates."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from langchain_core.messages import AIMessage, BaseMessage
+
+from agentrec.components import Components
+from agentrec.graphs.recommendation.rank_fusion import fuse, settled
+from agentrec.hints import Hint
+from agentrec.llm.answers.answer_schemas import RankedCandidates
+from agentrec.llm.answers.parsing import parse_ranking
+from agentrec.llm.prompts.session_view import SessionView, hint_block, preference_block
+from agentrec.rankings import Ranking
+from agentrec.sessions import Session
+
+
+@dataclass(frozen=True)
+class RankingAnswer:
+    """A model's answer, not yet read.
+
+    Attributes:
+        session: The session it is about.
+        view: What the model was shown.
+        messages: The conversation up to the answer.
+        text: The answer.
+        hint: The hint it was given, if any.
+    """
+
+    session: Session
+    view: SessionView
+    messages: tuple[BaseMessage, ...]
+    text: str
+    hint: Hint | None
+
+
+def view_of(session: Session, components: Components, attempt: int = 0) -> SessionView:
+    """What the model is shown of a session, as the components have it.
+
+    Args:
+        session: A session with candidates.
+        components: The parts.
+        attempt: Number of the request for this session, from 0; each has another order.
+    """
+    return SessionView.of(
+        session,
+        components.catalog,
+        components.seed,
+        attempt=attempt,
+        max_candidates=components.max_candidates,
+        label_length=components.label_length,
+        ordered=components.candidates_ordered,
+    )
+
+
+async def recommend(
+    session: Session,
+    hint: Hint | None,
+    components: Components,
+    attempt: int = 0,
+    preference: str | None = None,
+) -> RankingAnswer:
+    """Ask for the candidates a user most likely chooses next.
+
+    The same prompt serves exploration, training and use, whatever the hint; without a hint the
+    prompt has no trace of one.
+
+    Args:
+        session: A session with candidates.
+        hint: Advice to the model, or none.
+        components: The parts.
+        attempt: Number of the request for this session, from 0; each has another order of the
+            candidates.
+        preference: What a model said of the user, or nothing.
+
+    Raises:
+        ModelCallError: If the call failed.
+    """
+    view = view_of(session, components, attempt)
+    messages = components.prompts.render(
+        "recommend",
+        {
+            "history": view.history_block,
+            "candidates": view.candidate_block,
+            "hint": hint_block(None if hint is None else hint.text) + preference_block(preference),
+            "count": min(components.list_length, len(view.candidate_ids)),
+        },
+    )
+    text = await components.gateway.ask("recommend", messages, schema=RankedCandidates)
+    return RankingAnswer(session, view, tuple(messages), text, hint)
+
+
+async def ground(answer: RankingAnswer, components: Components) -> Ranking:
+    """Make a valid ranking of an answer: read it, ask once more if it falls short, fill up.
+
+    Returns:
+        Exactly ``list_length`` candidates (all of them where there are fewer), each once. What
+        the model did not name is filled up in the order of the base ranker, if there is one;
+        else in the order in which candidates were shown, which is a random one, or in the
+        caller's where candidates come ordered; those that were not shown stand behind.
+
+    Raises:
+        ModelCallError: If the second call failed.
+    """
+    view = answer.view
+    filling: Sequence[str] = view.fill_ids or view.candidate_ids
+    count = min(components.list_length, len(filling))
+    asked = min(count, len(view.candidate_ids))
+    parsed = parse_ranking(answer.text, view)
+    illegal = parsed.illegal
+    repaired = len(parsed.item_ids) < asked
+    if repaired:
+        request = components.prompts.render(
+            "repair", {"valid": len(parsed.item_ids), "illegal": illegal, "count": asked}
+        )
+        # Half a surrogate pair, as of an answer cut off inside a character, fits in no message.
+        given = answer.text.encode("utf-8", "replace").decode("utf-8")
+        messages = [*answer.messages, AIMessage(given), *request]
+        text = await components.gateway.ask("repair", messages, schema=RankedCandidates)
+        second = parse_ranking(text, view)
+        illegal += second.illegal
+        if len(second.item_ids) > len(parsed.item_ids):
+            parsed = second
+    named = parsed.item_ids[:count]
+    missing: list[str] = []
+    if len(named) < count:
+        filling = await _by_merit(filling, answer.session, components)
+        missing = [item_id for item_id in filling if item_id not in named]
+    return Ranking(
+        session_id=view.session_id,
+        item_ids=(*named, *missing[: count - len(named)]),
+        hint_id=None if answer.hint is None else answer.hint.hint_id,
+        backfilled=count - len(named),
+        illegal=illegal,
+        repaired=repaired,
+        structured=parsed.structured,
+        notes=view.notes,
+    )
+
+
+async def _by_merit(
+    filling: Sequence[str], session: Session, components: Components
+) -> Sequence[str]:
+    """What fills up, in the base ranker's order; what that passes over comes last."""
+    if components.base_ranker is None:
+        return filling
+    ranked = await asyncio.to_thread(components.base_ranker.rank, session)
+    places = {item_id: place for place, item_id in enumerate(ranked)}
+    return sorted(filling, key=lambda item_id: places.get(item_id, len(ranked)))
+
+
+async def recommend_shuffled(
+    session: Session, hint: Hint | None, components: Components, preference: str | None = None
+) -> tuple[list[RankingAnswer], tuple[str, ...]]:
+    """Ask ``components.shuffles`` times at once, each time with another order of the candidates.
+
+    Returns:
+        The answers, at least one, and a note where a request failed.
+
+    Raises:
+        ModelCallError: If every request failed.
+    """
+    return await settled(
+        recommend(session, hint, components, attempt, preference)
+        for attempt in range(components.shuffles)
+    )
+
+
+async def ground_shuffled(
+    answers: Sequence[RankingAnswer], components: Components, notes: Sequence[str] = ()
+) -> Ranking:
+    """Make a ranking of each answer and fuse them; see ``reciprocal_rank_fusion``.
+
+    Raises:
+        ModelCallError: If every answer needed a second request and all of these failed.
+    """
+    rankings, failed = await settled(
+        (ground(answer, components) for answer in answers), "answers were lost in repair"
+    )
+    return fuse(rankings, (*notes, *failed))
+
+
+async def rank(
+    session: Session, hint: Hint | None, components: Components, preference: str | None = None
+) -> Ranking:
+    """Ask and ground in one step, as often as ``components.shuffles`` says.
+
+    Args:
+        session: A session with candidates.
+        hint: Advice to the model, or none.
+        components: The parts.
+        preference: What a model said of the user, or nothing.
+
+    Raises:
+        ModelCallError: If no request came to a ranking.
+    """
+    answers, notes = await recommend_shuffled(session, hint, components, preference)
+    return await ground_shuffled(answers, components, notes)
