@@ -12,7 +12,7 @@ from langchain_core.language_models import BaseChatModel
 from rich.console import Console
 
 from agentrec.app.cli.progress import ConsoleProgress
-from agentrec.app.reports.tables import print_usage
+from agentrec.app.reports.run_report import print_usage
 from agentrec.assembly import (
     CatalogKnowledge,
     embedded_model,

@@ -16,10 +16,10 @@ from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
-from agentrec.app.cli.dpo_commands import dpo_app
-from agentrec.app.preferences import alignment_work
-from agentrec.app.preferences.alignment_work import PICTURE_FILE, dpo_train
-from agentrec.app.reports.alignment_picture import draw_alignment
+from agentrec.app.cli.dpo import dpo_app
+from agentrec.app.preferences import model_tuning as alignment_work
+from agentrec.app.preferences.model_tuning import PICTURE_FILE, dpo_train
+from agentrec.app.reports.plots import draw_alignment
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.errors import InputError
 from agentrec.policies.alignment.config import AlignmentConfig

@@ -10,9 +10,9 @@ import pytest
 from app.preference_runs import QUICK, Settings, quiet, sha256
 from safetensors.torch import load_file, save_file
 
-from agentrec.app.preferences.collection_origin import ORIGIN_FILE
-from agentrec.app.preferences.texts import factors_of, texts_for
-from agentrec.app.preferences.work import collect_in_run, opened
+from agentrec.app.preferences.collection import ORIGIN_FILE
+from agentrec.app.preferences.run_collection import collect_in_run, opened
+from agentrec.app.preferences.text_writing import factors_of, texts_for
 from agentrec.errors import InputError, ModelCallError
 from agentrec.runs.open_run import second_model, with_model
 from agentrec.runs.run_folder import RunFolder

@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from benchmarks.hint_effects import HintEffects, hint_effects
 from rich.console import Console
 
 from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.learning.closed_loop import spread
-from agentrec.app.learning.exploring import explore, most_alike
-from agentrec.app.learning.rewarding import fill_reward_table
+from agentrec.app.learning.exploration import explore, most_alike
+from agentrec.app.learning.reward_measurement import fill_reward_table
 from agentrec.assembly import embedded_model, know_catalog, load_data, open_embeddings
 from agentrec.components import Components
-from agentrec.evaluation.hint_effects import HintEffects, hint_effects
 from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway

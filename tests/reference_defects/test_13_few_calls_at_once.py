@@ -18,7 +18,7 @@ from testing.answering import (
     world,
 )
 
-from agentrec.app.learning.rewarding import fill_reward_table
+from agentrec.app.learning.reward_measurement import fill_reward_table
 from agentrec.graphs.recommendation.build_offer import offer_to
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway

@@ -21,7 +21,7 @@ from rich.progress import (
 
 from agentrec.app.cli.cli_overrides import cli_overrides, without_none
 from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
-from agentrec.app.cli.policy_commands import ConfigOption, DataOption, JsonOption
+from agentrec.app.cli.policy import ConfigOption, DataOption, JsonOption
 from agentrec.errors import InputError
 
 if TYPE_CHECKING:

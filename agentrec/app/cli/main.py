@@ -14,13 +14,13 @@ from rich.console import Console
 
 from agentrec.app.cli.batch import batch
 from agentrec.app.cli.cli_overrides import without_none
-from agentrec.app.cli.dpo_commands import dpo_app
+from agentrec.app.cli.dpo import dpo_app
 from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
 from agentrec.app.cli.kb_commands import kb_app
-from agentrec.app.cli.lm_commands import lm_app
-from agentrec.app.cli.policy_commands import policy_app
-from agentrec.app.cli.prefer_commands import prefer_app
-from agentrec.app.cli.rewardmodel_commands import rewardmodel_app
+from agentrec.app.cli.lm import lm_app
+from agentrec.app.cli.policy import policy_app
+from agentrec.app.cli.prefer import prefer_app
+from agentrec.app.cli.rewardmodel import rewardmodel_app
 from agentrec.data.negatives import Negatives
 from agentrec.errors import InputError
 

@@ -9,9 +9,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from agentrec.app.learning.dry_run import paid_in, print_plan
-from agentrec.app.learning.planning import REPEATED_SHARE, CallPlan, answer_lengths
-from agentrec.app.learning.recorded_prompts import TYPICAL_HINT, recording_components
+from agentrec.app.learning.cost_estimate import (
+    REPEATED_SHARE,
+    TYPICAL_HINT,
+    CallPlan,
+    answer_lengths,
+    paid_in,
+    print_plan,
+    recording_components,
+)
 from agentrec.batch.partitions import BatchOptions
 from agentrec.data.session_rows import SessionRow, count_session_rows, read_session_rows
 from agentrec.errors import InputError

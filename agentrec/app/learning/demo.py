@@ -8,9 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from agentrec.app.learning.closed_loop import ClosedLoop
-from agentrec.app.learning.dry_run import tell_plan
-from agentrec.app.reports.answer_report import AnswerReport
-from agentrec.app.reports.tables import (
+from agentrec.app.learning.cost_estimate import tell_plan
+from agentrec.app.reports.run_report import (
     print_answers,
     print_exploration,
     print_gate,
@@ -19,6 +18,7 @@ from agentrec.app.reports.tables import (
     print_usage,
 )
 from agentrec.assembly import use_one_thread
+from agentrec.evaluation.answer_quality import AnswerReport
 from agentrec.evaluation.report import MetricsReport
 from agentrec.runs.open_run import open_run, resolve_run
 from agentrec.runs.run_folder import RunFolder

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from agentrec.app.learning.rewarding import fill_cells, fill_reward_table, num_cells
+from agentrec.app.learning.reward_measurement import fill_cells, fill_reward_table, num_cells
 from agentrec.errors import InputError
 from agentrec.graphs.recommendation.build_offer import offer_to
 from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer
