@@ -25,7 +25,7 @@ from agentrec.errors import InputError
 from agentrec.policies.alignment.config import AlignmentConfig
 from agentrec.policies.alignment.training_folder import AlignmentPoint
 from agentrec.progress import Report
-from agentrec.stores.preference_export import write_pairs
+from agentrec.stores.pairs.export import write_pairs
 
 Call = Callable[..., Result]
 

@@ -16,7 +16,7 @@ from agentrec.app.preferences.text_writing import factors_of, texts_for
 from agentrec.errors import InputError, ModelCallError
 from agentrec.runs.open_run import second_model, with_model
 from agentrec.runs.run_folder import RunFolder
-from agentrec.stores.preference_export import read_pairs
+from agentrec.stores.pairs.export import read_pairs
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from agentrec.policies.alignment.pair_encoding import encode_pairs, split_by_use
 from agentrec.preferences import PreferencePair
 from agentrec.sessions import Session
 from agentrec.settings.prefer_settings import PreferSettings
-from agentrec.stores.preference_export import read_pairs
+from agentrec.stores.pairs.export import read_pairs
 from agentrec.testing.planted_sessions import PlantedSessions
 
 USERS = 5

@@ -32,7 +32,7 @@ from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
 from agentrec.settings.prefer_settings import PreferSettings
-from agentrec.stores.preference_export import read_pairs
+from agentrec.stores.pairs.export import read_pairs
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 

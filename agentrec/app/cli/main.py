@@ -16,7 +16,7 @@ from agentrec.app.cli.batch import batch
 from agentrec.app.cli.cli_overrides import without_none
 from agentrec.app.cli.dpo import dpo_app
 from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
-from agentrec.app.cli.kb_commands import kb_app
+from agentrec.app.cli.kb import kb_app
 from agentrec.app.cli.lm import lm_app
 from agentrec.app.cli.policy import policy_app
 from agentrec.app.cli.prefer import prefer_app

@@ -31,7 +31,7 @@ from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import write_json, writing
 from agentrec.sessions import Session
 from agentrec.settings.prefer_settings import PreferSettings
-from agentrec.stores.preference_sinks.jsonl_file import JsonlPreferenceSink, pairs_in
+from agentrec.stores.pairs.jsonl_file import JsonlPreferenceSink, pairs_in
 from agentrec.streaming.streaming import stream
 
 ORIGIN_FILE = "origin.json"

@@ -18,7 +18,7 @@ from agentrec.policies.alignment.config import AlignmentConfig
 from agentrec.policies.alignment.training import Alignment, align
 from agentrec.policies.alignment.tuning_evaluation import TuningEvaluation, judge
 from agentrec.progress import run_blocking
-from agentrec.stores.preference_export import read_pairs
+from agentrec.stores.pairs.export import read_pairs
 
 PICTURE_FILE = "training.png"
 

@@ -29,10 +29,10 @@ from agentrec.runs.open_run import OpenRun, open_run, resolve_run, second_model,
 from agentrec.runs.run_folder import RunFolder, writing
 from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.sources import load_settings
-from agentrec.stores.preference_card import write_card
-from agentrec.stores.preference_export import read_pairs, write_pairs
-from agentrec.stores.preference_records import ExportForm
-from agentrec.stores.preference_statistics import PairStatistics
+from agentrec.stores.pairs.card import write_card
+from agentrec.stores.pairs.export import read_pairs, write_pairs
+from agentrec.stores.pairs.records import ExportForm
+from agentrec.stores.pairs.statistics import PairStatistics
 
 DEFAULT_RUN = Path("runs/demo")
 

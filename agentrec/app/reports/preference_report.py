@@ -12,7 +12,7 @@ from agentrec.app.preferences.reranking import NEXT, REST, TextsReport
 from agentrec.app.reports.run_report import new_table
 from agentrec.catalog import clean_text
 from agentrec.evaluation.intervals import Interval
-from agentrec.stores.preference_statistics import Distribution, PairStatistics
+from agentrec.stores.pairs.statistics import Distribution, PairStatistics
 
 _LONGEST_NAME = 60
 

@@ -5,10 +5,10 @@ import yaml
 
 from agentrec.errors import InputError
 from agentrec.preferences import PairProvenance
-from agentrec.stores.preference_card import card_text, write_card
-from agentrec.stores.preference_export import write_pairs
-from agentrec.stores.preference_records import COLUMNS, row_of
-from agentrec.stores.preference_statistics import PairStatistics
+from agentrec.stores.pairs.card import card_text, write_card
+from agentrec.stores.pairs.export import write_pairs
+from agentrec.stores.pairs.records import COLUMNS, row_of
+from agentrec.stores.pairs.statistics import PairStatistics
 from agentrec.testing.preference_sink_conformance import numbered_pair
 
 PROVENANCE = PairProvenance(

@@ -9,9 +9,9 @@ from pyarrow import parquet
 
 from agentrec.errors import InputError
 from agentrec.preferences import ChatTurn, PairProvenance, PreferencePair, PreferenceReward
-from agentrec.stores.preference_export import pairs_of_file, read_pairs, write_pairs
-from agentrec.stores.preference_records import COLUMNS, row_of
-from agentrec.stores.preference_sinks.jsonl_file import JsonlPreferenceSink
+from agentrec.stores.pairs.export import pairs_of_file, read_pairs, write_pairs
+from agentrec.stores.pairs.jsonl_file import JsonlPreferenceSink
+from agentrec.stores.pairs.records import COLUMNS, row_of
 from agentrec.testing.preference_sink_conformance import numbered_pair
 
 PROVENANCE = PairProvenance(

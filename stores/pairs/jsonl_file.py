@@ -16,7 +16,7 @@ import portalocker
 from agentrec.contracts import PreferenceSink
 from agentrec.errors import StoreError
 from agentrec.preferences import PreferencePair
-from agentrec.stores.preference_sinks.pair_line import (
+from agentrec.stores.pairs.records import (
     MAX_LINE_BYTES,
     BrokenPairError,
     line_of,

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from agentrec.stores.preference_sinks.jsonl_file import JsonlPreferenceSink, pairs_in
+from agentrec.stores.pairs.jsonl_file import JsonlPreferenceSink, pairs_in
 from agentrec.testing.preference_sink_conformance import numbered_pair
 
 COLLECTOR = """
 import asyncio, sys
 from pathlib import Path
-from agentrec.stores.preference_sinks.jsonl_file import JsonlPreferenceSink
+from agentrec.stores.pairs.jsonl_file import JsonlPreferenceSink
 from agentrec.testing.preference_sink_conformance import numbered_pair
 
 async def main():
@@ -29,7 +29,7 @@ asyncio.run(main())
 DYING = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from agentrec.stores.preference_sinks import jsonl_file
+from agentrec.stores.pairs import jsonl_file
 from agentrec.testing.preference_sink_conformance import numbered_pair
 
 class Dying:

@@ -11,8 +11,8 @@ import yaml
 from agentrec.atomic_files import write_atomically
 from agentrec.catalog import clean_text
 from agentrec.errors import InputError
-from agentrec.stores.preference_records import COLUMNS, ExportForm
-from agentrec.stores.preference_statistics import LEVELS, Distribution, PairStatistics
+from agentrec.stores.pairs.records import COLUMNS, ExportForm
+from agentrec.stores.pairs.statistics import LEVELS, Distribution, PairStatistics
 
 CARD_NAME = "README.md"
 

@@ -1,7 +1,7 @@
 import pytest
 
 from agentrec.contracts import PreferenceSink
-from agentrec.stores.preference_sinks.in_memory import InMemoryPreferenceSink
+from agentrec.stores.pairs.in_memory import InMemoryPreferenceSink
 from agentrec.testing.preference_sink_conformance import PreferenceSinkConformance
 
 

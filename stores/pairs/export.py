@@ -11,14 +11,15 @@ from agentrec.atomic_files import write_atomically
 from agentrec.data.records import read_json_lines
 from agentrec.errors import InputError
 from agentrec.preferences import PreferencePair
-from agentrec.stores.preference_records import (
+from agentrec.stores.pairs.records import (
     COLUMNS,
+    MAX_LINE_BYTES,
+    BrokenPairError,
     ColumnType,
     ExportForm,
     pair_of_row,
     row_of,
 )
-from agentrec.stores.preference_sinks.pair_line import MAX_LINE_BYTES, BrokenPairError
 
 JSON_LINES, PARQUET = ".jsonl", ".parquet"
 

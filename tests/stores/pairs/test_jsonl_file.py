@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from agentrec.contracts import PreferenceSink
 from agentrec.errors import StoreError
-from agentrec.stores.preference_sinks import jsonl_file
-from agentrec.stores.preference_sinks.jsonl_file import JsonlPreferenceSink, pairs_in
+from agentrec.stores.pairs import jsonl_file
+from agentrec.stores.pairs.jsonl_file import JsonlPreferenceSink, pairs_in
 from agentrec.testing.preference_sink_conformance import (
     KeptPreferenceSinkConformance,
     Opener,
@@ -153,7 +153,7 @@ async def test_one_opener_at_a_time_in_a_process(tmp_path: Path) -> None:
 OPENER = """
 import asyncio, sys
 from pathlib import Path
-from agentrec.stores.preference_sinks.jsonl_file import JsonlPreferenceSink
+from agentrec.stores.pairs.jsonl_file import JsonlPreferenceSink
 try:
     asyncio.run(JsonlPreferenceSink.open(Path(sys.argv[1])))
 except Exception as error:

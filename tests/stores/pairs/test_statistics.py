@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentrec.preferences import ChatTurn, PairProvenance, PreferencePair, PreferenceReward
-from agentrec.stores.preference_statistics import LEVELS, Distribution, PairStatistics
+from agentrec.stores.pairs.statistics import LEVELS, Distribution, PairStatistics
 from agentrec.testing.preference_sink_conformance import numbered_pair
 
 
