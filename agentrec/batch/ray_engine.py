@@ -18,11 +18,11 @@ from importlib.util import find_spec
 from threading import Event, Thread
 from typing import Any
 
+from agentrec.assembly import PATIENCE
 from agentrec.batch.partitions import Partition
 from agentrec.batch.progress import BatchProgress
 from agentrec.batch.worker import PartitionTask, PartitionWorker
 from agentrec.errors import AgentRecError, InputError, ModelCallError
-from agentrec.runs.open_run import PATIENCE
 
 _PROGRESS_SECONDS = 0.5
 _STOP_SECONDS = PATIENCE + 0.5

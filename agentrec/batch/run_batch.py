@@ -11,10 +11,8 @@ from time import perf_counter
 
 import portalocker
 from pydantic import BaseModel, ConfigDict
-from rich.console import Console
 
-from agentrec.app.cli.progress import ConsoleProgress
-from agentrec.assembly import embedded_model, know_catalog, open_embeddings
+from agentrec.assembly import know_catalog, teach_embedded_model
 from agentrec.batch.budget_split import (
     BatchEngine,
     InProcessEngine,
@@ -25,14 +23,15 @@ from agentrec.batch.input_fingerprint import start_or_resume
 from agentrec.batch.merge_results import MergedResults, merge_results
 from agentrec.batch.partitions import BatchOptions, Partition
 from agentrec.batch.progress import BatchProgress
-from agentrec.batch.worker import PartitionTask, PartitionWorker, open_resolved_run
+from agentrec.batch.worker import PartitionTask, PartitionWorker
 from agentrec.data.session_rows import count_session_rows, read_session_rows
 from agentrec.errors import InputError, StoreError
-from agentrec.runs.open_run import ResolvedRun
+from agentrec.named_components import NamedEmbeddings, open_embeddings, open_hint_store
+from agentrec.progress import ProgressDisplay
+from agentrec.runs.open_run import ResolvedRun, resolve_run
 from agentrec.runs.run_folder import write_json
 from agentrec.runs.usage_report import UsageRow
 from agentrec.settings.run_settings import RunSettings
-from agentrec.stores.qdrant import QdrantHintStore
 
 ShowProgress = Callable[[BatchEngine, int | None], AbstractAsyncContextManager[None]]
 """Shows an engine's progress during a block; called with the number of rows, if known."""
@@ -79,7 +78,7 @@ async def no_progress(engine: BatchEngine, rows: int | None) -> AsyncIterator[No
 async def run_batch(
     settings: RunSettings,
     options: BatchOptions,
-    console: Console,
+    display: ProgressDisplay | None = None,
     show_progress: ShowProgress = no_progress,
 ) -> BatchSummary:
     """Recommend for a file of sessions, or resume a batch.
@@ -87,8 +86,8 @@ async def run_batch(
     Args:
         settings: Settings of the run whose model, hints and policy are used.
         options: What to do.
-        console: Where notes are printed.
-        show_progress: How progress is shown.
+        display: Where notes and the opening of the run are shown; nowhere by default.
+        show_progress: How the progress of the batch is shown; not by default.
 
     Raises:
         InputError: If a file or a setting cannot be used, or the folder holds another batch.
@@ -97,20 +96,23 @@ async def run_batch(
         WorkerError: If a worker failed.
     """
     engine = _ray_engine(options)
-    run = await open_resolved_run(settings, console)
+    display = display or ProgressDisplay()
+    run = await resolve_run(settings, display)
+    await run.begin()
     rows = await asyncio.to_thread(_count_rows, options.sessions, run)
     partitions = await start_or_resume(run, options)
-    _note_idle_workers(options.workers, len(partitions), console)
+    if options.workers > len(partitions):
+        display.say(_idle_workers(options.workers, len(partitions)))
     async with AsyncExitStack() as stack:
         if engine is None:
-            engine = InProcessEngine(PartitionWorker(console, run))
+            engine = InProcessEngine(PartitionWorker(display, run))
             tasks = [
                 PartitionTask(settings=settings, options=options, partition=partition)
                 for partition in partitions
             ]
         else:
             await stack.enter_async_context(_lock(options.out))
-            tasks = await _shared_tasks(run, options, partitions, console)
+            tasks = await _shared_tasks(run, options, partitions, display)
         start = perf_counter()
         try:
             async with show_progress(engine, rows):
@@ -145,16 +147,11 @@ def _count_rows(sessions: Path, run: ResolvedRun) -> int | None:
     return count_session_rows(sessions)
 
 
-def _note_idle_workers(workers: int, partitions: int, console: Console) -> None:
-    if workers > partitions:
-        console.print(
-            f"note: this batch was started with {partitions} partition{'s' * (partitions > 1)}, so"
-            f" only {partitions} of {workers} workers can be used; a new batch can have more"
-            " (--partitions)",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+def _idle_workers(workers: int, partitions: int) -> str:
+    return (
+        f"note: this batch was started with {partitions} partition{'s' * (partitions > 1)}, so only"
+        f" {partitions} of {workers} workers can be used; a new batch can have more (--partitions)"
+    )
 
 
 @asynccontextmanager
@@ -173,11 +170,14 @@ async def _lock(batch: Path) -> AsyncIterator[None]:
 
 
 async def _shared_tasks(
-    run: ResolvedRun, options: BatchOptions, partitions: Sequence[Partition], console: Console
+    run: ResolvedRun,
+    options: BatchOptions,
+    partitions: Sequence[Partition],
+    display: ProgressDisplay,
 ) -> list[PartitionTask]:
-    """Return the partitions as tasks that workers in other processes and folders can read."""
+    """Return the partitions as tasks for workers in other processes and working directories."""
     settings = split_limits(run.settings, min(options.workers, len(partitions)))
-    knowledge_base = await _copy_knowledge(run, options.out, console)
+    knowledge_base = await _prepare_knowledge(run, options.out.absolute(), display)
     paths = {"run": settings.run, "data": settings.data, "prompts": settings.prompts}
     settings = settings.model_copy(
         update={name: path and path.absolute() for name, path in paths.items()}
@@ -196,30 +196,30 @@ async def _shared_tasks(
     ]
 
 
-async def _copy_knowledge(run: ResolvedRun, batch: Path, console: Console) -> Path:
-    """Copy the run's hints to the batch's folder, and prepare all else that workers need.
+async def _prepare_knowledge(
+    run: ResolvedRun, batch: Path, display: ProgressDisplay
+) -> Path | None:
+    """Make once what all workers need, and copy the run's hints to the batch's folder.
 
     Args:
         run: The run.
         batch: The batch's folder.
-        console: Where progress is shown.
+        display: Where progress is shown.
 
     Returns:
-        The copy's folder.
+        The copy's folder; ``None`` if the hints are not in a folder, but on a server.
 
     Raises:
         StoreError: If another process has the knowledge base open.
     """
-    display = ConsoleProgress(console)
-    settings = run.settings
-    knowledge = await know_catalog(
-        run.dataset, open_embeddings(settings.embeddings), settings.embeddings, display
-    )
+    settings, dataset = run.settings, run.dataset
+    embeddings = NamedEmbeddings(open_embeddings(settings.embeddings), settings.embeddings)
+    knowledge = await know_catalog(dataset.catalog, dataset.train, embeddings, display)
     if run.named is None:
-        # Trained once, here, not by each worker.
-        await embedded_model(run.dataset, knowledge, display, settings.lm_steps)
-    source, copy = run.folder.knowledge_base, (batch / "knowledge-base").absolute()
-    dimension = knowledge.text_vectors.shape[1]
+        await teach_embedded_model(dataset.catalog, knowledge, display, settings.lm_steps)
+    source, copy = Path(settings.hints or run.folder.knowledge_base), batch / "knowledge-base"
+    if not await asyncio.to_thread(source.is_dir):
+        return None
 
     def copy_folder() -> None:
         try:
@@ -228,7 +228,8 @@ async def _copy_knowledge(run: ResolvedRun, batch: Path, console: Console) -> Pa
         except (OSError, shutil.Error) as error:
             raise StoreError(f"{copy}: cannot copy the knowledge base here ({error})") from error
 
-    async with await QdrantHintStore.open(source, dimension, embedding_model=settings.embeddings):
+    dimension = knowledge.text_vectors.shape[1]
+    async with open_hint_store(source, dimension, settings.embeddings):
         # While it is open here nobody else writes to it.
         await asyncio.to_thread(copy_folder)
     return copy

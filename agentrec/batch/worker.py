@@ -11,9 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
-from rich.console import Console
 
-from agentrec.assembly import use_one_thread
 from agentrec.batch.input_fingerprint import check_input, check_knowledge
 from agentrec.batch.partitions import BatchOptions, Partition, ResultFormat
 from agentrec.batch.progress import BatchProgress, ProgressCounter
@@ -23,7 +21,7 @@ from agentrec.components import Components
 from agentrec.data.session_rows import RejectedRow, SessionRow, stream_session_rows
 from agentrec.errors import ModelCallError
 from agentrec.graphs.recommendation.recommend_many import SessionResult, recommend_many
-from agentrec.policies.policy_kinds import load_policy
+from agentrec.progress import ProgressDisplay
 from agentrec.runs.open_run import OpenRun, ResolvedRun, open_run, resolve_run
 from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
@@ -180,12 +178,14 @@ class PartitionWorker:
     """Works on one partition after the other; the run's data is loaded once.
 
     Args:
-        console: Where the opening of the run is shown; nowhere by default.
+        display: Where the opening of the run is shown; nowhere by default.
         run: The run, if it is resolved already.
     """
 
-    def __init__(self, console: Console | None = None, run: ResolvedRun | None = None) -> None:
-        self._console = console or Console(quiet=True)
+    def __init__(
+        self, display: ProgressDisplay | None = None, run: ResolvedRun | None = None
+    ) -> None:
+        self._display = display or ProgressDisplay()
         self._run = run
         self._active: tuple[BatchRunner, OpenRun, int] | None = None
 
@@ -209,15 +209,25 @@ class PartitionWorker:
             StoreError: If another process has the partition or the knowledge base open.
         """
         self._active = None
-        run = self._run or await open_resolved_run(task.settings, self._console)
+        run = self._run
+        if run is None:
+            run = await resolve_run(task.settings, self._display)
+            await run.begin()
         # The run stays the same; limits and budget may differ between partitions.
         self._run = run = replace(run, settings=task.settings)
-        options = task.options
+        options, files = task.options, RunFolder(task.folder)
         # The journal needs an existing folder.
         await asyncio.to_thread(lambda: task.folder.mkdir(parents=True, exist_ok=True))
         async with (
             _own_copy(task.knowledge_base) as knowledge_base,
-            _open(run, task.folder, knowledge_base, self._console) as opened,
+            open_run(
+                run,
+                self._display,
+                policy=await run.live_policy(),
+                hints=knowledge_base,
+                calls=files.calls,
+                usage=files.usage,
+            ) as opened,
             await open_log(options, task.partition) as log,
         ):
             await check_input(log, options.sessions)
@@ -239,18 +249,6 @@ class PartitionWorker:
                 await runner.run(rows)
 
 
-async def open_resolved_run(settings: RunSettings, console: Console) -> ResolvedRun:
-    """Resolve a run, and check that it is what its settings say.
-
-    Raises:
-        InputError: If settings or data are not those of the run, or a file cannot be used.
-    """
-    use_one_thread()
-    run = await resolve_run(settings, console)
-    await asyncio.to_thread(run.folder.begin, run.manifest)
-    return run
-
-
 async def open_log(options: BatchOptions, partition: Partition) -> SessionLog:
     """Open the log of a partition; see ``SessionLog.open``."""
     return await SessionLog.open(
@@ -259,27 +257,6 @@ async def open_log(options: BatchOptions, partition: Partition) -> SessionLog:
         results=options.out,
         prefix=partition.file_prefix,
     )
-
-
-@asynccontextmanager
-async def _open(
-    run: ResolvedRun, folder: Path, knowledge_base: Path | None, console: Console
-) -> AsyncIterator[OpenRun]:
-    """Open a run with its live policy; calls and usage are kept in the partition's folder."""
-    files, live = RunFolder(folder), run.folder.live
-    policy = await asyncio.to_thread(lambda: load_policy(live) if live.is_dir() else None)
-    async with open_run(
-        run,
-        console,
-        report_usage=False,
-        calls=files.calls,
-        usage=files.usage,
-        knowledge_base=knowledge_base,
-    ) as opened:
-        if policy is not None:
-            components = replace(opened.components, hint_policy=policy)
-            opened = replace(opened, components=components)
-        yield opened
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from agentrec.graphs.recommendation.ranking import rank
 from agentrec.preferences import PreferenceReward
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
-from agentrec.streaming.streaming import map_concurrently
+from agentrec.streaming.stream import map_concurrently
 
 
 class RankingRewardModel:

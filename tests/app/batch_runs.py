@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from app.preference_runs import quiet
-
 from agentrec.batch.partitions import BatchOptions
 from agentrec.batch.run_batch import BatchSummary, run_batch
 from agentrec.data import load_folder
@@ -58,4 +56,4 @@ def rankings(out: Path) -> list[dict[str, Any]]:
 
 def run(settings: RunSettings, source: Path, out: Path, **options: Any) -> BatchSummary:
     wanted = BatchOptions(sessions=source, out=out, **{"result_format": "jsonl", **options})
-    return asyncio.run(run_batch(settings, wanted, quiet()))
+    return asyncio.run(run_batch(settings, wanted))

@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from app.batch_runs import json_lines, planted_test_sessions, rankings, results, run, write_sessions
 from app.conftest import FinishedRun
-from app.preference_runs import Settings, quiet
+from app.preference_runs import Settings
 from typer.testing import CliRunner
 
 from agentrec.app.cli.main import app
-from agentrec.app.serving.serving import open_service
 from agentrec.batch.partitions import BatchOptions
 from agentrec.batch.run_batch import run_batch
 from agentrec.embedded_model.chat_model import CatalogChatModel
@@ -26,6 +25,7 @@ from agentrec.graphs.recommendation.recommend_many import recommend_many
 from agentrec.hints import Hint
 from agentrec.policies.hint_policies.untrained import FixedHintPolicy, NoHintPolicy
 from agentrec.rankings import Ranking
+from agentrec.recommender import open_recommender
 from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
 from agentrec.settings.model_settings import LimitsSettings
@@ -101,8 +101,8 @@ def test_every_session_has_one_result_as_the_service_recommends(
     tmp_path: Path,
 ) -> None:
     async def by_the_service() -> list[Ranking]:
-        async with open_service(hinting, calls=tmp_path / "calls.sqlite") as service:
-            return [await service.arecommend(session) for session in sessions]
+        async with open_recommender(run=hinting, journal=tmp_path / "calls.sqlite") as service:
+            return [await service.recommend(session) for session in sessions]
 
     summary = run(settings_for(hinting), source, tmp_path / "out")
     assert (summary.done, summary.is_complete) == (len(sessions), True)
@@ -289,7 +289,7 @@ def test_a_cancelled_batch_leaves_valid_output_and_is_resumed(
 
     async def cancel_at_half() -> None:
         options = BatchOptions(sessions=source, out=out, result_format="jsonl")
-        task = asyncio.create_task(run_batch(settings, options, quiet()))
+        task = asyncio.create_task(run_batch(settings, options))
         await half.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -72,9 +72,10 @@ def _main() -> None:
     from benchmarks.recommending_parts import InstantModel
 
     from agentrec.app.cli.main import main
+    from agentrec.named_components import NamedModel
     from agentrec.runs import open_run
 
-    open_run.named_model = lambda llm: (InstantModel(), "instant")
+    open_run.model_of_settings = lambda llm: NamedModel(InstantModel(), "instant")
     main()
 
 

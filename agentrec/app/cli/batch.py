@@ -22,6 +22,7 @@ from rich.progress import (
 from agentrec.app.cli.cli_overrides import cli_overrides, without_none
 from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
 from agentrec.app.cli.policy import ConfigOption, DataOption, JsonOption
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.errors import InputError
 
 if TYPE_CHECKING:
@@ -106,10 +107,10 @@ def batch(
     """
     try:
         from agentrec.app.learning.batch_plan import print_batch_plan
-        from agentrec.app.run.reopen_run import settings_of_run
-        from agentrec.assembly import import_for_model
         from agentrec.batch.partitions import BatchOptions
         from agentrec.batch.run_batch import run_batch
+        from agentrec.named_components import import_embedded_model
+        from agentrec.runs.open_run import settings_of_run
 
         if time_limit is not None and not time_limit > 0:
             raise InputError(f"must be above 0, not {time_limit:g}", field="time-limit")
@@ -119,7 +120,7 @@ def batch(
             "tokens_per_minute": tokens_per_minute,
         }
         given["budget"] = {"tokens": limit_tokens, "money": limit_cost}
-        settings, _ = settings_of_run(without_none(given), config)
+        settings = settings_of_run(without_none(given), config)
         console = Console(stderr=json_)
         options = BatchOptions(
             sessions=sessions,
@@ -135,9 +136,9 @@ def batch(
         if dry_run:
             asyncio.run(print_batch_plan(settings, options, console))
             return
-        import_for_model(settings.llm)
+        import_embedded_model(settings.llm)
         bar = _ProgressBar(console, settings.prices.table())
-        summary = asyncio.run(run_batch(settings, options, console, bar.shown))
+        summary = asyncio.run(run_batch(settings, options, ConsoleProgress(console), bar.shown))
         if json_:
             sys.stdout.write(summary.model_dump_json() + "\n")
         else:

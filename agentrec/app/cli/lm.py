@@ -14,7 +14,7 @@ from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
 from agentrec.errors import InputError
 
 if TYPE_CHECKING:
-    from agentrec.app.serving.catalog_chat import CatalogChat
+    from agentrec.app.cli.catalog_chat import CatalogChat
 
 lm_app = typer.Typer(
     help="The embedded model: taught from a catalogue, on this computer.", no_args_is_help=True
@@ -104,7 +104,7 @@ def chat(
 ) -> None:
     """Talk with a model about its catalogue; lines may come from a pipe, too."""
     try:
-        from agentrec.app.serving.catalog_chat import CatalogChat
+        from agentrec.app.cli.catalog_chat import CatalogChat
         from agentrec.embedded_model.chat_model import CatalogChatModel
 
         model = CatalogChatModel.from_folder(folder, temperature, seed)
@@ -114,7 +114,7 @@ def chat(
 
 
 def _converse(chat: CatalogChat) -> None:
-    from agentrec.app.serving.catalog_chat import HELP
+    from agentrec.app.cli.catalog_chat import HELP
 
     interactive = sys.stdin.isatty()
     if interactive:

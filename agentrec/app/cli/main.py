@@ -179,7 +179,7 @@ def demo(
     try:
         # Inside, because it takes seconds, in which people press Ctrl-C too.
         from agentrec.app.learning.demo import estimate_demo, run_demo
-        from agentrec.assembly import import_for_model
+        from agentrec.named_components import import_embedded_model
         from agentrec.settings.sources import load_settings
 
         given = {
@@ -210,7 +210,7 @@ def demo(
         if dry_run:
             asyncio.run(estimate_demo(settings, _stdout))
         else:
-            import_for_model(settings.llm)
+            import_embedded_model(settings.llm)
             asyncio.run(run_demo(settings, _stdout))
     except (Exception, KeyboardInterrupt) as error:
         exit_with_error(error, debug)

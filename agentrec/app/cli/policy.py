@@ -202,10 +202,10 @@ def explain(
 def _settings(
     run: Path | None, config: Path | None, data: Path | None, concurrency: int | None
 ) -> RunSettings:
-    from agentrec.app.run.reopen_run import settings_of_run
+    from agentrec.runs.open_run import settings_of_run
 
     given = cli_overrides(run, data, None, None, concurrency)
-    return settings_of_run(without_none(given), config)[0]
+    return settings_of_run(without_none(given), config)
 
 
 def _set(pairs: Sequence[str]) -> Mapping[str, Any] | None:

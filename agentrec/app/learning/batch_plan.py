@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.learning.cost_estimate import (
     REPEATED_SHARE,
     TYPICAL_HINT,
@@ -46,12 +47,12 @@ async def print_batch_plan(settings: RunSettings, options: BatchOptions, console
     Raises:
         InputError: If a file or a setting cannot be used.
     """
-    run = await resolve_run(settings, console)
+    run = await resolve_run(settings, ConsoleProgress(console))
     folder = RunFolder(options.out, "--out")
     paid = await paid_in(folder.calls)
     earlier = (*paid, *await paid_in(run.folder.calls))
     plan = await _plan(run, options.sessions, earlier)
-    model = None if run.named is None else run.named[1]
+    model = None if run.named is None else run.named.identity
     print_plan(plan, settings, model, paid, options.out, console)
 
 

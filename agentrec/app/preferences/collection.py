@@ -32,7 +32,7 @@ from agentrec.runs.run_folder import write_json, writing
 from agentrec.sessions import Session
 from agentrec.settings.prefer_settings import PreferSettings
 from agentrec.stores.pairs.jsonl_file import JsonlPreferenceSink, pairs_in
-from agentrec.streaming.streaming import stream
+from agentrec.streaming.stream import stream
 
 ORIGIN_FILE = "origin.json"
 
@@ -190,7 +190,7 @@ async def collect_pairs(
             made = stream(usable, collected, parts.concurrency, ordered=True)
             async with aclosing(made) as outcomes:
                 async for outcome in outcomes:
-                    state = outcome.made
+                    state = outcome.result
                     pairs = _admitted(state, cap, tally)
                     await sink.append(pairs)
                     tally.add(state, pairs)

@@ -14,7 +14,7 @@ from agentrec.graphs.preferences.preference_sampling import (
 from agentrec.llm.gateway.requests import Draw, seed_of
 from agentrec.runs.open_run import OpenRun
 from agentrec.sessions import Session
-from agentrec.streaming.streaming import map_concurrently
+from agentrec.streaming.stream import map_concurrently
 
 
 async def factors_of(parts: OpenRun) -> tuple[str, ...]:

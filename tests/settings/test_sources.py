@@ -171,7 +171,12 @@ WRONG: Mapping[str, tuple[str, int | None, str, str]] = {
         "limits.request_per_minute",
         "did you mean requests_per_minute?",
     ),
-    "nothing like it": ("[llm]\nzzz = 1", 2, "llm.zzz", "known are name, temperature, base_url"),
+    "nothing like it": (
+        "[llm]\nzzz = 1",
+        2,
+        "llm.zzz",
+        "known settings: name, temp",
+    ),
     "an unknown section": ("seed = 1\n[limit]\nx = 1", 2, "limit", "did you mean limits?"),
     "a text for a number": ('seed = "5"', 1, "seed", "must be a valid integer, not '5'"),
     "a flag for a number": ("seed = true", 1, "seed", "must be a valid integer, not True"),
@@ -190,9 +195,14 @@ WRONG: Mapping[str, tuple[str, int | None, str, str]] = {
     ),
     "no temperature": ("[llm]\ntemperature = -1", 2, "llm.temperature", "at least 0"),
     "no address": ('[llm]\nbase_url = "localhost"', 2, "llm.base_url", "http://127.0.0.1:8000/v1"),
-    "a value for a section": ("limits = 5", 1, "limits", "is a section with requests_per_minute"),
+    "a value for a section": (
+        "limits = 5",
+        1,
+        "limits",
+        "must be a section with requests_per",
+    ),
     "half a price": ('[prices.models."a:b"]\ninput = 1', 1, "prices.models.a:b.output", "missing"),
-    "a price in short": ("prices.models.m = 3", 1, "prices.models.m", "is a section"),
+    "a price in short": ("prices.models.m = 3", 1, "prices.models.m", "must be a section"),
     "set elsewhere": (
         "[llm.parameters]\nmax_retries = 3",
         1,
@@ -222,7 +232,7 @@ def test_a_wrong_setting_is_named_by_file_line_and_field(
         ("seed: 1\nllm:\n  temperatur: 1", 3, "llm.temperatur", "did you mean temperature?"),
         ("seed: 1\nseed: 2", 2, "seed", "is set twice"),
         ("seed: [1", 1, "", "is not YAML"),
-        ("- seed", 1, "", "no set of names"),
+        ("- seed", 1, "", "must be a mapping"),
         ("seed: 1\n---\nseed: 2", 2, "", "is not YAML"),
         ("seed: !!python/object:os.system x", None, "", "is not YAML"),
         ("seed: 2020-01-01", 1, "seed", "must be a valid integer"),
@@ -257,7 +267,7 @@ def test_keys_are_refused_and_never_told(name: str, place: str, write: Write) ->
     error = fault(config=write(f'seed = 1\n{heads[place]}{name} = "{secret}"', "keys.toml"))
     assert error.field == heads[place] + name
     assert error.line == 2
-    assert "environment variable of the provider" in error.problem
+    assert "provider's environment variable" in error.problem
     assert secret not in str(error)
 
 
@@ -278,10 +288,10 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded()
     for name, value, told in (
         ("AGENTREC_SEDE", "1", "did you mean AGENTREC_SEED?"),
-        ("AGENTREC_ZZZ", "1", "known are AGENTREC_BACKBONE, AGENTREC_BUDGET"),
-        ("AGENTREC_LIMITS__RATE", "1", "is no setting"),
+        ("AGENTREC_ZZZ", "1", "known settings: AGENTREC_BACKBONE, AGENTREC_BUDGET"),
+        ("AGENTREC_LIMITS__RATE", "1", "is not a setting"),
         ("AGENTREC_SEED", "x", "must be a valid integer, not 'x'"),
-        ("AGENTREC_LIMITS", "x", "is a section"),
+        ("AGENTREC_LIMITS", "x", "must be a section"),
     ):
         with monkeypatch.context() as patch:
             patch.setenv(name, value)

@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import pytest
 
-from agentrec.streaming.streaming import Outcome, UnfinishedError, stream
+from agentrec.streaming.stream import Outcome, UnfinishedError, stream
 
 
 async def doubled(piece: int) -> int:
@@ -28,7 +28,7 @@ async def counted(number: int) -> AsyncIterator[int]:
 async def test_every_piece_comes_out_once(asynchronous: bool, concurrency: int) -> None:
     pieces = counted(40) if asynchronous else range(40)
     found = [one async for one in stream(pieces, doubled, concurrency)]
-    assert sorted((one.place, one.piece, one.made) for one in found) == [
+    assert sorted((one.position, one.task, one.result) for one in found) == [
         (number, number, 2 * number) for number in range(40)
     ]
     assert all(one.seconds >= 0 for one in found)
@@ -61,7 +61,9 @@ async def test_in_order_whichever_is_done_first() -> None:
             await asyncio.sleep(0)
         return piece
 
-    assert [one.made async for one in stream(range(100), work, 8, ordered=True)] == list(range(100))
+    assert [one.result async for one in stream(range(100), work, 8, ordered=True)] == list(
+        range(100)
+    )
 
 
 async def test_as_they_finish_a_slow_one_holds_nobody_up() -> None:
@@ -74,7 +76,7 @@ async def test_as_they_finish_a_slow_one_holds_nobody_up() -> None:
 
     seen = []
     async for one in stream(range(8), work, 2):
-        seen.append(one.place)
+        seen.append(one.position)
         if len(seen) == 7:
             gate.set()
     assert seen[-1] == 0
@@ -90,11 +92,11 @@ async def test_a_failure_stands_beside_the_others(ordered: bool) -> None:
         return piece
 
     found = [one async for one in stream(range(9), work, 4, ordered=ordered)]
-    assert sorted(one.place for one in found if one.failure is not None) == [0, 3, 6]
-    assert sorted(one.made for one in found if one.failure is None) == [1, 2, 4, 5, 7, 8]
-    failed = next(one for one in found if one.place == 3)
+    assert sorted(one.position for one in found if one.failure is not None) == [0, 3, 6]
+    assert sorted(one.result for one in found if one.failure is None) == [1, 2, 4, 5, 7, 8]
+    failed = next(one for one in found if one.position == 3)
     with pytest.raises(ValueError, match="piece 3"):
-        _ = failed.made
+        _ = failed.result
 
 
 async def test_what_is_not_taken_makes_no_room() -> None:
@@ -149,7 +151,7 @@ async def test_in_order_a_slow_first_one_bounds_what_is_begun() -> None:
             await asyncio.sleep(0)
         assert len(begun) == 3 * 4
         gate.set()
-        assert (await first).place == 0
+        assert (await first).position == 0
 
 
 @pytest.mark.parametrize("ordered", [False, True])
@@ -169,7 +171,7 @@ async def test_who_stops_early_leaves_no_work_behind(ordered: bool) -> None:
 
     async with aclosing(stream(range(8), work, 4, ordered=ordered)) as outcomes:
         async for one in outcomes:
-            if one.place == 1:
+            if one.position == 1:
                 break
     assert sorted(ended) == sorted(begun)
     assert len(begun) > 2
@@ -213,7 +215,7 @@ async def test_what_the_source_raises_comes_after_what_was_begun() -> None:
 
     with pytest.raises(OSError, match="the disk is gone"):
         await gather()
-    assert sorted(one.made for one in seen) == [0, 2]
+    assert sorted(one.result for one in seen) == [0, 2]
 
 
 async def test_a_piece_that_takes_too_long_fails_alone() -> None:
@@ -222,7 +224,7 @@ async def test_a_piece_that_takes_too_long_fails_alone() -> None:
         return piece
 
     found = [one async for one in stream(range(5), work, 2, time_limit=0.05)]
-    failures = {one.place: one.failure for one in found if one.failure is not None}
+    failures = {one.position: one.failure for one in found if one.failure is not None}
     assert list(failures) == [2]
     assert isinstance(failures[2], UnfinishedError)
 
@@ -249,8 +251,8 @@ async def test_after_the_deadline_nothing_is_begun(asynchronous: bool) -> None:
 
     pieces = endless() if asynchronous else range(1000)
     found = [one async for one in stream(pieces, work, 4, deadline=0.1)]
-    assert {one.place for one in found if one.failure is None} == {0, 1, 2}
-    assert all(isinstance(one.failure, UnfinishedError) for one in found if one.place > 2)
+    assert {one.position for one in found if one.failure is None} == {0, 1, 2}
+    assert all(isinstance(one.failure, UnfinishedError) for one in found if one.position > 2)
     assert len(found) == (5 if asynchronous else 7)
 
 
@@ -263,7 +265,7 @@ async def test_what_was_cancelled_from_inside_is_a_failure_and_loses_nothing() -
         return piece
 
     found = [one async for one in stream(range(4), work, 1, ordered=True)]
-    assert [one.place for one in found] == [0, 1, 2, 3]
+    assert [one.position for one in found] == [0, 1, 2, 3]
     assert isinstance(found[1].failure, UnfinishedError)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,17 @@ from app.batch_runs import planted_test_sessions
 from app.conftest import FinishedRun
 from testing.recorded_telemetry import RecordedTelemetry
 
-from agentrec.app.serving.serving import open_service
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.errors import InputError
+from agentrec.recommender import Recommender, open_recommender
 from agentrec.sessions import Session
 from agentrec.testing.planted_sessions import PlantedSessions
+
+
+def opened(
+    run: FinishedRun, journal: Path, settings: dict[str, object] | None = None
+) -> AbstractAsyncContextManager[Recommender]:
+    return open_recommender(run=run.folder, journal=journal, settings=settings)
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +33,15 @@ async def test_hundreds_of_callers_get_what_one_after_the_other_would(
     finished: FinishedRun, sessions: list[Session], tmp_path: Path
 ) -> None:
     usage = (finished.folder / "usage.json").read_bytes()
-    async with open_service(finished.folder, calls=tmp_path / "one.sqlite") as service:
-        alone = [await service.arecommend(session) for session in sessions]
-    async with open_service(finished.folder, calls=tmp_path / "many.sqlite") as service:
-        made = await asyncio.gather(*(service.arecommend(one) for one in sessions * 10))
-        asked = service.components.model.calls["made"]["recommend"]
+    async with open_recommender(
+        run=finished.folder, journal=tmp_path / "one.sqlite"
+    ) as recommender:
+        alone = [await recommender.recommend(session) for session in sessions]
+    async with open_recommender(
+        run=finished.folder, journal=tmp_path / "many.sqlite"
+    ) as recommender:
+        made = await asyncio.gather(*(recommender.recommend(one) for one in sessions * 10))
+        asked = recommender.components.model.calls["made"]["recommend"]
     assert made == alone * 10
     # Callers that ask the same share one call.
     assert asked == len(sessions)
@@ -51,16 +62,18 @@ async def test_a_caller_that_gives_up_costs_nobody_else_anything(
         return await answer(self, messages, *given, **options)
 
     monkeypatch.setattr(CatalogChatModel, "_agenerate", held)
-    async with open_service(finished.folder, calls=tmp_path / "calls.sqlite") as service:
+    async with open_recommender(
+        run=finished.folder, journal=tmp_path / "calls.sqlite"
+    ) as recommender:
         with pytest.raises(TimeoutError):
-            await service.arecommend(sessions[0], time_limit=0.05)
-        leaving = asyncio.create_task(service.arecommend(sessions[1]))
-        staying = asyncio.create_task(service.arecommend(sessions[1]))
+            await recommender.recommend(sessions[0], time_limit=0.05)
+        leaving = asyncio.create_task(recommender.recommend(sessions[1]))
+        staying = asyncio.create_task(recommender.recommend(sessions[1]))
         await asyncio.sleep(0.05)
         leaving.cancel()
         gate.set()
         assert (await staying).session_id == sessions[1].session_id
-        assert (await service.arecommend(sessions[0])).session_id == sessions[0].session_id
+        assert (await recommender.recommend(sessions[0])).session_id == sessions[0].session_id
         with pytest.raises(asyncio.CancelledError):
             await leaving
 
@@ -71,13 +84,15 @@ async def test_callers_are_told_of_as_sessions(
     tmp_path: Path,
     telemetry: RecordedTelemetry,
 ) -> None:
-    async with open_service(finished.folder, calls=tmp_path / "calls.sqlite") as service:
-        await asyncio.gather(*(service.arecommend(session) for session in sessions[:3]))
+    async with open_recommender(
+        run=finished.folder, journal=tmp_path / "calls.sqlite"
+    ) as recommender:
+        await asyncio.gather(*(recommender.recommend(session) for session in sessions[:3]))
         with pytest.raises(TimeoutError):
-            await service.arecommend(sessions[3], time_limit=1e-9)
+            await recommender.recommend(sessions[3], time_limit=1e-9)
         with pytest.raises(KeyError):
-            await service.arecommend(sessions[4].model_copy(update={"items": ("none",)}))
-        calls = service.components.model.usage.total.calls
+            await recommender.recommend(sessions[4].model_copy(update={"items": ("none",)}))
+        calls = recommender.components.model.usage.total.calls
     told = telemetry.counts("agentrec.session.duration", "error.type")
     assert told == {None: 3, "unfinished": 1, "error": 1}
     assert sum(telemetry.counts("gen_ai.client.operation.duration", "").values()) == calls
@@ -105,8 +120,10 @@ async def test_settings_for_the_service_alone(
     async def most_in_flight(name: str, settings: dict[str, object] | None) -> int:
         nonlocal most
         most, calls = 0, tmp_path / f"{name}.sqlite"
-        async with open_service(finished.folder, settings=settings, calls=calls) as service:
-            await asyncio.gather(*(service.arecommend(one) for one in sessions[:12]))
+        async with open_recommender(
+            run=finished.folder, settings=settings, journal=calls
+        ) as recommender:
+            await asyncio.gather(*(recommender.recommend(one) for one in sessions[:12]))
         return most
 
     monkeypatch.setattr(CatalogChatModel, "_agenerate", counted)
@@ -117,5 +134,5 @@ async def test_settings_for_the_service_alone(
 
 async def test_where_no_run_is_there_is_no_service(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no run here"):
-        async with open_service(tmp_path / "no"):
+        async with open_recommender(run=tmp_path / "no"):
             pass

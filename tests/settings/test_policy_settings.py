@@ -142,13 +142,13 @@ WRONG: Mapping[str, tuple[str, int, str, str]] = {
         '[policy]\nkind = "linucb"\n[policy.settings]\nriges = 1',
         4,
         "policy.settings.riges",
-        "is no setting; did you mean ridge?",
+        "is not a setting; did you mean ridge?",
     ),
     "a setting of another kind": (
         '[policy]\nkind = "linucb"\n[policy.settings]\nclip = 1',
         4,
         "policy.settings.clip",
-        "known are ridge, exploration",
+        "known settings: ridge, exploration",
     ),
     "out of range": (
         "[policy.settings]\niterations = 0",
@@ -171,10 +171,15 @@ WRONG: Mapping[str, tuple[str, int, str, str]] = {
     "among none of the nearest": ("policy.nearest = 0", 1, "policy.nearest", "at least 1, not 0"),
     "a hint is missing": ('policy = "fixed"', 1, "policy.settings.hint_id", "is missing"),
     "no name": ("policy = ''", 1, "policy.kind", "at least 1 character"),
-    "a number": ("policy = 3", 1, "policy", "is a section with kind, settings"),
-    "a number for settings": ("policy.settings = 3", 1, "policy.settings", "is a section"),
+    "a number": ("policy = 3", 1, "policy", "must be a section with kind, settings"),
+    "a number for settings": ("policy.settings = 3", 1, "policy.settings", "must be a section"),
     "an unknown block": ("state_blocks = ['text', 'mood']", 1, "state_blocks.1", "must be 'text'"),
-    "a block twice": ("\nstate_blocks = ['text', 'text']", 2, "state_blocks", "named twice"),
+    "a block twice": (
+        "\nstate_blocks = ['text', 'text']",
+        2,
+        "state_blocks",
+        "names a block twice",
+    ),
     "no block": ("state_blocks = []", 1, "state_blocks", "at least 1 item"),
     "a block alone": ("state_blocks = 'text'", 1, "state_blocks", "must be a valid array"),
 }
@@ -195,7 +200,7 @@ def test_a_wrong_one_is_named_by_variable_and_by_option(monkeypatch: pytest.Monk
     for name, value, told in (
         ("AGENTREC_POLICY__KIND", "ppo", "is not one of the hint"),
         ("AGENTREC_POLICY__SETTINGS__ITERATIONS", "many", "must be a valid integer, not 'many'"),
-        ("AGENTREC_POLICY__SETTINGS__RIDGE", "1", "is no setting"),
+        ("AGENTREC_POLICY__SETTINGS__RIDGE", "1", "is not a setting"),
         ("AGENTREC_POLICY__HALVING", "perhaps", "must be a valid boolean"),
     ):
         with monkeypatch.context() as patch:
@@ -219,7 +224,7 @@ def test_blocks_of_the_state_keep_their_order(
 def test_settings_alone_say_what_is_wrong_as_well() -> None:
     for given, told in (
         ({"kind": "ppo"}, r"kind: 'ppo' is not one of"),
-        ({"settings": {"x": 1}}, r"settings\.x: is no setting"),
+        ({"settings": {"x": 1}}, r"settings\.x: is not a setting"),
         ({"kind": "value_regression", "settings": {"ridges": []}}, r"settings\.ridges: "),
     ):
         with pytest.raises(ValidationError, match=told):

@@ -1,14 +1,14 @@
 import pytest
 
-from agentrec.assembly import named_model, open_embeddings
 from agentrec.errors import InputError
+from agentrec.named_components import model_of_settings, open_embeddings
 from agentrec.settings.model_settings import LlmSettings
 
 
 def identity(**llm: object) -> str:
-    named = named_model(LlmSettings.model_validate({"name": "openai:local", **llm}))
+    named = model_of_settings(LlmSettings.model_validate({"name": "openai:local", **llm}))
     assert named is not None
-    return named[1]
+    return named.identity
 
 
 @pytest.fixture(autouse=True)
@@ -43,16 +43,16 @@ def test_what_decides_answers_is_in_the_name_and_nothing_else() -> None:
 
 
 def test_the_client_waits_longer_than_the_gateway() -> None:
-    named = named_model(LlmSettings(name="openai:local", timeout=300))
+    named = model_of_settings(LlmSettings(name="openai:local", timeout=300))
     assert named is not None
-    assert named[0].request_timeout == 330  # type: ignore[attr-defined]
+    assert named.model.request_timeout == 330  # type: ignore[attr-defined]
 
 
 def test_without_a_name_there_is_no_model_to_set_up() -> None:
-    assert named_model(LlmSettings()) is None
+    assert model_of_settings(LlmSettings()) is None
     for llm in (LlmSettings(temperature=1), LlmSettings(parameters={"max_tokens": 5})):
         with pytest.raises(InputError) as caught:
-            named_model(llm)
+            model_of_settings(llm)
         assert caught.value.field == "llm.name"
 
 
