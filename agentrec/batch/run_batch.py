@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from time import perf_counter
 
@@ -21,12 +22,12 @@ from agentrec.batch.budget_split import (
 )
 from agentrec.batch.input_fingerprint import start_or_resume
 from agentrec.batch.merge_results import MergedResults, merge_results
-from agentrec.batch.partitions import BatchOptions, Partition
+from agentrec.batch.partitions import BatchOptions
 from agentrec.batch.progress import BatchProgress
 from agentrec.batch.worker import PartitionTask, PartitionWorker
 from agentrec.data.session_rows import count_session_rows, read_session_rows
 from agentrec.errors import InputError, StoreError
-from agentrec.named_components import NamedEmbeddings, open_embeddings, open_hint_store
+from agentrec.named_components import NamedEmbeddings, open_embeddings
 from agentrec.progress import ProgressDisplay
 from agentrec.runs.open_run import ResolvedRun, resolve_run
 from agentrec.runs.run_folder import write_json
@@ -103,16 +104,17 @@ async def run_batch(
     partitions = await start_or_resume(run, options)
     if options.workers > len(partitions):
         display.say(_idle_workers(options.workers, len(partitions)))
-    async with AsyncExitStack() as stack:
+    async with _lock(options.out):
+        hints = await asyncio.to_thread(_snapshot_hints, run, options.out)
+        tasks = [
+            PartitionTask(settings=settings, options=options, partition=partition, hints=hints)
+            for partition in partitions
+        ]
         if engine is None:
             engine = InProcessEngine(PartitionWorker(display, run))
-            tasks = [
-                PartitionTask(settings=settings, options=options, partition=partition)
-                for partition in partitions
-            ]
         else:
-            await stack.enter_async_context(_lock(options.out))
-            tasks = await _shared_tasks(run, options, partitions, display)
+            await _fill_caches(run, display)
+            tasks = [_for_any_process(run, options, task) for task in tasks]
         start = perf_counter()
         try:
             async with show_progress(engine, rows):
@@ -157,7 +159,7 @@ def _idle_workers(workers: int, partitions: int) -> str:
 @asynccontextmanager
 async def _lock(batch: Path) -> AsyncIterator[None]:
     """Keep other processes from running the same batch during the block."""
-    file = await asyncio.to_thread((batch / ".driver.lock").open, "ab")
+    file = await asyncio.to_thread((batch / ".batch.lock").open, "ab")
     try:
         flags = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
         try:
@@ -169,15 +171,9 @@ async def _lock(batch: Path) -> AsyncIterator[None]:
         file.close()
 
 
-async def _shared_tasks(
-    run: ResolvedRun,
-    options: BatchOptions,
-    partitions: Sequence[Partition],
-    display: ProgressDisplay,
-) -> list[PartitionTask]:
-    """Return the partitions as tasks for workers in other processes and working directories."""
-    settings = split_limits(run.settings, min(options.workers, len(partitions)))
-    knowledge_base = await _prepare_knowledge(run, options.out.absolute(), display)
+def _for_any_process(run: ResolvedRun, options: BatchOptions, task: PartitionTask) -> PartitionTask:
+    """Return a task that workers in other processes and working directories can do."""
+    settings = split_limits(run.settings, min(options.workers, task.partition.count))
     paths = {"run": settings.run, "data": settings.data, "prompts": settings.prompts}
     settings = settings.model_copy(
         update={name: path and path.absolute() for name, path in paths.items()}
@@ -185,53 +181,42 @@ async def _shared_tasks(
     options = options.model_copy(
         update={"sessions": options.sessions.absolute(), "out": options.out.absolute()}
     )
-    return [
-        PartitionTask(
-            settings=settings,
-            options=options,
-            partition=partition,
-            knowledge_base=knowledge_base,
-        )
-        for partition in partitions
-    ]
+    return task.model_copy(update={"settings": settings, "options": options})
 
 
-async def _prepare_knowledge(
-    run: ResolvedRun, batch: Path, display: ProgressDisplay
-) -> Path | None:
-    """Make once what all workers need, and copy the run's hints to the batch's folder.
-
-    Args:
-        run: The run.
-        batch: The batch's folder.
-        display: Where progress is shown.
-
-    Returns:
-        The copy's folder; ``None`` if the hints are not in a folder, but on a server.
-
-    Raises:
-        StoreError: If another process has the knowledge base open.
-    """
+async def _fill_caches(run: ResolvedRun, display: ProgressDisplay) -> None:
+    """Embed the items and teach the embedded model once, here, not in each worker."""
     settings, dataset = run.settings, run.dataset
     embeddings = NamedEmbeddings(open_embeddings(settings.embeddings), settings.embeddings)
     knowledge = await know_catalog(dataset.catalog, dataset.train, embeddings, display)
     if run.named is None:
         await teach_embedded_model(dataset.catalog, knowledge, display, settings.lm_steps)
-    source, copy = Path(settings.hints or run.folder.knowledge_base), batch / "knowledge-base"
-    if not await asyncio.to_thread(source.is_dir):
+
+
+def _snapshot_hints(run: ResolvedRun, batch: Path) -> Path | None:
+    """Copy the run's hints to the batch's folder, so that all sessions see the same. Blocks.
+
+    Returns:
+        The copy; ``None`` if the hints are not in a folder, but on a server.
+
+    Raises:
+        StoreError: If they cannot be copied.
+    """
+    folder = Path(run.settings.hints or run.folder.knowledge_base)
+    files, copy = list(folder.glob("*.sqlite")), batch.absolute() / "knowledge-base"
+    if not files:
         return None
-
-    def copy_folder() -> None:
-        try:
-            shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(source, copy)
-        except (OSError, shutil.Error) as error:
-            raise StoreError(f"{copy}: cannot copy the knowledge base here ({error})") from error
-
-    dimension = knowledge.text_vectors.shape[1]
-    async with open_hint_store(source, dimension, settings.embeddings):
-        # While it is open here nobody else writes to it.
-        await asyncio.to_thread(copy_folder)
+    try:
+        shutil.rmtree(copy, ignore_errors=True)
+        copy.mkdir(parents=True)
+        for file in files:
+            with (
+                closing(sqlite3.connect(file)) as original,
+                closing(sqlite3.connect(copy / file.name)) as copied,
+            ):
+                original.backup(copied)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"{copy}: cannot copy the knowledge base here ({error})") from error
     return copy
 
 

@@ -158,7 +158,7 @@ class PartitionTask(BaseModel):
         settings: Settings of the run, with the limits and the budget of this partition.
         options: What the batch is asked to do.
         partition: Which rows are meant.
-        knowledge_base: A copy of the run's knowledge base; ``None`` to open the run's own.
+        hints: A copy of the run's knowledge base; ``None`` to open the run's own.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -166,7 +166,7 @@ class PartitionTask(BaseModel):
     settings: SerializeAsAny[RunSettings]
     options: BatchOptions
     partition: Partition = Partition()
-    knowledge_base: Path | None = None
+    hints: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -219,12 +219,12 @@ class PartitionWorker:
         # The journal needs an existing folder.
         await asyncio.to_thread(lambda: task.folder.mkdir(parents=True, exist_ok=True))
         async with (
-            _own_copy(task.knowledge_base) as knowledge_base,
+            _local_copy(task.hints) as hints,
             open_run(
                 run,
                 self._display,
                 policy=await run.live_policy(),
-                hints=knowledge_base,
+                hints=hints,
                 calls=files.calls,
                 usage=files.usage,
             ) as opened,
@@ -260,12 +260,12 @@ async def open_log(options: BatchOptions, partition: Partition) -> SessionLog:
 
 
 @asynccontextmanager
-async def _own_copy(knowledge_base: Path | None) -> AsyncIterator[Path | None]:
-    """Copy a knowledge base to a local disk: shared file systems may not support locks."""
-    if knowledge_base is None:
+async def _local_copy(hints: Path | None) -> AsyncIterator[Path | None]:
+    """Copy a knowledge base to a local disk: shared file systems may not support its locks."""
+    if hints is None:
         yield None
         return
     with TemporaryDirectory(prefix="agentrec-") as folder:
         copy = Path(folder) / "knowledge-base"
-        await asyncio.to_thread(shutil.copytree, knowledge_base, copy)
+        await asyncio.to_thread(shutil.copytree, hints, copy)
         yield copy
