@@ -19,9 +19,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from agentrec.app.cli.cli_overrides import cli_overrides, without_none
-from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
-from agentrec.app.cli.policy import ConfigOption, DataOption, JsonOption
+from agentrec.app.cli.options import (
+    ConfigOption,
+    DataOption,
+    DebugOption,
+    JsonOption,
+    cli_overrides,
+    exit_with_error,
+)
 from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.errors import InputError
 
@@ -43,7 +48,7 @@ def batch(
     sessions: Annotated[
         Path, typer.Argument(help="Sessions with candidates: .jsonl, .csv or .parquet.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the results; a batch there is resumed.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; resumes a batch in it.")],
     run: Annotated[
         Path | None,
         typer.Option(help="Run whose model, hints and policy are used. Default: runs/demo."),
@@ -55,7 +60,7 @@ def batch(
     data: DataOption = None,
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, help="Most model calls in flight. Default: as in the run."),
+        typer.Option(min=1, help="Most model calls at a time. Default: as in the run."),
     ] = None,
     requests_per_minute: Annotated[
         float | None, typer.Option(help="Most model calls a minute. Default: as in the run.")
@@ -71,13 +76,14 @@ def batch(
         typer.Option(help="Budget: most money over all attempts, by the prices in the settings."),
     ] = None,
     time_limit: Annotated[
-        float | None, typer.Option(help="Give up a session after this many seconds. Default: never")
+        float | None,
+        typer.Option(help="Seconds until a session is given up. Default: never."),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try failed sessions again.")
+        bool, typer.Option("--retry-failed", help="Retry sessions that failed before.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Resume a batch found in --out.")
+        bool, typer.Option("--resume/--no-resume", help="Resume the batch in the folder.")
     ] = True,
     workers: Annotated[
         int,
@@ -95,17 +101,17 @@ def batch(
         typer.Option(min=1, help="Partitions of a new batch. Default: one per worker."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Estimate the cost without asking the model.")
+        bool, typer.Option("--dry-run", help="Estimate the cost without calling the model.")
     ] = False,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Recommend for all sessions of a file, each exactly once.
+    """Recommend for every session of a file, exactly once, across any interruption.
 
-    Ctrl-C stops the batch; the same command resumes it. Exit code 3: finished, but some sessions
-    failed (failures.jsonl, --retry-failed) or some rows were rejected (rejected.jsonl).
+    Stop with Ctrl-C; the same command resumes. Exit code 3: finished, but some sessions failed
+    (failures.jsonl, --retry-failed) or some rows were rejected (rejected.jsonl).
     """
-    try:
+    with exit_with_error(debug):
         from agentrec.app.learning.batch_plan import print_batch_plan
         from agentrec.batch.partitions import BatchOptions
         from agentrec.batch.run_batch import run_batch
@@ -114,13 +120,17 @@ def batch(
 
         if time_limit is not None and not time_limit > 0:
             raise InputError(f"must be above 0, not {time_limit:g}", field="time-limit")
-        given = cli_overrides(run, data, None, None, concurrency)
-        given["limits"] |= {
-            "requests_per_minute": requests_per_minute,
-            "tokens_per_minute": tokens_per_minute,
-        }
-        given["budget"] = {"tokens": limit_tokens, "money": limit_cost}
-        settings = settings_of_run(without_none(given), config)
+        given = cli_overrides(
+            run=run,
+            data=data,
+            concurrency=concurrency,
+            limits={
+                "requests_per_minute": requests_per_minute,
+                "tokens_per_minute": tokens_per_minute,
+            },
+            budget={"tokens": limit_tokens, "money": limit_cost},
+        )
+        settings = settings_of_run(given, config)
         console = Console(stderr=json_)
         options = BatchOptions(
             sessions=sessions,
@@ -143,8 +153,6 @@ def batch(
             sys.stdout.write(summary.model_dump_json() + "\n")
         else:
             print_summary(summary, out, console)
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug)
     if not summary.is_complete:
         raise typer.Exit(INCOMPLETE)
 
