@@ -1,4 +1,4 @@
-"""What tuning needs beside the library, brought in when it is needed."""
+"""What tuning needs beside the library, imported when it is needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from agentrec.policies.alignment.catalog_tokens import EmbeddedPairTokenizer
 from agentrec.policies.alignment.pair_encoding import ChatPairTokenizer, PairTokenizer
 
 
-def needed(name: str) -> ModuleType:
+def import_extra(name: str) -> ModuleType:
     """Import a package of the extra ``dpo``.
 
     Args:
@@ -150,7 +150,7 @@ def open_tuned(model: Path | str, dtype: str = "float32") -> OpenedModel:
     if not isinstance(base, str) or not (folder / "adapter_model.safetensors").is_file():
         raise InputError("names no model, or has no adapter_model.safetensors", file=folder)
     opened = open_model(base if Path(base).is_dir() else f"{HUB}{base}", dtype)
-    peft = needed("peft")
+    peft = import_extra("peft")
     try:
         with catch_warnings():
             # It calls what transformers now calls otherwise.
@@ -180,7 +180,7 @@ def _located(model: Path | str) -> Path:
         # Absolute, because an adapter names it for whoever loads it from elsewhere.
         return folder.resolve()
     name = str(model).removeprefix(HUB)
-    hub = needed("huggingface_hub")
+    hub = import_extra("huggingface_hub")
     try:
         return Path(
             hub.snapshot_download(

@@ -15,7 +15,7 @@ import torch
 
 from agentrec.errors import InputError
 from agentrec.policies.alignment.config import AlignmentConfig, Tuned
-from agentrec.policies.alignment.models import OpenedModel, folder_hash, needed, open_model
+from agentrec.policies.alignment.models import OpenedModel, folder_hash, import_extra, open_model
 from agentrec.policies.alignment.pair_encoding import (
     Example,
     Examples,
@@ -33,7 +33,7 @@ from agentrec.policies.alignment.training_folder import (
 from agentrec.policies.alignment.trl_trainers import (
     AlignmentCallback,
     OnProgress,
-    computed_in,
+    compute_precision,
     make_trainer,
     restored_process_state,
 )
@@ -100,7 +100,7 @@ def align(
     """
     config = config or AlignmentConfig()
     for package in ("trl", "peft", "datasets", "accelerate", "huggingface_hub"):
-        needed(package)
+        import_extra(package)
     there = out.exists() and (not out.is_dir() or any(out.iterdir()))
     # Before anything is loaded.
     if there and not (out / RECORD_FILE).is_file():
@@ -167,7 +167,7 @@ class _Started:
             self.base_hash,
             self.data_hash,
             installed_versions(),
-            computed_in(self.config, cpu=self.on_cpu),
+            compute_precision(self.config, cpu=self.on_cpu),
         ]
         return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
@@ -245,6 +245,6 @@ def _record(
         kept_step=kept_step,
         parameter_hash=parameters,
         device="cpu" if started.on_cpu else torch.cuda.get_device_name(),
-        precision=computed_in(config, cpu=started.on_cpu),
+        precision=compute_precision(config, cpu=started.on_cpu),
         versions=installed_versions(),
     )
