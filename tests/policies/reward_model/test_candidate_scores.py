@@ -50,21 +50,21 @@ def text_scores_of(table: Sequence[Scores]) -> torch.Tensor:
     return torch.tensor([[row[item] for item in ITEMS] for row in table]).reshape(-1, len(ITEMS))
 
 
-def plain_places(told: Scores, one: Continuation) -> list[int]:
+def plain_ranks(scores: Scores, one: Continuation) -> list[int]:
     """Sort the candidates: better first, of equals what is not relevant, then the target last."""
 
     def key(item: str) -> tuple[float, int]:
         at = one.relevant.index(item) if item in one.relevant else len(ITEMS)
-        return -told[item], -at
+        return -scores[item], -at
 
-    order = sorted((item for item in one.session.candidates if item in told), key=key)
+    order = sorted((item for item in one.session.candidates if item in scores), key=key)
     return [order.index(item) + 1 for item in one.relevant]
 
 
-def plain_log_probability(told: Scores, one: Continuation, temperature: float) -> float:
-    known = [told[item] / temperature for item in one.session.candidates if item in told]
+def plain_log_probability(scores: Scores, one: Continuation, temperature: float) -> float:
+    known = [scores[item] / temperature for item in one.session.candidates if item in scores]
     total = math.log(sum(map(math.exp, known)))
-    return sum(told[item] / temperature - total for item in one.relevant) / len(one.relevant)
+    return sum(scores[item] / temperature - total for item in one.relevant) / len(one.relevant)
 
 
 @st.composite
@@ -88,26 +88,28 @@ def worlds(draw: st.DrawFn) -> tuple[list[Scores], list[Scores], list[Continuati
 
 @settings(deadline=None)
 @given(worlds(), st.sampled_from([0.5, 1.0, 2.8]))
-def test_places_and_probabilities_are_the_plain_ones(
+def test_ranks_and_probabilities_are_the_plain_ones(
     world: tuple[list[Scores], list[Scores], list[Continuation]], temperature: float
 ) -> None:
     table, added, judged = world
-    scored, added = candidate_scores(table, judged), text_scores_of(added)
-    ranks = scored.relevant_ranks(added)
-    found = scored.log_probabilities(added, temperature).tolist()
-    again = scored.selected_log_probabilities(scored.select(added), temperature).tolist()
-    ranks = scored.target_ranks(added).tolist()
+    scored, texts = candidate_scores(table, judged), text_scores_of(added)
+    ranks = scored.relevant_ranks(texts)
+    found = scored.log_probabilities(texts, temperature).tolist()
+    again = scored.selected_log_probabilities(scored.select(texts), temperature).tolist()
+    target_ranks = scored.target_ranks(texts).tolist()
     assert found == again
     for number, one in enumerate(judged):
-        told = {item: table[number][item] + added[number][item] for item in ITEMS}
-        assert ranks[number] == plain_places(told, one)
+        scores = {item: table[number][item] + added[number][item] for item in ITEMS}
+        assert ranks[number] == plain_ranks(scores, one)
         assert len(set(ranks[number])) == len(one.relevant)
         assert found[number] == pytest.approx(
-            plain_log_probability(told, one, temperature), abs=1e-4
+            plain_log_probability(scores, one, temperature), abs=1e-4
         )
         # Alone it is ranked behind everything else that is worth the same.
-        assert ranks[number] == sum(
-            told[item] >= told[one.relevant[0]] for item in one.session.candidates if item in told
+        assert target_ranks[number] == sum(
+            scores[item] >= scores[one.relevant[0]]
+            for item in one.session.candidates
+            if item in scores
         )
 
 
