@@ -13,12 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from agentrec.contracts import HintPolicy, HintPolicyTrainer
 from agentrec.errors import InputError
-from agentrec.plugins import load_plugin
+from agentrec.plugins import HINT_POLICIES, load_plugin
 from agentrec.policies.policy_files import read_policy
-
-ENTRY_POINTS = "agentrec.hint_policies"
-"""Group of entry points in which an installed package registers kinds of its own: the name is the
-kind, the object a ``PolicyKind``."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +145,9 @@ def find_kind(name: str) -> PolicyKind:
     """
     if name in POLICY_KINDS:
         return POLICY_KINDS[name]
-    kind = load_plugin(ENTRY_POINTS, name, POLICY_KINDS)
+    kind = load_plugin(HINT_POLICIES, name, POLICY_KINDS)
     if not isinstance(kind, PolicyKind):
-        raise InputError(f"the entry point {name!r} of {ENTRY_POINTS} must be a PolicyKind")
+        raise InputError(f"the entry point {name!r} of {HINT_POLICIES} must be a PolicyKind")
     return kind
 
 

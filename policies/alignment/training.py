@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,6 @@ from agentrec.policies.alignment.config import AlignmentConfig, Tuned
 from agentrec.policies.alignment.models import OpenedModel, folder_hash, import_extra, open_model
 from agentrec.policies.alignment.pair_encoding import (
     Example,
-    Examples,
     distinct_chosen,
     encode_pairs,
     examples_hash,
@@ -116,14 +115,9 @@ def align(
         train, held_out = distinct_chosen(train), distinct_chosen(held_out)
     if not train:
         raise no_usable_pair(examples)
+    base_hash = folder_hash(opened.folder)
     plan = _Plan(
-        config,
-        opened,
-        folder_hash(opened.folder),
-        tuple(train),
-        tuple(held_out),
-        len(pairs),
-        examples,
+        config, opened, base_hash, tuple(train), tuple(held_out), len(pairs), examples.left_out
     )
     kept_in = checkpoint or out.with_name(f".{out.name}-training")
     if there:
@@ -151,7 +145,7 @@ class _Plan:
     train: tuple[Example, ...]
     held_out: tuple[Example, ...]
     pairs: int
-    examples: Examples
+    left_out: Mapping[str, int]
 
     @property
     def tuned(self) -> Tuned:
@@ -197,7 +191,7 @@ class _Plan:
             pairs=self.pairs,
             trained_on=len(self.train),
             held_out=len(self.held_out),
-            left_out=self.examples.left_out,
+            left_out=self.left_out,
             data_hash=self.data_hash,
             steps=self.steps,
             kept_step=kept_step,
