@@ -189,9 +189,7 @@ def test_a_reward_model_of_an_installed_package_is_named_in_settings(
     prefer = PreferSettings.model_validate({"reward": "theirs"})
     given = cast("KnowledgeRewardModel", None)
     assert cast("object", reward_of(given, parts, prefer)) == ("theirs", "components")
-    with pytest.raises(
-        ValidationError, match=r"'nobody' is not one of the reward models: .*theirs"
-    ):
+    with pytest.raises(ValidationError, match=r"reward models: .*theirs"):
         PreferSettings.model_validate({"reward": "nobody"})
 
 
