@@ -7,9 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agentrec.continuations import Relevant
-from agentrec.errors import InputError
 from agentrec.graphs.preferences.pairing import PairingRules
-from agentrec.plugins import REWARD_MODELS, load_plugin
+from agentrec.plugins import REWARD_MODELS, plugin_names
 from agentrec.policies.reward_model.config import RewardModelConfig
 from agentrec.policies.sequential.config import BackboneConfig, BackboneKind
 
@@ -73,12 +72,10 @@ class PreferSettings(BaseModel):
 
     @field_validator("reward")
     @classmethod
-    def _known_reward(cls, reward: str) -> str:
-        if reward not in REWARDS:
-            try:
-                load_plugin(REWARD_MODELS, reward, REWARDS)
-            except InputError as error:
-                raise ValueError(error.problem) from error
+    def _known(cls, reward: str) -> str:
+        known = (*REWARDS, *plugin_names(REWARD_MODELS))
+        if reward not in known:
+            raise ValueError(f"{reward!r} is not one of the reward models: {', '.join(known)}")
         return reward
 
     def backbone_config(self) -> BackboneConfig:

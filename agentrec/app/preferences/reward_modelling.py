@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -192,8 +192,7 @@ def reward_of(model: KnowledgeRewardModel, parts: OpenRun, prefer: PreferSetting
         prefer: Who is asked.
     """
     if prefer.reward not in REWARDS:
-        reward: RewardModel = load_plugin(REWARD_MODELS, prefer.reward)(parts.components)
-        return reward
+        return cast("RewardModel", load_plugin(REWARD_MODELS, prefer.reward)(parts.components))
     if prefer.reward == "recommender":
         return BatchedRewardModel(model)
     ranking = RankingRewardModel(
