@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agentrec.continuations import Relevant
 from agentrec.graphs.preferences.pairing import PairingRules
+from agentrec.plugins import REWARD_MODELS, plugin_names
 from agentrec.policies.reward_model.config import RewardModelConfig
 from agentrec.policies.sequential.config import BackboneConfig, BackboneKind
 
-RewardKind = Literal["recommender", "model", "both"]
+REWARDS = ("recommender", "model", "both")
 
 _OF_REWARD_MODEL = (
     "temperature",
@@ -41,7 +42,8 @@ class PreferSettings(BaseModel):
         reward_texts: Texts a session that the reward model learns from, at least 1. More: it knows
             better what texts mean, for as many calls.
         reward: What says what a text is worth: the told ``recommender``, the language ``model``
-            itself, which ranks once a text, or the mean of ``both``.
+            itself, which ranks once a text, the mean of ``both``, or a name that an installed
+            package registers as ``agentrec.reward_models``.
         relevant: What a text is to find: the ``target``, or all that came after the part of the
             history that it is written from, the ``rest``, which tells good texts from lucky ones.
         max_sessions: From how many sessions pairs are collected at most, at least 1; the latest.
@@ -59,13 +61,21 @@ class PreferSettings(BaseModel):
     writer: str | None = None
     reward_share: float = Field(default=0.4, gt=0, lt=1)
     reward_texts: int = Field(default=4, ge=1)
-    reward: RewardKind = "both"
+    reward: str = "both"
     relevant: Relevant = "rest"
     max_sessions: int = Field(default=1000, ge=1)
     backbone: BackboneKind = "sasrec"
     backbone_settings: dict[str, Any] = Field(default_factory=dict)
     reward_model: RewardModelConfig = Field(default_factory=RewardModelConfig)
     rules: PairingRules = Field(default_factory=PairingRules)
+
+    @field_validator("reward")
+    @classmethod
+    def _known(cls, reward: str) -> str:
+        known = (*REWARDS, *plugin_names(REWARD_MODELS))
+        if reward not in known:
+            raise ValueError(f"{reward!r} is not one of the reward models: {', '.join(known)}")
+        return reward
 
     def backbone_config(self) -> BackboneConfig:
         """The backbone's hyper-parameters: its defaults, and over them what is set.
