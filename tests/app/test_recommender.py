@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-from app.batch_runs import of_planted
+from app.batch_runs import planted_test_sessions
 from app.conftest import FinishedRun
 from testing.recorded_telemetry import RecordedTelemetry
 
@@ -26,7 +26,7 @@ def opened(
 
 @pytest.fixture(scope="module")
 def sessions(planted: PlantedSessions) -> list[Session]:
-    return of_planted(planted)
+    return planted_test_sessions(planted)
 
 
 async def test_hundreds_of_callers_get_what_one_after_the_other_would(
