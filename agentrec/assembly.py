@@ -165,7 +165,7 @@ def opened_model(
     Raises:
         InputError: If the model cannot be opened.
     """
-    model = open_chat_model(name, given, patience=patience)
+    model = open_chat_model(name, given, timeout=patience)
     if name.partition(":")[0] == EMBEDDED:
         from agentrec.embedded_model.chat_model import CatalogChatModel
 

@@ -13,9 +13,8 @@ from typing import Any
 
 from agentrec.catalog import clean_text
 from agentrec.data import Dataset
-from agentrec.llm.gateway.call_errors import masked
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.llm.providers.secrets import without_secrets
+from agentrec.llm.providers.secrets import masked, without_secrets
 from agentrec.settings.run_settings import RunSettings
 
 _VERSIONED = ("agentrec", "langchain-core", "langgraph", "qdrant-client", "torch", "transformers")

@@ -30,7 +30,7 @@ from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.llm.limits.limits import CallLimiter
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.llm.providers.chat_models import drop_connections
+from agentrec.llm.providers.chat_models import close_client
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.progress import ProgressDisplay
 from agentrec.runs.manifest import manifest_of, run_name
@@ -210,7 +210,7 @@ async def open_run(
                     await asyncio.to_thread(report.save, told)
                 if usage is None and (report_usage or len(journal) > known):
                     print_usage(report, console)
-                await drop_connections(named[0])
+                await close_client(named[0])
 
 
 def second_model(name: str, llm: LlmSettings) -> tuple[BaseChatModel, str]:
@@ -261,4 +261,4 @@ async def with_model(
         raise
     finally:
         await gateway.aclose(patience)
-        await drop_connections(model)
+        await close_client(model)

@@ -16,7 +16,7 @@ from agentrec.errors import ModelCallError
 from agentrec.llm.cost.budget import BudgetAccount, Reservation
 from agentrec.llm.cost.estimate import TokenEstimator
 from agentrec.llm.cost.prices import PriceTable
-from agentrec.llm.gateway.call_errors import as_model_call_error, secrets_of
+from agentrec.llm.gateway.call_errors import as_model_call_error
 from agentrec.llm.gateway.call_metering import CallTelemetry, UsageMeter
 from agentrec.llm.gateway.replies import Reply, read_reply
 from agentrec.llm.gateway.requests import Draw
@@ -25,7 +25,8 @@ from agentrec.llm.gateway.structured_output import StructuredCaller
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.llm.journal.journal_file import JournaledAnswer, JournaledFailure
 from agentrec.llm.limits.limits import CallLimiter
-from agentrec.llm.limits.pacing import Start
+from agentrec.llm.limits.pacing import Permit
+from agentrec.llm.providers.secrets import secrets_of
 
 # Overloaded endpoints name a time with these; with other codes it concerns the request alone.
 _OVERLOADED = frozenset({429, 503, 529})
@@ -141,13 +142,13 @@ class PaidCaller:
             reservation = await self._account.reserve(self._name, *guess)
         came_to = (0, 0)
         try:
-            async with self._limiter.place(sum(guess)) as start:
+            async with self._limiter.acquire(sum(guess)) as permit:
                 flight.sent = True
                 self.meter.made(request.node, attempt)
                 with self._telemetry.call(request.node, attempt) as call:
                     reply = await self._reply(request)
                     call.replied(reply)
-                came_to = self._learn(request, reply, guess, start)
+                came_to = self._learn(request, reply, guess, permit)
                 return reply
         finally:
             if self._account is not None and reservation is not None:
@@ -182,14 +183,14 @@ class PaidCaller:
         return await structured.ask(request.schema, messages)
 
     def _learn(
-        self, request: Request, reply: Reply, guess: tuple[int, int], start: Start
+        self, request: Request, reply: Reply, guess: tuple[int, int], permit: Permit
     ) -> tuple[int, int]:
         """Take in what a call came to; the guess stands for a model that does not say."""
         came_to = (reply.input_tokens, reply.output_tokens)
         self.meter.paid(request.node, *came_to)
         if reply.reported:
             self._estimator.learn(request.node, request.messages, *came_to)
-            self._limiter.correct(start, sum(came_to))
+            self._limiter.correct(permit, sum(came_to))
             return came_to
         return guess if reply.problem is None else came_to
 
