@@ -21,7 +21,7 @@ from agentrec.graphs.preferences.preference_sampling import (
     preference_prompt,
     turns_of,
 )
-from agentrec.llm.gateway.requests import Draw, seed_of
+from agentrec.llm.gateway.requests import Sampling, sample_seed
 from agentrec.llm.prompts.session_view import HISTORY_LENGTH
 from agentrec.preferences import PairProvenance, PreferencePair, PreferenceText
 from agentrec.sessions import Session
@@ -78,13 +78,13 @@ async def name_factors(
 async def write(task: WritingTask, runtime: Runtime[PreferenceParts]) -> dict[str, object]:
     """Have one text written; a failure is one text fewer."""
     parts, session, sample = parts_of(runtime), task["session"], task["sample"]
-    seed = seed_of(parts.seed, session.session_id, sample)
+    seed = sample_seed(parts.seed, session.session_id, sample)
     attempt = await attempt_preference(
         session,
         task["factors"],
         parts.components,
         share=parts.shown_share,
-        draw=Draw(parts.temperature, seed),
+        sampling=Sampling(parts.temperature, seed),
     )
     if attempt.failure is not None:
         return {"failures": [attempt.failure]}

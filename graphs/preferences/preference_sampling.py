@@ -19,7 +19,7 @@ from agentrec.graphs.recommendation.ranking import view_of
 from agentrec.llm.answers.answer_schemas import StatedPreferences
 from agentrec.llm.answers.parsing import parse_lines
 from agentrec.llm.answers.preference_statements import MAX_FACTOR_LENGTH, factor_block
-from agentrec.llm.gateway.requests import Draw
+from agentrec.llm.gateway.requests import Sampling
 from agentrec.llm.prompts.session_view import numbered
 from agentrec.preferences import ChatTurn, clean_lines
 from agentrec.sessions import Session
@@ -93,7 +93,7 @@ async def write_preference(
     components: Components,
     *,
     share: float = 1.0,
-    draw: Draw | None = None,
+    sampling: Sampling | None = None,
 ) -> str:
     """Ask a model what the user of a session prefers.
 
@@ -102,7 +102,7 @@ async def write_preference(
         factors: What to speak of, at least one.
         components: The parts.
         share: Share of the history to show, above 0 to 1.
-        draw: How the text is drawn; ``None`` for as the model's parameters say.
+        sampling: How the text is sampled; ``None`` for the model's own parameters.
 
     Returns:
         The text, cleaned and not checked for its structure; empty if nothing was written.
@@ -112,8 +112,8 @@ async def write_preference(
     """
     messages = preference_prompt(session, factors, share, components)
     # Drawn texts become examples to train on, and a schema would be none of the model's own form.
-    schema = StatedPreferences if draw is None else None
-    answer = await components.gateway.ask("preference", messages, schema=schema, draw=draw)
+    schema = StatedPreferences if sampling is None else None
+    answer = await components.gateway.ask("preference", messages, schema=schema, sampling=sampling)
     return clean_lines(answer)
 
 
@@ -136,7 +136,7 @@ async def attempt_preference(
     components: Components,
     *,
     share: float = 1.0,
-    draw: Draw | None = None,
+    sampling: Sampling | None = None,
 ) -> TextAttempt:
     """As ``write_preference``, but a failure is told, so that it costs no other text.
 
@@ -144,7 +144,7 @@ async def attempt_preference(
         ModelCallError: If the budget is spent: the end of the run, not of this text.
     """
     try:
-        text = await write_preference(session, factors, components, share=share, draw=draw)
+        text = await write_preference(session, factors, components, share=share, sampling=sampling)
     except ModelCallError as error:
         if error.kind == "budget_spent":
             raise

@@ -194,7 +194,7 @@ class CallJournal:
             if name not in self._facts:
                 await self.put_fact(name, value)
 
-    def at_hand(self, key: str) -> JournaledAnswer | None:
+    def in_memory(self, key: str) -> JournaledAnswer | None:
         """The answer under a key if it was used lately; ``None`` says nothing of the file."""
         return self._recent.get(key)
 
@@ -204,7 +204,7 @@ class CallJournal:
         Raises:
             AgentRecError: If the file cannot be read, or the journal is closed.
         """
-        answer = self.at_hand(key)
+        answer = self.in_memory(key)
         if answer is not None:
             return answer
         self._check_open()
