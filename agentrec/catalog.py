@@ -1,4 +1,4 @@
-"""Items by id. A title is shown to a model and a person; it is never an identity."""
+"""Items by id. A title is shown to models and people; it is never an identity."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def clean_text(text: str, max_length: int) -> str:
     """Turn foreign text into one safe line: no control characters, no line breaks, capped.
 
     Args:
-        text: Anything that came from outside (a title, a user's message, a stored hint).
-        max_length: Longest result in characters; a cut is marked with an ellipsis.
+        text: Anything from outside: a title, a user's message, a stored hint.
+        max_length: Most characters of the result; a cut is marked with an ellipsis.
 
     Returns:
         The text in Unicode form NFC with every run of white space, control and format
@@ -41,7 +41,7 @@ class Item(BaseModel):
     Attributes:
         item_id: Its identity, unique in the catalogue.
         title: What people read; need not be unique.
-        attributes: Anything else that is known, by name: a text, a number, or several texts.
+        attributes: Anything else, by name: a text, a number, or several texts.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -78,7 +78,7 @@ class Catalog(Mapping[str, Item]):
         if not self._items:
             raise ValueError("a catalogue needs at least one item")
 
-    # Identity, so that a catalogue can be a key; comparing content is what content_hash is for.
+    # By identity, so that a catalogue can be a key; content_hash compares content.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
@@ -98,14 +98,14 @@ class Catalog(Mapping[str, Item]):
 
     @cached_property
     def index(self) -> Mapping[str, int]:
-        """Position of each id in ``item_ids``."""
+        """Index of each id in ``item_ids``."""
         return {item_id: position for position, item_id in enumerate(self._items)}
 
     @cached_property
     def labels(self) -> Mapping[str, str]:
-        """A unique line of text for each item: its title, told apart where titles repeat.
+        """A unique line of text for each item: its title, disambiguated where titles repeat.
 
-        Items that share a title get their scalar attributes behind it ("Heat (1995)") and, where
+        Items that share a title get their numeric attributes appended ("Heat (1995)") and, where
         even those agree, a running number ("Heat (1995) #2").
         """
         repeated = {

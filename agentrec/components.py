@@ -63,6 +63,9 @@ class Components:
         max_hints: Most admitted hints in the knowledge base.
         reflection_rounds: Most requests for hints per session, at least 1, until one hint repairs
             the error.
+        english_hints_only: Whether to reject proposed hints in other languages than English, the
+            only one in which orders to the model are recognised. The catalogue's words count as
+            English.
         namespace: The hint store's name for the catalogue.
         run_name: Name of the run, for the provenance of hints.
 
@@ -92,6 +95,7 @@ class Components:
     max_harm_rate: float = 0.5
     max_hints: int = 20
     reflection_rounds: int = 1
+    english_hints_only: bool = True
     namespace: str = ""
     run_name: str = ""
 

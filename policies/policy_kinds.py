@@ -76,12 +76,12 @@ POLICY_KINDS: Mapping[str, PolicyKind] = MappingProxyType(
         ),
         "linucb": _ours(
             "hint_policies.linear_bandits:LinUCBPolicy",
-            "hint_policies.linear_bandit_training:LinUCBTrainer",
+            "hint_policies.linear_bandits:LinUCBTrainer",
             "hint_policies.linear_bandits:LinearBanditConfig",
         ),
         "thompson": _ours(
             "hint_policies.linear_bandits:ThompsonPolicy",
-            "hint_policies.linear_bandit_training:ThompsonTrainer",
+            "hint_policies.linear_bandits:ThompsonTrainer",
             "hint_policies.linear_bandits:LinearBanditConfig",
         ),
         "value_regression": _ours(

@@ -1,4 +1,4 @@
-"""The fixed affine map from raw vectors, of sessions or hints, to what is learnt from."""
+"""The fixed affine map from raw vectors, of sessions or hints, to a model's features."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _CONSTANT = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Standardiser:
-    """Centre vectors, scale them to deviation 1 and, if asked for, project them.
+    """Centres vectors, scales them to deviation 1 and, if asked, projects them.
 
-    Fitted on what is trained on only.
+    Fitted on training data only.
 
     Attributes:
         mean: Of each raw dimension, shape ``[raw_dim]``.
@@ -35,18 +35,18 @@ class Standardiser:
 
     @property
     def num_features(self) -> int:
-        """Width of what comes out."""
+        """Number of features."""
         return int(self.projection.shape[1])
 
-    @staticmethod
-    def fit(vectors: npt.NDArray[np.float32], max_components: int | None) -> Standardiser:
+    @classmethod
+    def fit(cls, vectors: npt.NDArray[np.float32], max_components: int | None) -> Self:
         """Fit to vectors.
 
         Args:
             vectors: Shape ``[num_vectors, raw_dim]``, at least one.
-            max_components: Principal components of the scaled vectors to keep at most, or
-                ``None`` for the scaled vectors themselves. Components share one scale that gives
-                them mean variance 1, so faint ones, mostly noise, stay faint.
+            max_components: Largest number of principal components of the scaled vectors to keep,
+                or ``None`` for the scaled vectors themselves. All components share one scale, with
+                mean variance 1, so that faint ones, mostly noise, stay faint.
         """
         raw: npt.NDArray[np.float64] = vectors.astype(np.float64)
         mean = raw.mean(axis=0)
@@ -56,7 +56,26 @@ class Standardiser:
         projection = np.asarray(np.diag(1 / scale), dtype=np.float64)
         if max_components is not None:
             projection = projection @ _principal_axes((raw - mean) / scale, max_components)
-        return Standardiser(mean.astype(np.float32), projection.astype(np.float32))
+        return cls(mean.astype(np.float32), projection.astype(np.float32))
+
+    @classmethod
+    def from_stored(cls, stored: StoredPolicy, name: str, raw_dim: int | None = None) -> Self:
+        """Read what ``tensors`` returned.
+
+        Args:
+            stored: Where the tensors are taken from.
+            name: Prefix of their names.
+            raw_dim: Width that a raw vector must have; ``None`` for any.
+
+        Raises:
+            InputError: A tensor is missing or has the wrong shape.
+        """
+        projection = stored.take(f"{name}.projection", (raw_dim, None))
+        return cls(stored.take(f"{name}.mean", (len(projection),)), projection)
+
+    def tensors(self, name: str) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the numbers under names that begin with ``name``."""
+        return {f"{name}.mean": self.mean, f"{name}.projection": self.projection}
 
     def __call__(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Map raw vectors ``[batch, raw_dim]`` to features ``[batch, num_features]``.
@@ -70,6 +89,15 @@ class Standardiser:
                 f"{self.raw_dim} dimensions and needs [batch, {self.raw_dim}]"
             )
         return np.asarray((vectors - self.mean) @ self.projection, dtype=np.float32)
+
+    def with_intercept(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Map raw vectors to a 1 and their features, ``[batch, 1 + num_features]``.
+
+        Raises:
+            ValueError: The vectors are not ``raw_dim`` wide.
+        """
+        features = self(vectors)
+        return np.concatenate([np.ones((len(vectors), 1), np.float32), features], axis=1)
 
 
 def _principal_axes(
@@ -87,57 +115,3 @@ def _principal_axes(
         variance**0.5 if variance > _CONSTANT**2 else 1.0
     )
     return directions
-
-
-@dataclass(frozen=True, eq=False)
-class LinearFeatures:
-    """Standardised rows with a 1 before them, and how they are stored.
-
-    Attributes:
-        standardiser: From raw rows to features.
-    """
-
-    standardiser: Standardiser
-
-    @property
-    def num_features(self) -> int:
-        """How many features come out, the constant not counted."""
-        return self.standardiser.num_features
-
-    @classmethod
-    def fit(cls, rows: npt.NDArray[np.float32], max_components: int) -> Self:
-        """Fit to training rows.
-
-        Args:
-            rows: States, or vectors of hints, ``[num_rows, dimension]``, at least one row.
-            max_components: Principal components to keep at most; they share one scale that gives
-                them mean variance 1.
-        """
-        return cls(Standardiser.fit(rows, max_components))
-
-    @classmethod
-    def from_stored(cls, stored: StoredPolicy, name: str) -> Self:
-        """Read what ``tensors`` gave.
-
-        Raises:
-            InputError: A tensor is missing or does not fit the other.
-        """
-        projection = stored.take(f"{name}.projection", (None, None))
-        mean = stored.take(f"{name}.mean", (len(projection),))
-        return cls(Standardiser(mean, projection))
-
-    def tensors(self, name: str) -> dict[str, npt.NDArray[np.float32]]:
-        """The numbers, to be written to a file."""
-        return {
-            f"{name}.mean": self.standardiser.mean,
-            f"{name}.projection": self.standardiser.projection,
-        }
-
-    def with_intercept(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Map rows ``[batch, dimension]`` to 1 and features, ``[batch, 1 + num_features]``.
-
-        Raises:
-            ValueError: The rows are not as wide as those that were trained on.
-        """
-        features = self.standardiser(rows)
-        return np.concatenate([np.ones((len(rows), 1), np.float32), features], axis=1)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from agentrec.atomic_files import write_atomically
 from agentrec.catalog import clean_text
-from agentrec.data.records import PlacedRecord, Record, read_json_lines
+from agentrec.data.records import LocatedRecord, Record, read_json_lines
 from agentrec.errors import InputError
 from agentrec.hints import Hint, HintEmbedding, HintEvidence, HintProvenance
 from agentrec.stores.lifecycle import text_fault
@@ -86,7 +86,7 @@ def read_hints(file: Path) -> list[WrittenHint]:
     for line, fields in read_json_lines(file):
         if len(hints) == MAX_HINTS:
             raise InputError(f"has more than {MAX_HINTS:,} hints", file=file, line=line)
-        written = _hint(PlacedRecord(file, line, fields), line)
+        written = _hint(LocatedRecord(file, line, fields), line)
         first = places.setdefault(written.hint.hint_id, line)
         if first != line:
             raise InputError(
@@ -116,7 +116,7 @@ def _check_size(file: Path) -> None:
         raise InputError(f"cannot be read ({error.strerror})", file=file) from error
 
 
-def _hint(record: PlacedRecord, line: int) -> WrittenHint:
+def _hint(record: LocatedRecord, line: int) -> WrittenHint:
     _check_names(record, record.fields, {*Hint.model_fields, "hint_id", "vector"}, "")
     for name, part in _PARTS.items():
         value = record.fields.get(name)
@@ -128,10 +128,10 @@ def _hint(record: PlacedRecord, line: int) -> WrittenHint:
                 text.encode()
             except UnicodeEncodeError as error:
                 problem = "holds half of a surrogate pair, which is no character"
-                raise record.fault(problem, name) from error
+                raise record.error(problem, name) from error
     fault = text_fault(record.text("text"))
     if fault is not None:
-        raise record.fault(fault, "text")
+        raise record.error(fault, "text")
     fields = {name: record.fields[name] for name in Hint.model_fields if name in record.fields}
     try:
         # As JSON, where "1" is no number but a list may be a tuple.
@@ -139,22 +139,22 @@ def _hint(record: PlacedRecord, line: int) -> WrittenHint:
     except ValidationError as error:
         first = error.errors()[0]
         place = clean_text(".".join(map(str, first["loc"])), 80)
-        raise record.fault(clean_text(first["msg"], 200), place or "text") from error
+        raise record.error(clean_text(first["msg"], 200), place or "text") from error
     claimed = record.fields.get("hint_id")
     if claimed is not None and claimed != hint.hint_id:
-        raise record.fault(f"is not the id of this text, which is {hint.hint_id}", "hint_id")
+        raise record.error(f"is not the id of this text, which is {hint.hint_id}", "hint_id")
     if hint.evidence is not None:
         _check_evidence(record, hint.evidence)
     return WrittenHint(hint, _vector(record, hint), line)
 
 
-def _check_names(record: PlacedRecord, fields: Record, known: set[str], inside: str) -> None:
+def _check_names(record: LocatedRecord, fields: Record, known: set[str], inside: str) -> None:
     for name in fields:
         if name not in known:
-            raise record.fault("is not a field of a hint", clean_text(inside + name, 80))
+            raise record.error("is not a field of a hint", clean_text(inside + name, 80))
 
 
-def _texts(record: PlacedRecord, name: str, value: object, depth: int) -> Iterator[str]:
+def _texts(record: LocatedRecord, name: str, value: object, depth: int) -> Iterator[str]:
     """Every text in a value, names in objects included."""
     if isinstance(value, str):
         yield value
@@ -162,35 +162,35 @@ def _texts(record: PlacedRecord, name: str, value: object, depth: int) -> Iterat
     if not isinstance(value, (list, dict)):
         return
     if depth == 0:
-        raise record.fault("is nested too deeply", name)
+        raise record.error("is nested too deeply", name)
     for part in value:
         yield from _texts(record, name, part, depth - 1)
         if isinstance(value, dict):
             yield from _texts(record, name, value[part], depth - 1)
 
 
-def _check_evidence(record: PlacedRecord, evidence: HintEvidence) -> None:
+def _check_evidence(record: LocatedRecord, evidence: HintEvidence) -> None:
     if evidence.sessions > _MAX_SESSIONS:
-        raise record.fault(f"is more than {_MAX_SESSIONS:,}", "evidence.sessions")
+        raise record.error(f"is more than {_MAX_SESSIONS:,}", "evidence.sessions")
     if evidence.wins + evidence.losses > evidence.sessions:
-        raise record.fault("counts more wins and losses than sessions", "evidence")
+        raise record.error("counts more wins and losses than sessions", "evidence")
     if not -math.inf < evidence.low <= evidence.mean_gain:
-        raise record.fault("is not a number at most mean_gain", "evidence.low")
+        raise record.error("is not a number at most mean_gain", "evidence.low")
     gains = evidence.effects.values()
     if gains and len(gains) != evidence.sessions:
-        raise record.fault(f"has {len(gains)} of {evidence.sessions} sessions", "evidence.effects")
+        raise record.error(f"has {len(gains)} of {evidence.sessions} sessions", "evidence.effects")
     if not all(-1 <= gain <= 1 for gain in gains):
-        raise record.fault("holds a gain that is not from -1 to 1", "evidence.effects")
+        raise record.error("holds a gain that is not from -1 to 1", "evidence.effects")
 
 
-def _vector(record: PlacedRecord, hint: Hint) -> tuple[float, ...] | None:
+def _vector(record: LocatedRecord, hint: Hint) -> tuple[float, ...] | None:
     numbers = record.fields.get("vector")
     if numbers is None:
         return None
     if hint.embedding is None:
-        raise record.fault("is there, and embedding does not say what made it", "vector")
+        raise record.error("is there, and embedding does not say what made it", "vector")
     if not isinstance(numbers, list) or len(numbers) != hint.embedding.dimension:
-        raise record.fault(f"must be a list of {hint.embedding.dimension} numbers", "vector")
+        raise record.error(f"must be a list of {hint.embedding.dimension} numbers", "vector")
     vector = []
     for number in numbers:
         # Compared first: a whole number of 4,000 digits is no float.
@@ -199,8 +199,8 @@ def _vector(record: PlacedRecord, hint: Hint) -> tuple[float, ...] | None:
             or isinstance(number, bool)
             or not -1e30 < number < 1e30
         ):
-            raise record.fault("holds something that is not a number of vector size", "vector")
+            raise record.error("holds something that is not a number of vector size", "vector")
         vector.append(float(number))
     if not any(vector):
-        raise record.fault("is all zeros and has no direction", "vector")
+        raise record.error("is all zeros and has no direction", "vector")
     return tuple(vector)

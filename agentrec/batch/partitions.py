@@ -40,7 +40,7 @@ class Partition(BaseModel):
         if self.of == 1:
             return True
         session_id = row.session_id if isinstance(row, RejectedRow) else row.session.session_id
-        key = f"place {row.place}" if session_id is None else f"id {session_id}"
+        key = f"place {row.index}" if session_id is None else f"id {session_id}"
         digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return int.from_bytes(digest) % self.of == self.number
 

@@ -1,9 +1,4 @@
-"""Interactions, sessions, splits and negatives; the neutral on-disk format; MovieLens-100K.
-
-``load_folder`` reads your own data, ``load_movielens`` fetches a public data set; both give a
-``Dataset``. ``read_session_rows`` and ``stream_session_rows`` read sessions to recommend for, from
-files of any size.
-"""
+"""Data sets, the neutral file format, MovieLens-100K, and sessions out of files of any size."""
 
 from agentrec.data.dataset import (
     Dataset,
@@ -13,7 +8,7 @@ from agentrec.data.dataset import (
     build_sessions,
     split_by_time,
 )
-from agentrec.data.dataset_folder import load_folder, read_folder, write_folder
+from agentrec.data.dataset_folder import load_catalog, load_folder, read_folder, write_folder
 from agentrec.data.movielens import load_movielens
 from agentrec.data.negatives import Negatives, item_counts, with_candidates
 from agentrec.data.session_records import RowLimits
@@ -21,6 +16,7 @@ from agentrec.data.session_rows import (
     RejectedRow,
     SessionRow,
     read_session_rows,
+    read_sessions,
     stream_session_rows,
 )
 
@@ -35,10 +31,12 @@ __all__ = [
     "TimedSession",
     "build_sessions",
     "item_counts",
+    "load_catalog",
     "load_folder",
     "load_movielens",
     "read_folder",
     "read_session_rows",
+    "read_sessions",
     "split_by_time",
     "stream_session_rows",
     "with_candidates",

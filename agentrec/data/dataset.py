@@ -20,7 +20,7 @@ SPLIT_NAMES: tuple[SplitName, ...] = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class Dataset:
-    """Everything a run learns from and is measured on.
+    """A catalogue and its sessions, split for training, validation and test.
 
     Args:
         name: What to call it in reports.

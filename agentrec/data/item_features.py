@@ -1,6 +1,6 @@
-"""What a catalogue says about its items, as vectors: text, categories, numbers.
+"""Features of a catalogue's items as vectors: text, categories, numbers.
 
-Attributes are discovered by their kind; no name of one is known here.
+Attributes are recognised by their type, never by their name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from agentrec.catalog import AttributeValue, Catalog
 Floats = npt.NDArray[np.float32]
 
 FAME = "fame"
-"""Name of the number that says how often an item was chosen in training sessions."""
+"""Name of the number that counts how often an item was chosen in training sessions."""
 
 MAX_VALUES = 400
 NUMBER_CENTRES = 10
@@ -52,8 +52,7 @@ class Number:
         percentile: Rank among the known values, 0 to 1 (0.5 where unknown), ``[num_items]``.
         vectors: Items as unit vectors of soft bins along the percentile, so that a dot product
             is high for near values (zero where unknown), ``[num_items, NUMBER_CENTRES]``.
-        is_fame: Whether it was counted in training sessions; an attribute never is, whatever
-            its name.
+        is_fame: Whether it was counted in training sessions, which no attribute is.
     """
 
     name: str
@@ -65,7 +64,7 @@ class Number:
 
 @dataclass(frozen=True)
 class ItemFeatures:
-    """Everything the embedded model is taught from.
+    """All features of a catalogue's items.
 
     Attributes:
         text: Centred unit vectors of the items' text, shape ``[num_items, text_dim]``.
@@ -81,16 +80,16 @@ class ItemFeatures:
 def discover_features(
     catalog: Catalog, text_vectors: Floats, counts: Mapping[str, int]
 ) -> ItemFeatures:
-    """Find out what the catalogue knows.
+    """Compute the features of a catalogue.
 
     Args:
         catalog: The items.
-        text_vectors: One embedding an item, in catalogue order, ``[num_items, text_dim]``.
-        counts: How often each item was chosen in *training* sessions; empty if not known.
+        text_vectors: An embedding per item, in catalogue order, ``[num_items, text_dim]``.
+        counts: How often each item was chosen in *training* sessions; empty if unknown.
 
     Returns:
         The features. An attribute that is a number for most of its items is numeric, one whose
-        texts repeat is categorical, any other (free text, ids) is left to the text vectors.
+        texts repeat is categorical; any other (free text, ids) is left to the text vectors.
     """
     names: list[str] = []
     for item in catalog.values():
@@ -119,7 +118,7 @@ def discover_features(
 
 
 def _usable(value: AttributeValue | None) -> AttributeValue | None:
-    """The value, unless it is a number that no float can hold: that says as much as none."""
+    """Return the value, or ``None`` for a number that no float can hold."""
     if not isinstance(value, (int, float)):
         return value
     try:
@@ -134,7 +133,7 @@ def _category(name: str, texts: Sequence[tuple[str, ...]]) -> Category | None:
     values = tuple(v for v, n in frequent[:MAX_VALUES] if n >= 2)
     if not values:
         return None
-    column = {value: place for place, value in enumerate(values)}
+    column = {value: index for index, value in enumerate(values)}
     member = np.zeros((len(texts), len(values)), dtype=np.float32)
     for row, own in enumerate(texts):
         for value in own:
@@ -145,13 +144,12 @@ def _category(name: str, texts: Sequence[tuple[str, ...]]) -> Category | None:
 
 
 def _fame(raw: npt.NDArray[np.float64]) -> Number:
-    """Fame from counts, one choice of each item taken off.
+    """Compute fame from counts, less one choice of each item.
 
-    A training session counts itself: all of its items, its target too, were chosen at least once,
-    while most of what a later session holds may never have been. Where choices are sparse that
-    one choice would tell targets from other candidates, and training states from later ones, by
-    a difference that is not there when it matters. Items that are as little known as can be, often
-    most of them, stand at percentile 0.
+    A training session counts itself: its items and target were chosen at least once, while most
+    items of a later session may never have been. Where choices are sparse, that one choice would
+    give away the targets of training sessions, and set their states apart from later ones. The
+    least known items, often most of them, have percentile 0.
     """
     others = np.maximum(raw - 1, 0)
     ordered = np.sort(others)
@@ -164,7 +162,7 @@ def _fame(raw: npt.NDArray[np.float64]) -> Number:
 def _number(name: str, raw: npt.NDArray[np.float64]) -> Number:
     known = np.isfinite(raw)
     ordered = np.sort(raw[known])
-    # The mean of left and right ranks gives ties one common percentile.
+    # The mean of left and right ranks gives ties one percentile.
     left = np.searchsorted(ordered, raw[known], side="left")
     right = np.searchsorted(ordered, raw[known], side="right")
     percentile = np.full(len(raw), 0.5, dtype=np.float32)

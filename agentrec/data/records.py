@@ -12,6 +12,10 @@ from typing import Literal, NoReturn
 from agentrec.catalog import AttributeValue
 from agentrec.errors import InputError
 
+Record = dict[str, object]
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 RowReason = Literal[
     "too_long",
     "wrong_encoding",
@@ -29,7 +33,7 @@ RowReason = Literal[
     "too_few_candidates",
     "target_not_offered",
 ]
-"""What is wrong with a row, for counting.
+"""What is wrong with a row, as a stable word to count by.
 
 - ``too_long``: the line, or an id, has more characters than allowed.
 - ``wrong_encoding``: not UTF-8.
@@ -37,7 +41,7 @@ RowReason = Literal[
 - ``not_an_object``: JSON, but no object.
 - ``not_csv``: a quote that is not closed on its line, or stands where none may.
 - ``wrong_columns``: more or fewer fields than the header has.
-- ``missing_field``: a field that is needed is not there, is null, or is an empty cell.
+- ``missing_field``: a required field is absent, null, or an empty cell.
 - ``wrong_type``: a field, or something in a list, is of another type.
 - ``wrong_value``: anything else that is wrong with a field.
 - ``empty``: an empty id, or a session without items.
@@ -50,12 +54,12 @@ RowReason = Literal[
 
 
 class RowError(InputError):
-    """A row cannot be used.
+    """A row that cannot be used.
 
     Args:
         reason: Why, as a stable word.
         problem: What is wrong and what would be right, in one line.
-        file: The file it stands in, if known.
+        file: Its file, if known.
         line: Its 1-based line, if known.
         field: The field concerned, if any.
     """
@@ -71,11 +75,6 @@ class RowError(InputError):
     ) -> None:
         self.reason: RowReason = reason
         super().__init__(problem, file=file, line=line, field=field)
-
-
-Record = dict[str, object]
-
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_json_lines(file: Path) -> Iterator[tuple[int, Record]]:
@@ -101,9 +100,9 @@ def read_json_lines(file: Path) -> Iterator[tuple[int, Record]]:
                 line = raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw
                 if line.strip():
                     empty = False
-                    yield number, record_of_line(line)
-    except RowError as fault:
-        raise InputError(fault.problem, file=file, line=number) from fault
+                    yield number, parse_record(line)
+    except RowError as error:
+        raise InputError(error.problem, file=file, line=number) from error
     except FileNotFoundError as error:
         raise InputError("is missing", file=file) from error
     except OSError as error:
@@ -112,11 +111,11 @@ def read_json_lines(file: Path) -> Iterator[tuple[int, Record]]:
         raise InputError("is empty; it needs one JSON object a line", file=file)
 
 
-def record_of_line(line: bytes) -> Record:
-    """Read one JSON object.
+def parse_record(line: bytes) -> Record:
+    """Parse one JSON object.
 
     Args:
-        line: UTF-8 text; white space around the object does no harm.
+        line: UTF-8 text; white space around the object is ignored.
 
     Raises:
         RowError: If it is not one JSON object.
@@ -124,29 +123,34 @@ def record_of_line(line: bytes) -> Record:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        place = f"byte {error.start + 1} of the line"
-        raise RowError("wrong_encoding", f"{place} is not UTF-8; save the file as UTF-8") from error
-    record = json_value(text, "each line is one JSON object")
+        raise encoding_error(error) from error
+    record = parse_json(text, "each line is one JSON object")
     if not isinstance(record, dict):
         raise RowError("not_an_object", 'is not a JSON object like {"item_id": "1"}')
     return record
 
 
-def json_value(text: str, wanted: str) -> object:
-    """Read one JSON value.
+def encoding_error(error: UnicodeDecodeError) -> RowError:
+    """Return the error of a line that is not UTF-8."""
+    problem = f"byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
+    return RowError("wrong_encoding", problem)
+
+
+def parse_json(text: str, expected: str) -> object:
+    """Parse one JSON value.
 
     Args:
         text: The value.
-        wanted: What would be right, for the fault.
+        expected: What would be right, for the error.
 
     Raises:
-        RowError: If it is not JSON, or more than can be read.
+        RowError: If it is not JSON, or too large or too deep to be read.
     """
     try:
         value: object = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         where = f"{error.msg}, column {error.colno}"
-        raise RowError("not_json", f"is not valid JSON ({where}); {wanted}") from error
+        raise RowError("not_json", f"is not valid JSON ({where}); {expected}") from error
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise RowError("not_json", f"is not usable JSON ({reason})") from error
@@ -157,13 +161,13 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON number")
 
 
-# Made once: ``json.loads`` would make one for every line that it is told of constants.
+# Made once: ``json.loads`` would make one for every line when it gets ``parse_constant``.
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedRecord:
-    """A record and where it stands.
+class LocatedRecord:
+    """A record, and where it was read from.
 
     Attributes:
         file: The file it was read from.
@@ -175,12 +179,12 @@ class PlacedRecord:
     line: int | None
     fields: Record
 
-    def fault(self, problem: str, field: str, reason: RowReason = "wrong_value") -> RowError:
-        """Make the error for one of the fields."""
+    def error(self, problem: str, field: str, reason: RowReason = "wrong_value") -> RowError:
+        """Return the error for one of the fields."""
         return RowError(reason, problem, file=self.file, line=self.line, field=field)
 
     def required(self, field: str) -> object:
-        """Give the value of a field that has to be there.
+        """Return the value of a required field.
 
         Raises:
             InputError: If it is missing or null.
@@ -188,11 +192,11 @@ class PlacedRecord:
         value = self.fields.get(field)
         if value is None:
             state = "is null" if field in self.fields else "is missing"
-            raise self.fault(f"{state}; every line needs it", field, "missing_field")
+            raise self.error(f"{state}; every line needs it", field, "missing_field")
         return value
 
     def identity(self, field: str) -> str:
-        """Give an id: a text, or a whole number, which becomes its digits.
+        """Return an id: a text, or a whole number as its digits.
 
         Raises:
             InputError: If it is missing, empty or of another type.
@@ -200,29 +204,29 @@ class PlacedRecord:
         return self._identity(self.required(field), field)
 
     def identities(self, field: str) -> list[str]:
-        """Give a list of ids, in order; it may be empty.
+        """Return a list of ids, in order; it may be empty.
 
         Raises:
-            InputError: If it is missing, not a list, or holds something that is no id.
+            InputError: If it is missing, not a list, or holds something that is not an id.
         """
         values = self.required(field)
         if not isinstance(values, list):
-            raise self.fault(f"must be a list of ids, not {_kind(values)}", field, "wrong_type")
+            raise self.error(f"must be a list of ids, not {_kind(values)}", field, "wrong_type")
         return [self._identity(value, field) for value in values]
 
     def text(self, field: str) -> str:
-        """Give a text.
+        """Return a text.
 
         Raises:
             InputError: If it is missing, of another type, or not valid Unicode.
         """
         value = self.required(field)
         if not isinstance(value, str):
-            raise self.fault(f"must be a text, not {_kind(value)}", field, "wrong_type")
+            raise self.error(f"must be a text, not {_kind(value)}", field, "wrong_type")
         return self._unicode(value, field)
 
     def attribute(self, field: str) -> AttributeValue | None:
-        """Give an attribute: a text, a finite number or several texts; ``None`` for null.
+        """Return an attribute: a text, a finite number or several texts; ``None`` for null.
 
         Raises:
             InputError: If it is anything else.
@@ -237,16 +241,16 @@ class PlacedRecord:
         if isinstance(value, list) and all(isinstance(part, str) for part in value):
             return tuple(self._unicode(str(part), field) for part in value)
         problem = f"must be a text, a number or a list of texts, not {_kind(value)}"
-        raise self.fault(problem, field, "wrong_type")
+        raise self.error(problem, field, "wrong_type")
 
     def _identity(self, value: object, field: str) -> str:
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         if not isinstance(value, str):
             problem = f"an id must be a text or a whole number, not {_kind(value)}"
-            raise self.fault(problem, field, "wrong_type")
+            raise self.error(problem, field, "wrong_type")
         if not value:
-            raise self.fault("an id must not be empty", field, "empty")
+            raise self.error("an id must not be empty", field, "empty")
         return self._unicode(value, field)
 
     def _unicode(self, value: str, field: str) -> str:
@@ -254,13 +258,13 @@ class PlacedRecord:
             value.encode()
         except UnicodeEncodeError as error:
             # JSON can spell half a character ("\ud800"), which no UTF-8 file can hold.
-            problem = "holds half of a surrogate pair, which is no character"
-            raise self.fault(problem, field, "bad_text") from error
+            problem = "holds half of a surrogate pair, which is not a character"
+            raise self.error(problem, field, "bad_text") from error
         return value
 
 
 def _kind(value: object) -> str:
-    """Name a JSON type in words."""
+    """Return the name of a JSON type in words."""
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, str):

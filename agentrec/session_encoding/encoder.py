@@ -26,10 +26,8 @@ from agentrec.session_encoding.blocks import (
 from agentrec.sessions import Session
 
 CACHED_SESSIONS = 4096
-
-# Ten text vectors of each are in memory at a time.
-_AT_A_TIME = 512
-
+_BATCH_SIZE = 512
+"""Bounds memory: ten text vectors of each session of a batch are held at once."""
 
 _Key = tuple[tuple[int, ...], bytes]
 
@@ -40,7 +38,7 @@ class _Encoded(NamedTuple):
 
 
 class _Content(NamedTuple):
-    """What of a session is encoded."""
+    """The part of a session that is encoded, as catalogue indices."""
 
     history: tuple[int, ...]
     candidates: npt.NDArray[np.int64]
@@ -53,32 +51,29 @@ class _Content(NamedTuple):
 
 
 class RecencySessionEncoder:
-    """Recency-weighted means over the last items of a session, and blocks of more.
+    """Recency-weighted means over the last items of a session, and further blocks.
 
-    A session's query is the weighted mean of its items' text vectors. Its state is made of the
-    blocks that are asked for, see ``BlockName``; by default of means alone: the items' text (a few
-    principal components), their most frequent category values, their numbers, both in soft bins,
-    so that a policy can see how much of a history lies where, and as percentiles; with the spread
-    of each number and the length of the history.
+    A session's query is the weighted mean of its items' text vectors. Its state is made of blocks,
+    see ``BlockName``; by default of means of the items' text, category values and numbers, with
+    the spread of each number and the length of the history.
 
-    The vectors of the 4,096 sessions used last are kept, by what was encoded and not by id: about
-    10 MB at 384 text dimensions. Any thread may use an encoder at any time; the same session has
-    the same vectors, alone and in any batch.
+    The vectors of the last 4,096 sessions used are cached by content, not by id: about 10 MB at
+    384 text dimensions. Any thread may use an encoder at any time; the same session has the same
+    vectors, alone and in any batch.
 
     Args:
         catalog: The items.
-        features: What is known of them.
+        features: Their features.
         text_vectors: Their text vectors, ``[num_items, dimension]``.
         recency: Factor between the weights of an item and the one after it, above 0 to 1.
         blocks: What a state holds, in this order.
 
     Raises:
-        ValueError: If no block is named, one twice, or one that there is not.
+        ValueError: If no block is named, one is repeated, or one is unknown.
 
     Source: Re2LLM (arXiv 2403.16427), Reinforcement Utilisation: the state.
-    Differs: the paper takes the plain mean of the items' text encodings; with a few hundred
-    training sessions, a few dimensions that say what hints are about can be learnt from and 384
-    cannot.
+    Differs: the paper takes the plain mean of the items' text encodings. A few hundred training
+    sessions suffice to learn from a few dimensions that hints are about, not from 384.
     """
 
     def __init__(
@@ -99,7 +94,7 @@ class RecencySessionEncoder:
         self.recency = recency
         self._tables = ItemTables.of(features, text_vectors)
         self._cached: OrderedDict[_Key, _Encoded] = OrderedDict()
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
         self._last: tuple[Session | None, _Encoded | None] = (None, None)
         parts = self._parts(self._batch([]))
         ends = np.cumsum([part.shape[1] for part in parts]).tolist()
@@ -108,27 +103,27 @@ class RecencySessionEncoder:
 
     @property
     def block_slices(self) -> dict[BlockName, slice]:
-        """Where each block stands in a state."""
+        """The slice of a state that each block fills."""
         return dict(self._slices)
 
     def state(self, session: Session) -> npt.NDArray[np.float32]:
-        """What a policy sees of a session, ``[state_dim]``."""
+        """Return what a policy sees of a session, ``[state_dim]``."""
         return self._encoded_alone(session).state.copy()
 
     def query(self, session: Session) -> npt.NDArray[np.float32]:
-        """What a hint store is searched with, ``[dimension]``."""
+        """Return what a hint store is searched with, ``[dimension]``."""
         return self._encoded_alone(session).query.copy()
 
     def states(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
-        """``state`` of many sessions, ``[batch, state_dim]``; may be none."""
+        """Return the states of many sessions (or none), ``[batch, state_dim]``."""
         return _stacked([each.state for each in self._encoded(sessions)], self._widths[0])
 
     def queries(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
-        """``query`` of many sessions, ``[batch, dimension]``; may be none."""
+        """Return the queries of many sessions (or none), ``[batch, dimension]``."""
         return _stacked([each.query for each in self._encoded(sessions)], self._widths[1])
 
     def _encoded_alone(self, session: Session) -> _Encoded:
-        # Whoever asks for a session's state asks for its query as well.
+        # State and query of a session are usually asked for one after the other.
         last, encoded = self._last
         if encoded is None or last is not session:
             encoded = self._encoded([session])[0]
@@ -139,20 +134,20 @@ class RecencySessionEncoder:
         contents = [self._content(session) for session in sessions]
         keys = [content.key for content in contents]
         found: dict[_Key, _Encoded] = {}
-        with self._guard:
+        with self._lock:
             for key in keys:
                 if key in self._cached:
                     self._cached.move_to_end(key)
                     found[key] = self._cached[key]
-        # Two threads may encode the same session at once, and come to the same.
+        # Two threads may encode the same session at once, with the same result.
         new = {k: c for k, c in zip(keys, contents, strict=True) if k not in found}
         keys_of_new = list(new)
-        for start in range(0, len(new), _AT_A_TIME):
-            some = keys_of_new[start : start + _AT_A_TIME]
-            made = dict(zip(some, self._encode([new[key] for key in some]), strict=True))
-            found |= made
-            with self._guard:
-                self._cached.update(made)
+        for start in range(0, len(new), _BATCH_SIZE):
+            batch = keys_of_new[start : start + _BATCH_SIZE]
+            encoded = dict(zip(batch, self._encode([new[key] for key in batch]), strict=True))
+            found |= encoded
+            with self._lock:
+                self._cached.update(encoded)
                 while len(self._cached) > CACHED_SESSIONS:
                     self._cached.popitem(last=False)
         return [found[key] for key in keys]
@@ -165,10 +160,10 @@ class RecencySessionEncoder:
 
     def _content(self, session: Session) -> _Content:
         history = tuple(self._index[item_id] for item_id in session.items[-HISTORY_LENGTH:])
-        # Sorted: in what order candidates are listed says nothing of the session.
+        # Sorted: the order in which candidates are listed does not matter.
         seen = session.candidates if "candidates" in self.blocks else ()
-        places = np.array(sorted(self._index[item_id] for item_id in seen), dtype=np.int64)
-        return _Content(history, places)
+        candidates = np.array(sorted(self._index[item_id] for item_id in seen), dtype=np.int64)
+        return _Content(history, candidates)
 
     def _batch(self, contents: Sequence[_Content]) -> SessionBatch:
         histories = Histories([content.history for content in contents], self.recency)

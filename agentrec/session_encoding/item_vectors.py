@@ -1,4 +1,4 @@
-"""Text vectors of a catalogue's items, computed once and kept by content."""
+"""Text vectors of a catalogue's items, computed once and cached by content."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHUNK = 256
 
 
 def item_text(item: Item) -> str:
-    """What is embedded of an item: its title and whatever of its attributes is text."""
+    """Return what is embedded of an item: its title and its textual attributes."""
     texts = [
         ", ".join(value) if isinstance(value, tuple) else value
         for value in item.attributes.values()
@@ -42,7 +42,7 @@ def embed_items(
         catalog: The items.
         embeddings: The encoder.
         name: Its name, part of the cache key.
-        cache: Folder in which vectors are kept.
+        cache: Folder of cached vectors.
         on_progress: Called with the number of items done and of all items.
 
     Returns:
@@ -51,9 +51,9 @@ def embed_items(
     texts = [item_text(item) for item in catalog.values()]
     key = hashlib.sha256(json.dumps([name, texts]).encode()).hexdigest()[:32]
     file = cache / "item-vectors" / f"{key}.safetensors"
-    kept = _read(file, len(texts))
-    if kept is not None:
-        return kept
+    cached = _read(file, len(texts))
+    if cached is not None:
+        return cached
     rows: list[Sequence[float]] = []
     for start in range(0, len(texts), CHUNK):
         rows.extend(embeddings.embed_documents(texts[start : start + CHUNK]))
@@ -65,7 +65,7 @@ def embed_items(
 
 
 def _read(file: Path, count: int) -> npt.NDArray[np.float32] | None:
-    """The cached vectors, or ``None`` where there are none or they are damaged."""
+    """Return the cached vectors, or ``None`` where they are missing or damaged."""
     if not file.is_file():
         return None
     try:

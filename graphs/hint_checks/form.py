@@ -1,4 +1,4 @@
-"""What a hint may look like: a short sentence in letters that can all be seen."""
+"""The form of a hint: one line, a few sentences, visible letters, no markup and no code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import html
 import re
 import unicodedata
 
-from agentrec.graphs.hint_checks.normalization import unseen
+from agentrec.graphs.hint_checks.normalization import (
+    LOOK_ALIKE_SCRIPTS,
+    is_invisible,
+    script_of,
+)
 
 MAX_SENTENCES = 3
 
@@ -17,7 +21,7 @@ _MOST_SINGLE = 4
 _LEAST_SPACELESS = 4
 _MOST_MARKS = 3
 
-# Half of what is forbidden here has a use somewhere, but none of it in a sentence of advice.
+# Much of this has a use somewhere, but not in a sentence of advice.
 _MARKUP = re.compile(
     r"</?[^\W\d]|<[!?|/]|[\u2039\u276e\u02c2]\s*/?\s*[^\W\d][^\u203a\u276f\u02c3]{0,40}[\u203a\u276f\u02c3]"
     r"|/>|[{}\\]|\]\s?\(|\[\s*[\"'\[/]|\[/?[A-Z_]{3,}\]|\]\]|<<|>>|\|\|"
@@ -39,29 +43,27 @@ _LETTER_BY_LETTER = re.compile(
     rf"(?<![^\W_])(?:[^\W\d_][\W_]{{1,3}}){{{_MOST_SINGLE - 1}}}[^\W\d_](?![^\W_])"
 )
 _LINE_BREAK = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-# Alphabets whose letters are mistaken for one another; no word mixes them by itself.
-_ALIKE = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE")
 _SPACELESS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 
 
 def holds_control(text: str) -> bool:
-    """Whether a text holds anything that shows nothing, but line breaks and a symbol's form."""
+    """Return whether a text holds invisible characters, except line breaks and emoji variants."""
     if text.isascii() and text.isprintable():
         return False
     for before, char in zip(" " + text, text, strict=False):
-        if not unseen(char) or _LINE_BREAK.match(char):
+        if not is_invisible(char) or _LINE_BREAK.match(char):
             continue
-        # The colour form of a symbol is asked for by a mark behind it, and is part of it.
+        # A mark behind a symbol selects its colour form.
         if char != "\ufe0f" or unicodedata.category(before) not in {"So", "Sm"}:
             return True
     return False
 
 
 def holds_markup(text: str) -> bool:
-    """Whether a text holds marks of a format, code, or an address.
+    """Return whether a text holds markup, code, or an address.
 
-    Full-width forms and character references are read as what they stand for. An apostrophe as a
-    reference, which some models write, is none of them.
+    Full-width forms and character references count as what they stand for, except the apostrophe,
+    which some models write as a reference.
     """
     plain = unicodedata.normalize("NFKC", text.strip())
     return any(
@@ -71,7 +73,7 @@ def holds_markup(text: str) -> bool:
 
 
 def is_sentence(text: str) -> bool:
-    """Whether a text is one line, mostly of letters, of a few sentences in whole words."""
+    """Return whether a text is one line of a few sentences, mostly letters, in whole words."""
     line = unicodedata.normalize("NFC", text.strip())
     if _LINE_BREAK.search(line) or _LETTER_BY_LETTER.search(line):
         return False
@@ -84,8 +86,8 @@ def is_sentence(text: str) -> bool:
     if len(_SENTENCE.findall(line)) >= MAX_SENTENCES or _piled_up(line):
         return False
     words = re.findall(r"[^\W_]+", line)
-    scripts = [{_script(char) for char in word if char.isalpha()} for word in words]
-    if any(len(script & set(_ALIKE)) > 1 for script in scripts):
+    scripts = [{script_of(char) for char in word if char.isalpha()} for word in words]
+    if any(len(script & set(LOOK_ALIKE_SCRIPTS)) > 1 for script in scripts):
         return False
     if any(script & set(_SPACELESS) for script in scripts):
         return letters >= _LEAST_SPACELESS
@@ -100,7 +102,3 @@ def _piled_up(line: str) -> bool:
         if run > _MOST_MARKS:
             return True
     return False
-
-
-def _script(char: str) -> str:
-    return "LATIN" if char.isascii() else unicodedata.name(char, "").partition(" ")[0]

@@ -1,74 +1,67 @@
-"""What of a session's hints enters the knowledge base, and as what.
+"""Which of a session's hints enter the knowledge base, and in which state.
 
 Source: Re2LLM (arXiv 2403.16427), non-redundancy of reflective exploration.
-Differs: redundancy is looked for against everything that was ever stored, in words and in effects;
-a hint that proved nothing is kept as a nomination, so that it is not tried again.
+Differs: a hint is compared with everything that was ever stored, in words and in effects; a hint
+that proved nothing is kept as a nomination, so that it is not tried again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from agentrec.components import Components
-from agentrec.graphs.hint_checks.rejection import RefusalReason
+from agentrec.graphs.hint_checks.rejection import HintRejectionReason
 from agentrec.graphs.hint_learning.arbiter import RuleArbiter
 from agentrec.hints import Hint, HintState
 
-AdmissionReason = Literal[
-    "harms too many sessions",
-    "does what another hint does",
-    "exploring had ended",
-]
-
 FEWEST_COMMON = 16
-"""Probe sessions that two hints must have in common before their effects are compared."""
+"""Two hints need this many probe sessions in common before their effects are compared."""
 
 _COMPARED = 4
 _SETTLED: tuple[HintState, ...] = ("admitted", "retired")
 
 
 @dataclass(frozen=True)
-class Refusal:
+class HintRejection:
     """A proposal that was not admitted, and why."""
 
     text: str
-    reason: RefusalReason | AdmissionReason
+    reason: HintRejectionReason
 
 
 @dataclass
 class Admission:
-    """What came of a session's hints.
+    """The result of admitting a session's hints.
 
     Attributes:
         stored: Hints that were admitted, as they were stored.
-        refused: The others, with the reason.
-        admitted_before: Hints of this session that an earlier attempt admitted.
+        rejected: The others, with the reason.
+        admitted_before: Number of this session's hints that an earlier attempt admitted.
     """
 
     stored: list[Hint] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
+    rejected: list[HintRejection] = field(default_factory=list)
     admitted_before: int = 0
 
 
-async def known_already(hint: Hint, vector: Sequence[float], components: Components) -> bool:
-    """Whether a hint, or one all but equal to it, was ever admitted or merged.
+async def is_known(hint: Hint, vector: Sequence[float], components: Components) -> bool:
+    """Return whether a hint, or one nearly equal to it, was ever admitted or merged.
 
-    Once true it stays true, so it may be asked before it is a hint's turn, to save its trials. A
-    mere nomination has another chance with every session that it repairs: it may help there.
+    Once true it stays true, so it can be asked before the session's turn, to save trials. A mere
+    nomination gets another chance with every session that it repairs.
     """
     known = await components.hint_store.get(hint.hint_id)
-    if known is not None and known.state != "nominated":
+    if _is_settled(known):
         return True
     nearest = await components.hint_store.search(vector, 1, _SETTLED)
     return bool(nearest) and nearest[0].similarity >= components.hint_similarity
 
 
-def proven(hint: Hint, components: Components) -> RefusalReason | AdmissionReason | None:
-    """Why its evidence does not admit a hint; ``None`` if it does, or nothing was to be shown."""
+def evidence_against(hint: Hint, components: Components) -> HintRejectionReason | None:
+    """Return why its evidence does not admit a hint; ``None`` if it does, or there is none."""
     if hint.evidence is None:
         return None
     if hint.evidence.low <= 0:
@@ -78,7 +71,7 @@ def proven(hint: Hint, components: Components) -> RefusalReason | AdmissionReaso
     return None
 
 
-async def admit_in_turn(
+async def admit_hints(
     hints: Sequence[Hint],
     session_id: str,
     components: Components,
@@ -86,21 +79,20 @@ async def admit_in_turn(
     known_ids: Collection[str] = (),
     vectors: Mapping[str, Sequence[float]] | None = None,
 ) -> Admission:
-    """Store a session's nominated hints; call it when it is the session's turn.
+    """Admit a session's nominated hints. Call it when it is the session's turn.
 
-    Called again after it was cut off, at whatever moment, it comes to the same knowledge base.
+    A repeated call, after an interruption at any moment, leads to the same knowledge base.
 
     Args:
-        hints: Hints that repaired the session's error, with their evidence, best place first.
+        hints: Hints that repaired the session's error, with their evidence, in order.
         session_id: The session.
-        components: The parts.
-        ended: Whether exploring has ended; then nothing is stored.
-        known_ids: Of hints that were found to be known already and have no evidence for that.
-        vectors: Text vectors by text, ``[dimension]`` each, as far as they are known; embedding
-            may be paid for, and the others are embedded.
+        components: The components.
+        ended: Whether exploring has ended; then nothing is admitted.
+        known_ids: Ids of hints that were known already and therefore have no evidence.
+        vectors: Text vectors by text, ``[dimension]`` each; missing ones are embedded.
 
     Raises:
-        ModelCallError: If the arbiter asks a model, and the call failed for good.
+        ModelCallError: If the arbiter asks a model and the call failed for good.
     """
     admission = Admission()
     if not hints:
@@ -112,7 +104,7 @@ async def admit_in_turn(
         embedded |= zip(missing, made, strict=True)
     for hint in hints:
         vector = embedded[hint.text]
-        reason: RefusalReason | AdmissionReason | None
+        reason: HintRejectionReason | None
         known = await components.hint_store.get(hint.hint_id)
         if known is not None and _is_of(known, session_id):
             admission.admitted_before += _was_admitted(known)
@@ -121,7 +113,7 @@ async def admit_in_turn(
         elif (
             hint.hint_id in known_ids
             or _is_settled(known)
-            or await _said_before(hint, vector, components)
+            or await _is_paraphrase(hint, vector, components)
         ):
             reason = "says what a stored hint says"
         elif len(await components.hint_store.all()) >= components.max_hints:
@@ -129,17 +121,18 @@ async def admit_in_turn(
         else:
             reason = await _store(hint, vector, components, admission)
         if reason is not None:
-            admission.refused.append(Refusal(hint.text, reason))
+            admission.rejected.append(HintRejection(hint.text, reason))
     return admission
 
 
 async def _store(
     hint: Hint, vector: Sequence[float], components: Components, admission: Admission
-) -> RefusalReason | AdmissionReason | None:
+) -> HintRejectionReason | None:
+    """Store a hint as admitted, merged or nominated, as its evidence and effects decide."""
     store = components.hint_store
-    reason = proven(hint, components)
+    reason = evidence_against(hint, components)
     if reason is not None:
-        # What was measured first stays: a nomination is the same whoever resumes.
+        # Only added, never changed: a nomination keeps its first evidence, whoever resumes.
         nominated = hint.model_copy(update={"state": "nominated", "reason": reason})
         await store.add_many([nominated], [vector], f"nominated: {reason}")
         return reason
@@ -153,13 +146,14 @@ async def _store(
         await _put(hint.model_copy(update=merged), vector, components, "merged into a better one")
         return "does what another hint does"
     if twin is not None:
-        # First of the two steps: cut off between them, the next attempt finds no twin and adds.
-        gone = {
+        # The first of two steps: after an interruption between them, the next attempt finds no
+        # twin and adds the hint.
+        retired = {
             "state": "retired",
             "merged_into": hint.hint_id,
             "reason": "does what a better hint does",
         }
-        await store.change([twin.model_copy(update=gone)], "merged into a better one")
+        await store.change([twin.model_copy(update=retired)], "merged into a better one")
     admitted = hint.model_copy(update={"state": "admitted", "reason": ""})
     await _put(admitted, vector, components, "admitted")
     admission.stored.append(await store.get(hint.hint_id) or admitted)
@@ -167,7 +161,7 @@ async def _store(
 
 
 async def _put(hint: Hint, vector: Sequence[float], components: Components, note: str) -> None:
-    """Add a hint, or settle what was a nomination."""
+    """Add a hint, or change what was a nomination."""
     store = components.hint_store
     if await store.get(hint.hint_id) is None:
         await store.add_many([hint], [vector], note)
@@ -179,8 +173,8 @@ def _is_settled(known: Hint | None) -> bool:
     return known is not None and known.state in _SETTLED
 
 
-async def _said_before(hint: Hint, vector: Sequence[float], components: Components) -> bool:
-    """By vector alone where that is plain, else by the arbiter."""
+async def _is_paraphrase(hint: Hint, vector: Sequence[float], components: Components) -> bool:
+    """Whether a stored hint means the same: by vector where that is clear, else by the arbiter."""
     arbiter = components.hint_arbiter or RuleArbiter()
     for near in await components.hint_store.search(vector, _COMPARED, _SETTLED):
         if near.similarity >= components.hint_similarity:
@@ -200,10 +194,10 @@ def _twin(hint: Hint, admitted: Sequence[Hint], threshold: float) -> Hint | None
 
 
 def effect_correlation(first: Hint, second: Hint) -> float | None:
-    """Correlation (Pearson, -1 to 1) of what two hints did on the sessions both were tried on.
+    """Return the correlation (Pearson, -1 to 1) of two hints' effects on common sessions.
 
     Returns:
-        ``None`` where fewer than sixteen are common, or one of them changed nothing on those.
+        ``None`` where fewer than sixteen sessions are common, or one hint changed none of them.
     """
     if first.evidence is None or second.evidence is None:
         return None
@@ -227,5 +221,5 @@ def _is_of(hint: Hint, session_id: str) -> bool:
 
 
 def _was_admitted(hint: Hint) -> bool:
-    """Admitted when its turn was: what was merged away at once has the other's reason."""
+    """Whether a hint was admitted in its turn: one that was merged at once has another reason."""
     return hint.state == "admitted" or hint.reason == "does what a better hint does"

@@ -1,4 +1,4 @@
-"""Concurrent runs that store hints in the order of their sessions, until a rule says enough."""
+"""Concurrent runs admit hints in the order of their sessions, until a stopping rule applies."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StoppingRules:
-    """When to stop looking for hints; a rule that is ``None`` never stops.
+    """When to stop looking for hints. A rule that is ``None`` never stops.
 
-    Whatever finishes first, the rules look at sessions in their order, so that the same seed gives
-    the same knowledge base.
+    The rules look at sessions in their order, whatever finishes first, so that the same seed leads
+    to the same knowledge base.
 
     Attributes:
-        max_admitted: Hints admitted, at least 1.
-        max_questions: Questions asked about the sessions explored, at least 1: rankings,
-            reflections, and each hint on the session it comes from. Trials on other sessions come
-            on top; the budget of the gateway bounds all.
-        patience: Reflections in a row, at least 1, that led to no admission.
+        max_admitted: Admitted hints, at least 1.
+        max_questions: Questions about the explored sessions, at least 1: rankings, reflections, and
+            each hint on its own session. Trials on other sessions come on top; the budget of the
+            gateway bounds all.
+        patience: Reflections in a row without an admission, at least 1.
 
     Raises:
         ValueError: If a number is below 1.
@@ -33,17 +33,17 @@ class StoppingRules:
         for name in ("max_admitted", "max_questions", "patience"):
             number = getattr(self, name)
             if number is not None and number < 1:
-                raise ValueError(f"{name} is at least 1, not {number}")
+                raise ValueError(f"{name} must be at least 1, not {number}")
 
 
 @dataclass(frozen=True)
 class TurnOutcome:
-    """What a session came to.
+    """The outcome of a session.
 
     Attributes:
-        questions: Questions it asked, as ``StoppingRules`` counts them.
+        questions: Its questions, as ``StoppingRules`` counts them.
         reflected: Whether there was an error to reflect on.
-        admitted: Hints it added to the knowledge base.
+        admitted: Hints that it added to the knowledge base.
     """
 
     questions: int = 0
@@ -52,18 +52,17 @@ class TurnOutcome:
 
 
 class AdmissionTurns:
-    """Hands out turns, so that what is stored does not depend on which run finishes first.
+    """Gives sessions their turns, so that admissions do not depend on which run finishes first.
 
     Args:
-        session_ids: The sessions in the order in which they may store; a session that is not
-            listed never waits.
+        session_ids: The sessions in order; a session that is not listed never waits.
         rules: When to stop.
     """
 
     def __init__(self, session_ids: Sequence[str] = (), rules: StoppingRules | None = None) -> None:
-        # A repeated id has one turn; with two, the first would never be declared done.
+        # A repeated id has one turn: a second one would never end.
         order = dict.fromkeys(session_ids)
-        self._place = {session_id: place for place, session_id in enumerate(order)}
+        self._positions = {session_id: position for position, session_id in enumerate(order)}
         self._rules = rules or StoppingRules()
         self._done: dict[int, TurnOutcome] = {}
         self._next = 0
@@ -71,23 +70,23 @@ class AdmissionTurns:
         self._admitted = 0
         self._fruitless = 0
         self.questions = 0
-        """Questions asked by the sessions whose turn is over."""
+        """Questions of the sessions whose turn is over."""
         self.ended: str | None = None
-        """Which rule said enough, in words; sessions behind store nothing."""
+        """Which rule applied, in words; later sessions admit nothing."""
 
     async def wait(self, session_id: str) -> None:
-        """Return when every session before this one has declared itself done."""
-        place = self._place.get(session_id)
-        while place is not None and self._next < place:
+        """Wait until every earlier session is done."""
+        position = self._positions.get(session_id)
+        while position is not None and self._next < position:
             changed = self._changed
             await changed.wait()
 
     def done(self, session_id: str, outcome: TurnOutcome | None = None) -> None:
-        """Declare a session done, whether or not it stored anything."""
-        place = self._place.get(session_id)
-        if place is None or place in self._done:
+        """Mark a session as done, whether or not it admitted anything."""
+        position = self._positions.get(session_id)
+        if position is None or position in self._done:
             return
-        self._done[place] = outcome or TurnOutcome()
+        self._done[position] = outcome or TurnOutcome()
         while self._next in self._done:
             self._count(self._done[self._next])
             self._next += 1

@@ -1,4 +1,4 @@
-"""Whether two hints say the same, where their vectors alone do not tell."""
+"""Arbiters: whether two hints mean the same where their vectors leave it open."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _EMPTY_WORDS = frozenset(_EMPTY.split())
 
 @dataclass(frozen=True)
 class RuleArbiter:
-    """Two hints say the same if they are made of the same words, whatever their order.
+    """Two hints mean the same if they consist of the same words, in any order.
 
-    Costs nothing and is never wrong about "prefer" and "avoid"; a paraphrase passes as new, and
-    is found out by what it does.
+    It costs nothing and never confuses "prefer" and "avoid". A paraphrase passes as new; its
+    effects reveal it later.
 
     Attributes:
-        overlap: From which share of words in common on, above 0 to 1.
+        overlap: Smallest share of common words, above 0 to 1.
     """
 
     overlap: float = 0.99
@@ -44,8 +44,8 @@ class ModelArbiter:
     """Asks the language model.
 
     Attributes:
-        model: The way to it.
-        prompts: With the prompt ``same``.
+        model: Its gateway.
+        prompts: Prompts, of which ``same`` is used.
     """
 
     model: ModelGateway
@@ -59,7 +59,7 @@ class ModelArbiter:
 
 
 def arbiter_named(name: str, model: ModelGateway, prompts: Prompts) -> HintArbiter:
-    """The arbiter that a setting names.
+    """Return the arbiter that a setting names.
 
     Raises:
         InputError: If it is neither ``rule`` nor ``model``.

@@ -1,9 +1,11 @@
-"""The hint-learning graph: recommend, judge, critique, diagnose, propose, verify, admit, store.
+"""The hint-learning graph: from an error of the model to a hint in the knowledge base.
+
+recommend -> judge -> critique -> diagnose -> propose -> verify (in parallel) -> nominate -> admit
 
 Source: Re2LLM (arXiv 2403.16427), reflective exploration.
-Differs: a proposal is checked before it is tried, and every refusal keeps its reason; a hint that
-repairs its own error is only nominated (the model had seen the target), and is admitted on what it
-does to other training sessions.
+Differs: proposals are checked before they are tried, and every rejection keeps its reason. A hint
+that repairs its own error is only nominated, because the model had seen the target; it is admitted
+on what it does to other training sessions.
 """
 
 from __future__ import annotations
@@ -23,13 +25,8 @@ from agentrec.components import Components
 from agentrec.errors import InputError
 from agentrec.evaluation.metrics import ndcg
 from agentrec.graphs.context import components_of
-from agentrec.graphs.hint_checks.rejection import RefusalReason, prepare, refusal_of
-from agentrec.graphs.hint_learning.admission import (
-    AdmissionReason,
-    Refusal,
-    admit_in_turn,
-    known_already,
-)
+from agentrec.graphs.hint_checks.rejection import HintRejectionReason, prepare, rejection_of
+from agentrec.graphs.hint_learning.admission import HintRejection, admit_hints, is_known
 from agentrec.graphs.hint_learning.admission_turns import AdmissionTurns, TurnOutcome
 from agentrec.graphs.hint_learning.reflection import critique, diagnose, propose_hints
 from agentrec.graphs.hint_learning.trials import try_on
@@ -38,48 +35,46 @@ from agentrec.hints import Hint, HintProvenance
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
 
-__all__ = ["HintLearningGraph", "HintLearningInput", "Refusal", "build_hint_learning_graph"]
-
 NodeName = Literal[
-    "recommend", "judge", "critique", "diagnose", "propose", "verify", "admit", "store"
+    "recommend", "judge", "critique", "diagnose", "propose", "verify", "nominate", "admit"
 ]
 
 
 class Node(Protocol):
-    """A step: takes the graph's state and the parts, returns what changes in the state."""
+    """A node: takes the graph's state and the components, returns what changes in the state."""
 
     def __call__(self, state: Any, *, runtime: Runtime[Components]) -> Awaitable[dict[str, object]]:
-        """Run the step."""
+        """Run the node."""
         ...
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a proposed hint did.
+    """The result of trying a proposed hint.
 
     Attributes:
-        place: Its place among the session's proposals.
+        position: Its position among the session's proposals.
         hint: The hint, with its evidence.
-        refused: Why it is no nomination, ``None`` if it is one.
-        known: Whether the knowledge base had it already, so that it was not tried on others.
+        rejection: Why it is not nominated; ``None`` if it is.
+        known: Whether the knowledge base has it already, so that it was not tried on others.
         vector: Its text vector, ``[dimension]``; ``None`` where it was not embedded.
     """
 
-    place: int
+    position: int
     hint: Hint
-    refused: RefusalReason | AdmissionReason | None
+    rejection: HintRejectionReason | None
     known: bool = False
     vector: tuple[float, ...] | None = None
 
 
 class HintLearningInput(TypedDict):
-    """What the graph is called with.
+    """The input of the graph.
 
     Attributes:
         session: A training session, with its target and candidates.
-        probes: Other training sessions to try hints on; left out, a hint is admitted on having
-            repaired its own session alone.
-        turns: The order of storing among concurrent runs; left out, a run stores at once.
+        probes: Other training sessions to try hints on. Without them, a hint is admitted for
+            repairing its own session.
+        turns: The order in which concurrent runs admit hints; without it, a run admits at once.
     """
 
     session: Session
@@ -88,20 +83,20 @@ class HintLearningInput(TypedDict):
 
 
 class HintLearningState(HintLearningInput, total=False):
-    """What the nodes pass on.
+    """The state between the nodes.
 
     Attributes:
         ranking: The ranking without a hint.
-        right: Whether the target was in it.
-        critique: What the model said before it saw the target.
-        diagnosis: What it said after.
-        round: How often the model was asked for hints.
-        proposals: Hints it wrote last that may be tried.
-        trials: What all of them did, in any order.
+        right: Whether it contains the target.
+        critique: The model's critique, written without the target.
+        diagnosis: The model's diagnosis, written with the target.
+        round: How many times the model was asked for hints.
+        proposals: Hints of the last round that may be tried.
+        trials: The results of all trials, in any order.
         nominated: Hints that repaired the error, with their evidence.
         stored: Hints that were admitted to the knowledge base.
-        refused: Proposals that were not.
-        outcome: What the session came to, for ``AdmissionTurns.done``.
+        rejected: Proposals that were not.
+        outcome: Questions, reflections and admissions, for ``AdmissionTurns.done``.
     """
 
     ranking: Ranking
@@ -113,19 +108,19 @@ class HintLearningState(HintLearningInput, total=False):
     trials: Annotated[list[Trial], operator.add]
     nominated: list[Hint]
     stored: list[Hint]
-    refused: Annotated[list[Refusal], operator.add]
+    rejected: Annotated[list[HintRejection], operator.add]
     outcome: TurnOutcome
 
 
 class TrialTask(TypedDict):
-    """One branch of the fan-out: a proposal to try on its own session."""
+    """The input of one parallel ``verify``: a proposal to try on its own session."""
 
     session: Session
     probes: Sequence[Session]
     ranking: Ranking
     diagnosis: str
     text: str
-    place: int
+    position: int
 
 
 async def recommend_unaided(
@@ -133,7 +128,7 @@ async def recommend_unaided(
 ) -> dict[str, object]:
     """Rank without a hint."""
     if state["session"].target is None:
-        # Before anything is paid for: there is no error to learn from.
+        # Checked before anything is paid for: without a target there is no error to learn from.
         raise InputError(
             f"session {state['session'].session_id!r} has none; hints are learned from sessions"
             " whose next item is known",
@@ -143,7 +138,7 @@ async def recommend_unaided(
 
 
 async def judge(state: HintLearningState, runtime: Runtime[Components]) -> dict[str, object]:
-    """Right if the target is in the ranking."""
+    """Check whether the ranking contains the target."""
     right = state["session"].target in state["ranking"].item_ids
     return {"right": right, "round": 0, "outcome": TurnOutcome(questions=1)}
 
@@ -163,44 +158,47 @@ async def explain(state: HintLearningState, runtime: Runtime[Components]) -> dic
 
 
 async def propose(state: HintLearningState, runtime: Runtime[Components]) -> dict[str, object]:
-    """Ask for hints and refuse those that break a rule.
+    """Ask for hints and reject those that break a rule.
 
-    Asked again, the model is told what it proposed before.
+    From the second round on, the prompt lists the hints that failed.
     """
     components = components_of(runtime)
     session, tried = state["session"], [trial.hint.text for trial in state.get("trials", ())]
     diagnosis = state["diagnosis"]
     if state["round"]:
-        diagnosis += "\nWithout success it was proposed: " + " ".join(tried)
+        diagnosis += "\nHints already tried without success: " + " ".join(tried)
     texts = await propose_hints(session, state["ranking"], diagnosis, components)
-    # The first check reads the whole catalogue; every later one finds that done.
+    # The first check reads the whole catalogue.
     await asyncio.to_thread(prepare, components.catalog)
-    reasons = [(text, refusal_of(text, session, components.catalog)) for text in texts]
+    english = components.english_hints_only
+    reasons = [
+        (text, rejection_of(text, session, components.catalog, english_only=english))
+        for text in texts
+    ]
     return {
         "round": state["round"] + 1,
-        "proposals": [t for t, reason in reasons if reason is None and t not in tried],
-        "refused": [Refusal(text, reason) for text, reason in reasons if reason is not None],
+        "proposals": [text for text, reason in reasons if reason is None and text not in tried],
+        "rejected": [HintRejection(text, reason) for text, reason in reasons if reason is not None],
     }
 
 
 async def verify(state: TrialTask, runtime: Runtime[Components]) -> dict[str, object]:
-    """Try one proposal: on its own session, in a fresh conversation, then on other sessions.
+    """Try one proposal on its own session, in a fresh conversation, then on other sessions.
 
-    What the knowledge base knows already is not tried on others.
+    A hint that the knowledge base has already is not tried on others.
     """
     components = components_of(runtime)
     session, target = state["session"], state["session"].target or ""
     hint = Hint(text=state["text"], namespace=components.namespace)
     ranking = await rank(session, hint, components)
-    repaired = target in ranking.item_ids
-    refused: RefusalReason | AdmissionReason | None = None
+    rejection: HintRejectionReason | None = None
     evidence, known, vector = None, False, None
-    if not repaired:
-        refused = "does not repair the error"
+    if target not in ranking.item_ids:
+        rejection = "does not repair the error"
     else:
         (embedded,) = await components.embeddings.aembed_documents([hint.text])
         vector = tuple(embedded)
-        known = await known_already(hint, vector, components)
+        known = await is_known(hint, vector, components)
         if not known:
             evidence = await try_on(hint, state["probes"], components)
     provenance = HintProvenance(
@@ -213,26 +211,26 @@ async def verify(state: TrialTask, runtime: Runtime[Components]) -> dict[str, ob
         ndcg_after=ndcg(ranking.rank_of(target)),
     )
     tried = hint.model_copy(update={"provenance": provenance, "evidence": evidence})
-    return {"trials": [Trial(state["place"], tried, refused, known, vector)]}
+    return {"trials": [Trial(state["position"], tried, rejection, known, vector)]}
 
 
-async def admit(state: HintLearningState, runtime: Runtime[Components]) -> dict[str, object]:
+async def nominate(state: HintLearningState, runtime: Runtime[Components]) -> dict[str, object]:
     """Nominate the proposals that repaired the error, in the order in which they were made."""
-    trials = sorted(state.get("trials", ()), key=lambda trial: trial.place)
-    known = {refusal.text for refusal in state.get("refused", ())}
+    trials = sorted(state.get("trials", ()), key=lambda trial: trial.position)
+    reported = {rejection.text for rejection in state.get("rejected", ())}
     return {
-        "nominated": [trial.hint for trial in trials if trial.refused is None],
-        "refused": [
-            Refusal(t.hint.text, t.refused)
-            for t in trials
-            if t.refused is not None and t.hint.text not in known
+        "nominated": [trial.hint for trial in trials if trial.rejection is None],
+        "rejected": [
+            HintRejection(trial.hint.text, trial.rejection)
+            for trial in trials
+            if trial.rejection is not None and trial.hint.text not in reported
         ],
         "outcome": TurnOutcome(questions=3 + state["round"] + len(trials), reflected=True),
     }
 
 
-async def store(state: HintLearningState, runtime: Runtime[Components]) -> dict[str, object]:
-    """Store what is proven and new, when it is this session's turn."""
+async def admit(state: HintLearningState, runtime: Runtime[Components]) -> dict[str, object]:
+    """Admit the nominated hints that are proven and new, when it is this session's turn."""
     components = components_of(runtime)
     session_id, turns = state["session"].session_id, state.get("turns")
     if turns is not None:
@@ -240,16 +238,14 @@ async def store(state: HintLearningState, runtime: Runtime[Components]) -> dict[
     ended = turns is not None and turns.ended is not None
     trials = state.get("trials", ())
     known = frozenset(trial.hint.hint_id for trial in trials if trial.known)
-    vectors = {t.hint.text: t.vector for t in trials if t.vector is not None}
-    admission = await admit_in_turn(
-        state["nominated"], session_id, components, ended, known, vectors
-    )
+    vectors = {trial.hint.text: trial.vector for trial in trials if trial.vector is not None}
+    admission = await admit_hints(state["nominated"], session_id, components, ended, known, vectors)
     outcome = TurnOutcome(
         questions=state["outcome"].questions,
         reflected=True,
         admitted=len(admission.stored) + admission.admitted_before,
     )
-    return {"stored": admission.stored, "refused": admission.refused, "outcome": outcome}
+    return {"stored": admission.stored, "rejected": admission.rejected, "outcome": outcome}
 
 
 def _after_judging(state: HintLearningState) -> str:
@@ -258,7 +254,7 @@ def _after_judging(state: HintLearningState) -> str:
 
 def _trials(state: HintLearningState) -> list[Send] | str:
     if not state["proposals"]:
-        return "admit"
+        return "nominate"
     first = len(state.get("trials", ()))
     return [
         Send(
@@ -269,18 +265,18 @@ def _trials(state: HintLearningState) -> list[Send] | str:
                 ranking=state["ranking"],
                 diagnosis=state["diagnosis"],
                 text=text,
-                place=first + number,
+                position=first + number,
             ),
         )
         for number, text in enumerate(state["proposals"])
     ]
 
 
-def _after_admitting(state: HintLearningState, runtime: Runtime[Components]) -> str:
-    """Back for other proposals while none repaired the error and rounds are left."""
+def _after_nominating(state: HintLearningState, runtime: Runtime[Components]) -> str:
+    """Ask for other proposals while none repaired the error and rounds are left."""
     rounds = components_of(runtime).reflection_rounds
     again = not state["nominated"] and state["proposals"] and state["round"] < rounds
-    return "propose" if again else "store"
+    return "propose" if again else "admit"
 
 
 HintLearningGraph = CompiledStateGraph[
@@ -294,21 +290,21 @@ NODES: Mapping[NodeName, Node] = {
     "diagnose": explain,
     "propose": propose,
     "verify": verify,
+    "nominate": nominate,
     "admit": admit,
-    "store": store,
 }
 
 
 def build_hint_learning_graph(nodes: Mapping[NodeName, Node] | None = None) -> HintLearningGraph:
-    """Compile the graph; do it once and use it for every session.
+    """Compile the graph. Compile it once and use it for every session.
 
     Call it with ``await graph.ainvoke({"session": session}, context=components)``; the state it
-    returns says what was stored and refused. ``graph.astream(..., stream_mode="updates")`` tells
-    of every node as it finishes.
+    returns lists what was ``stored`` and ``rejected``. ``graph.astream(...,
+    stream_mode="updates")`` reports each node as it finishes.
 
     Args:
-        nodes: Nodes of the user's own by the name of the one they replace. ``verify`` is called
-            with a ``TrialTask``, all others with the state.
+        nodes: Your own nodes, by the name of the node they replace. ``verify`` receives a
+            ``TrialTask``, the others the state.
 
     Raises:
         ValueError: If there is no node of such a name.
@@ -327,8 +323,8 @@ def build_hint_learning_graph(nodes: Mapping[NodeName, Node] | None = None) -> H
     graph.add_conditional_edges("judge", _after_judging, ["critique", END])
     graph.add_edge("critique", "diagnose")
     graph.add_edge("diagnose", "propose")
-    graph.add_conditional_edges("propose", _trials, ["verify", "admit"])
-    graph.add_edge("verify", "admit")
-    graph.add_conditional_edges("admit", _after_admitting, ["propose", "store"])
-    graph.add_edge("store", END)
+    graph.add_conditional_edges("propose", _trials, ["verify", "nominate"])
+    graph.add_edge("verify", "nominate")
+    graph.add_conditional_edges("nominate", _after_nominating, ["propose", "admit"])
+    graph.add_edge("admit", END)
     return graph.compile()

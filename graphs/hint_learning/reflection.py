@@ -46,10 +46,10 @@ async def diagnose(
 async def propose_hints(
     session: Session, ranking: Ranking, diagnosis: str, components: Components
 ) -> list[str]:
-    """Ask for hints, one a cause.
+    """Ask for hints, one for each cause.
 
     Returns:
-        Up to three sentences, as the model wrote them: not checked for anything yet.
+        Up to three sentences as the model wrote them, not checked yet.
 
     Raises:
         ModelCallError: If the call failed.

@@ -1,4 +1,4 @@
-"""What a hint does to sessions other than its own."""
+"""Trials of a hint on sessions other than its own."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ FIRST_LOOK = 16
 async def try_on(
     hint: Hint, sessions: Sequence[Session], components: Components
 ) -> HintEvidence | None:
-    """Measure a hint's gain, in NDCG@10 over no hint, on other training sessions.
+    """Measure a hint's gain in NDCG@10 over no hint on other training sessions.
 
-    A hint is looked at after 16 sessions and whenever as many again have been tried; one that has
-    not helped on average by then is not tried on the rest, so that poor hints cost little.
+    The mean gain is checked after 16 sessions, 32, 64 and so on. The trial stops as soon as it is
+    not above 0, so that poor hints cost little.
 
     Args:
         hint: The hint.
-        sessions: Training sessions with targets, those that matter most first, each id once.
-        components: The parts.
+        sessions: Training sessions with targets, the most important first, each id once.
+        components: The components.
 
     Returns:
-        The evidence, ``None`` where there are no sessions.
+        The evidence; ``None`` if there are no sessions.
 
     Raises:
         ModelCallError: If a call failed for good.
@@ -46,9 +46,9 @@ async def try_on(
 async def _gains(
     hint: Hint, sessions: Sequence[Session], components: Components
 ) -> dict[str, float]:
-    async def gain(place: int, session: Session) -> float:
-        # One prompt a round of the event loop: all at once, times many hints, would hold it up.
-        for _ in range(place):
+    async def gain(position: int, session: Session) -> float:
+        # Render one prompt per pass of the event loop: many at once would block it.
+        for _ in range(position):
             await asyncio.sleep(0)
         target = session.target or ""
         without, with_hint = await asyncio.gather(
@@ -56,5 +56,5 @@ async def _gains(
         )
         return ndcg(with_hint.rank_of(target)) - ndcg(without.rank_of(target))
 
-    gains = await asyncio.gather(*(gain(*placed) for placed in enumerate(sessions)))
+    gains = await asyncio.gather(*(gain(*numbered) for numbered in enumerate(sessions)))
     return {session.session_id: value for session, value in zip(sessions, gains, strict=True)}

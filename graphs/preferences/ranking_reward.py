@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from agentrec.components import Components
 from agentrec.continuations import Continuation, Relevant, continuation_of
 from agentrec.errors import ModelCallError
-from agentrec.evaluation.metrics import CUTOFF
-from agentrec.evaluation.relevant_items import ranking_value
+from agentrec.evaluation.metrics import CUTOFF, ranking_value
 from agentrec.graphs.recommendation.ranking import rank
 from agentrec.preferences import PreferenceReward
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
-from agentrec.streaming.streaming import map_concurrently
+from agentrec.streaming.stream import map_concurrently
 
 
 class RankingRewardModel:

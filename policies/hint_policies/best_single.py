@@ -1,4 +1,4 @@
-"""One hint for everybody, picked by what it brought: the bar for all that looks at sessions."""
+"""One hint for everybody, the best on average: the bar for policies that look at sessions."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class BestSingleHintTrainer:
         """Pick the hint.
 
         Args:
-            train: Training sessions, at least one; looked at only if there is no ``valid``.
-            valid: Validation sessions.
+            train: Training sessions, at least one; used only if there is no ``valid``.
+            valid: Validation sessions, never test sessions: of those it would be an oracle.
             seed: Changes nothing.
             on_progress: Called once, at the end.
 
@@ -48,26 +48,14 @@ class BestSingleHintTrainer:
             ValueError: If there is no session, or the two do not fit each other.
         """
         check_training(train, valid)
-        best = best_single_hint(train if valid is None else valid)
+        measured = train if valid is None else valid
+        ids = offered_hint_ids(measured.offer)
+        rewards = align_to_hints(measured.offer, measured.rewards[:, 1:], ids)
+        known = np.isfinite(rewards)
+        times = known.sum(axis=0)
+        means = np.where(known, rewards, 0).sum(axis=0, dtype=np.float64) / np.maximum(times, 1)
         if on_progress is not None:
             on_progress(1, 1)
-        return NoHintPolicy() if best is None else FixedHintPolicy(best)
-
-
-def best_single_hint(measured: RewardedOffer) -> str | None:
-    """The hint with the best mean reward over the sessions on which it was measured.
-
-    Args:
-        measured: Never of the test sessions; a hint chosen on those would be an oracle.
-
-    Returns:
-        Its id; of equals the smallest one; ``None`` where no hint was measured.
-    """
-    ids = offered_hint_ids(measured.offer)
-    rewards = align_to_hints(measured.offer, measured.rewards[:, 1:], ids)
-    known = np.isfinite(rewards)
-    times = known.sum(axis=0)
-    means = np.where(known, rewards, 0).sum(axis=0, dtype=np.float64) / np.maximum(times, 1)
-    if not times.any():
-        return None
-    return ids[int(np.where(times > 0, means, -np.inf).argmax())]
+        if not times.any():
+            return NoHintPolicy()
+        return FixedHintPolicy(ids[int(np.where(times > 0, means, -np.inf).argmax())])

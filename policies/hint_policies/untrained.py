@@ -1,4 +1,4 @@
-"""Policies that learn nothing: what a trained one has to beat."""
+"""Policies that learn nothing: what a trained one has to beat. Each has a trainer all the same."""
 
 from __future__ import annotations
 
@@ -16,34 +16,13 @@ from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
 from agentrec.policies.training_data import check_training
 from agentrec.rewarded_offers import RewardedOffer
 
+_BELOW_ANY_COSINE = -2.0
+
 
 class NoSettings(BaseModel):
-    """Of a policy that has nothing to set."""
+    """The settings of a policy that has none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NoHintPolicy(PolicyOnDisk):
-    """Never gives a hint."""
-
-    kind: ClassVar[str] = "no_hint"
-
-    def choose(self, offer: HintOffer) -> HintChoices:
-        """No hint for each session, with certainty."""
-        scores = np.zeros((len(offer), 1 + offer.width), dtype=np.float32)
-        scores[:, 0] = 1
-        return choose_best(offer, scores)
-
-    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
-        """What it has to remember."""
-        return NoSettings(), {}
-
-    @classmethod
-    def from_stored(cls, stored: StoredPolicy) -> Self:
-        """Make the policy that was read."""
-        stored.parse_description(NoSettings)
-        stored.reject_unused_tensors()
-        return cls()
 
 
 class FixedHintSettings(BaseModel):
@@ -58,7 +37,59 @@ class FixedHintSettings(BaseModel):
     hint_id: str = Field(min_length=1)
 
 
-class FixedHintPolicy(PolicyOnDisk):
+class NearestHintSettings(BaseModel):
+    """How similar a hint must be.
+
+    Attributes:
+        min_similarity: A session gets a hint only if its cosine is above this, -1 to 1; ``None``
+            for a hint always. Larger: fewer hints.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_similarity: float | None = Field(default=None, ge=-1, le=1)
+
+
+class _RandomSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int
+
+
+class _SettingsAlone(PolicyOnDisk):
+    """A policy that its settings describe completely; they are its arguments."""
+
+    settings_model: ClassVar[type[BaseModel]] = NoSettings
+
+    def __init__(self, **settings: Any) -> None:
+        # Pydantic's own error is a ValueError.
+        self.settings = self.settings_model(**settings)
+
+    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
+        """See ``PolicyOnDisk``."""
+        return self.settings, {}
+
+    @classmethod
+    def from_stored(cls, stored: StoredPolicy) -> Self:
+        """See ``PolicyOnDisk``."""
+        settings = stored.parse_description(cls.settings_model)
+        stored.reject_unused_tensors()
+        return cls(**dict(settings))
+
+
+class NoHintPolicy(_SettingsAlone):
+    """Never gives a hint."""
+
+    kind: ClassVar[str] = "no_hint"
+
+    def choose(self, offer: HintOffer) -> HintChoices:
+        """Give no session a hint, with certainty."""
+        scores = np.zeros((len(offer), 1 + offer.width), dtype=np.float32)
+        scores[:, 0] = 1
+        return choose_best(offer, scores)
+
+
+class FixedHintPolicy(_SettingsAlone):
     """Gives every session the same hint, and none where that hint is not on offer.
 
     Args:
@@ -66,55 +97,42 @@ class FixedHintPolicy(PolicyOnDisk):
     """
 
     kind: ClassVar[str] = "fixed"
+    settings_model = FixedHintSettings
 
     def __init__(self, hint_id: str) -> None:
+        super().__init__(hint_id=hint_id)
         self.hint_id = hint_id
 
     def choose(self, offer: HintOffer) -> HintChoices:
-        """The hint for each session that is offered it, with certainty."""
+        """Give the hint to each session that is offered it, with certainty."""
         # The last entry stands for "no candidate".
         is_mine = np.array([*(one == self.hint_id for one in offer.hint_ids), False])
         scores = np.zeros((len(offer), 1 + offer.width), dtype=np.float32)
         scores[:, 1:] = is_mine[offer.candidates]
         return choose_best(offer, scores)
 
-    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
-        """What it has to remember."""
-        return FixedHintSettings(hint_id=self.hint_id), {}
 
-    @classmethod
-    def from_stored(cls, stored: StoredPolicy) -> Self:
-        """Make the policy that was read."""
-        settings = stored.parse_description(FixedHintSettings)
-        stored.reject_unused_tensors()
-        return cls(settings.hint_id)
-
-
-class _RandomDescription(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int
-
-
-class RandomHintPolicy(PolicyOnDisk):
+class RandomHintPolicy(_SettingsAlone):
     """Gives each session one of the hints it is offered, all equally likely.
 
-    No hint is not among what is drawn: it is chosen only where no hint is on offer. The draw is a
-    pure function of the seed, the session's state and the set of hints that this session is
-    offered, so it does not depend on the batch, on the order of the hints or on earlier calls;
-    equal states get equal hints. All hints have one score, since none is thought better.
+    No hint is chosen only where no hint is on offer. The draw is a pure function of the seed, the
+    session's state and the set of hints that this session is offered: it does not depend on the
+    batch, on the order of the hints or on earlier calls, and equal states get equal hints. All
+    hints have the same score.
 
     Args:
         seed: Another seed, another draw.
     """
 
     kind: ClassVar[str] = "random"
+    settings_model = _RandomSettings
 
     def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed)
         self.seed = seed
 
     def choose(self, offer: HintOffer) -> HintChoices:
-        """A random hint for each session."""
+        """Draw a hint for each session."""
         counts = offer.present.sum(axis=1).tolist()
         # Adding 0 turns -0.0 into 0.0: equal states have equal bytes.
         rows = np.ascontiguousarray(offer.states, dtype=np.float32) + np.float32(0)
@@ -136,85 +154,34 @@ class RandomHintPolicy(PolicyOnDisk):
         digest = hashlib.sha256(f"{self.seed}:".encode() + state.tobytes()).digest()
         return int.from_bytes(digest[:8], "little")
 
-    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
-        """What it has to remember."""
-        return _RandomDescription(seed=self.seed), {}
 
-    @classmethod
-    def from_stored(cls, stored: StoredPolicy) -> Self:
-        """Make the policy that was read."""
-        description = stored.parse_description(_RandomDescription)
-        stored.reject_unused_tensors()
-        return cls(description.seed)
+class NearestHintPolicy(_SettingsAlone):
+    """Plain retrieval: gives each session the hint whose text vector is most similar to it.
 
-
-def _column_of_rank(offer: HintOffer, ranks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Where each session's candidate with the ``ranks``-th smallest id stands, ``[batch]``."""
-    if not offer.width:
-        return np.zeros(len(offer), dtype=np.int64)
-    hint_ids = offer.hint_ids
-    # The last entry stands for "no candidate", which comes behind all.
-    place_of_id = np.full(len(hint_ids) + 1, len(hint_ids))
-    place_of_id[sorted(range(len(hint_ids)), key=hint_ids.__getitem__)] = np.arange(len(hint_ids))
-    order = np.argsort(place_of_id[offer.candidates], axis=1)
-    columns: npt.NDArray[np.int64] = order[np.arange(len(offer)), ranks]
-    return columns
-
-
-_BELOW_ANY_COSINE = -2.0
-
-
-class NearestHintSettings(BaseModel):
-    """How near is near enough.
-
-    Attributes:
-        min_similarity: A session gets a hint only if its cosine is above this, -1 to 1; ``None``
-            for a hint always. Larger: fewer hints.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    min_similarity: float | None = Field(default=None, ge=-1, le=1)
-
-
-class NearestHintPolicy(PolicyOnDisk):
-    """Gives each session the most similar of the hints it is offered; it learns nothing.
-
-    Of equally similar hints the one with the smallest id. Scores are the cosines, and that of no
-    hint is ``min_similarity``.
+    Of equally similar hints it gives the one with the smallest id. Scores are the cosines; that of
+    no hint is ``min_similarity``.
 
     Args:
-        min_similarity: A session gets a hint only if its cosine is above this, -1 to 1; ``None``
-            for a hint always, if one is offered.
+        min_similarity: See ``NearestHintSettings``.
 
     Raises:
         ValueError: If ``min_similarity`` is out of range.
     """
 
     kind: ClassVar[str] = "nearest"
+    settings_model = NearestHintSettings
 
     def __init__(self, min_similarity: float | None = None) -> None:
-        # Pydantic's own error is a ValueError.
-        self.settings = NearestHintSettings(min_similarity=min_similarity)
+        super().__init__(min_similarity=min_similarity)
+        self._min_similarity = min_similarity
 
     def choose(self, offer: HintOffer) -> HintChoices:
-        """The nearest hint for each session, with certainty."""
-        least = self.settings.min_similarity
+        """Give each session the nearest hint, with certainty."""
+        least = self._min_similarity
         scores = np.empty((len(offer), 1 + offer.width), dtype=np.float32)
         scores[:, 0] = _BELOW_ANY_COSINE if least is None else least
         scores[:, 1:] = offer.similarities
         return choose_best(offer, scores)
-
-    def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
-        """What it has to remember."""
-        return self.settings, {}
-
-    @classmethod
-    def from_stored(cls, stored: StoredPolicy) -> Self:
-        """Make the policy that was read."""
-        settings = stored.parse_description(NearestHintSettings)
-        stored.reject_unused_tensors()
-        return cls(settings.min_similarity)
 
 
 class _Untrained:
@@ -235,7 +202,7 @@ class _Untrained:
         seed: int = 0,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> HintPolicy:
-        """Make the policy; the sessions are checked, as by any trainer, and not looked at."""
+        """Make the policy; the sessions are checked, as by any trainer, and not used."""
         check_training(train, valid)
         if on_progress is not None:
             on_progress(1, 1)
@@ -243,29 +210,42 @@ class _Untrained:
 
 
 class NoHintTrainer(_Untrained):
-    """Gives a ``NoHintPolicy``."""
+    """Makes a ``NoHintPolicy``."""
 
     def __init__(self, settings: NoSettings | None = None) -> None:
         super().__init__(lambda seed: NoHintPolicy())
 
 
 class FixedHintTrainer(_Untrained):
-    """Gives a ``FixedHintPolicy`` of the hint in the settings."""
+    """Makes a ``FixedHintPolicy`` of the hint in the settings."""
 
     def __init__(self, settings: FixedHintSettings) -> None:
         super().__init__(lambda seed: FixedHintPolicy(settings.hint_id))
 
 
 class RandomHintTrainer(_Untrained):
-    """Gives a ``RandomHintPolicy`` with the seed that ``fit`` is given."""
+    """Makes a ``RandomHintPolicy`` with the seed of ``fit``."""
 
     def __init__(self, settings: NoSettings | None = None) -> None:
         super().__init__(RandomHintPolicy)
 
 
 class NearestHintTrainer(_Untrained):
-    """Gives a ``NearestHintPolicy`` as near as the settings ask for."""
+    """Makes a ``NearestHintPolicy`` with these settings."""
 
     def __init__(self, settings: NearestHintSettings | None = None) -> None:
         least = None if settings is None else settings.min_similarity
         super().__init__(lambda seed: NearestHintPolicy(least))
+
+
+def _column_of_rank(offer: HintOffer, ranks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Column of each session's candidate with the ``ranks``-th smallest id, ``[batch]``."""
+    if not offer.width:
+        return np.zeros(len(offer), dtype=np.int64)
+    hint_ids = offer.hint_ids
+    # The last entry stands for "no candidate", which comes behind all.
+    rank_of_id = np.full(len(hint_ids) + 1, len(hint_ids))
+    rank_of_id[sorted(range(len(hint_ids)), key=hint_ids.__getitem__)] = np.arange(len(hint_ids))
+    order = np.argsort(rank_of_id[offer.candidates], axis=1)
+    columns: npt.NDArray[np.int64] = order[np.arange(len(offer)), ranks]
+    return columns

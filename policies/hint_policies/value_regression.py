@@ -1,4 +1,4 @@
-"""The policy that predicts what every hint would bring, from all rewards that were measured."""
+"""A ridge regression of every hint's reward, and the policy that gives the best predicted hint."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentrec.hint_offers import HintChoices, HintOffer, choose_best, masked
 from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
-from agentrec.policies.standardiser import LinearFeatures
+from agentrec.policies.standardiser import Standardiser
 from agentrec.policies.training_data import align_to_hints, check_training, offered_hint_ids
 from agentrec.rewarded_offers import RewardedOffer
+
+_Matrix = npt.NDArray[np.float64]
+
+_LEAST_SCALE = 1e-6
 
 
 class ValueRegressionConfig(BaseModel):
@@ -23,7 +27,7 @@ class ValueRegressionConfig(BaseModel):
     Attributes:
         abstain: Whether no hint is given where no hint is predicted to bring more than 0; if not,
             the hint with the best prediction is given always.
-        max_components: Principal components of the training states that are looked at, at least
+        max_components: Principal components of the training states to use at most, at least
             1. Fewer: less to memorise; more: finer distinctions.
         max_hint_components: The same of the hints' vectors. Each multiplies the number of shared
             weights, and there are only as many hints to learn them from.
@@ -55,37 +59,31 @@ class _Description(BaseModel):
     similarity_scale: float = Field(gt=0)
 
 
+@dataclass(frozen=True, eq=False)
 class PairFeatures:
-    """What the regression sees of a session and a hint.
+    """Features of a session and a hint.
 
-    Args:
+    Attributes:
         states: From raw states to their features.
-        vectors: From vectors of hints to their features.
+        vectors: From hints' text vectors to their features.
         similarity_mean: Mean cosine over the training candidates.
         similarity_scale: Their deviation, above 0.
     """
 
-    def __init__(
-        self,
-        states: LinearFeatures,
-        vectors: LinearFeatures,
-        similarity_mean: float,
-        similarity_scale: float,
-    ) -> None:
-        self.states = states
-        self.vectors = vectors
-        self.similarity_mean = similarity_mean
-        self.similarity_scale = similarity_scale
+    states: Standardiser
+    vectors: Standardiser
+    similarity_mean: float
+    similarity_scale: float
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Features of a state and of a hint, the constants among them."""
+        """Number of features of a state and of a hint, the constants included."""
         return 1 + self.states.num_features, 1 + self.vectors.num_features
 
     def of_hints(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Features of hints, ``[num_hints, dimension]`` -> ``[num_hints, hint_features]``."""
         if not len(vectors):
-            # Where there are none, nobody can say how long their vectors would be.
+            # Without hints, the length of their vectors is not known.
             return np.zeros((0, self.shape[1]), dtype=np.float32)
         return self.vectors.with_intercept(vectors)
 
@@ -104,10 +102,10 @@ class ValueRegressionPolicy(PolicyOnDisk):
 
     Source: LinUCB (arXiv 1003.0146), section 3.2: the hybrid linear model.
     Differs: fitted once to all measured rewards, so there is nothing to explore; the two parts
-    have ridges of their own, so that a hint is judged by its own record only where that is long.
+    have ridges of their own, so that a hint is judged by its own summed only where that is long.
 
     Args:
-        features: What it sees of a session and a hint.
+        features: From a session and a hint to their features.
         shared: ``W``, float32, shape ``[state_features, hint_features]``.
         similarity_weight: ``c``, float32, shape ``[1]``.
         own: Of every known hint, float32, shape ``[num_hints, state_features]``.
@@ -155,7 +153,7 @@ class ValueRegressionPolicy(PolicyOnDisk):
         """The predicted reward of every option, in the units of the training rewards.
 
         Returns:
-            Float32 ``[batch, 1 + width]``; 0 in column 0, no hint, and where there is no
+            Float32 ``[batch, 1 + width]``; 0 for no hint, column 0, and where there is no
             candidate.
 
         Raises:
@@ -163,9 +161,9 @@ class ValueRegressionPolicy(PolicyOnDisk):
         """
         states = self._features.states.with_intercept(offer.states)
         weights = self._features.of_hints(offer.vectors) @ self._shared.T
-        place = {hint_id: at for at, hint_id in enumerate(self.hint_ids)}
-        known = [at for at, hint_id in enumerate(offer.hint_ids) if hint_id in place]
-        weights[known] += self._own[[place[offer.hint_ids[at]] for at in known]]
+        index = {hint_id: at for at, hint_id in enumerate(self.hint_ids)}
+        known = [at for at, hint_id in enumerate(offer.hint_ids) if hint_id in index]
+        weights[known] += self._own[[index[offer.hint_ids[at]] for at in known]]
         predicted = np.zeros((len(offer), 1 + offer.width), dtype=np.float32)
         if not len(weights):
             return predicted
@@ -177,7 +175,7 @@ class ValueRegressionPolicy(PolicyOnDisk):
         return predicted
 
     def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
-        """What it has to remember."""
+        """See ``PolicyOnDisk``."""
         features = self._features
         description = _Description(
             config=self.config,
@@ -200,11 +198,11 @@ class ValueRegressionPolicy(PolicyOnDisk):
 
     @classmethod
     def from_stored(cls, stored: StoredPolicy) -> Self:
-        """Make the policy that was read."""
+        """See ``PolicyOnDisk``."""
         description = stored.parse_description(_Description)
         features = PairFeatures(
-            LinearFeatures.from_stored(stored, "states"),
-            LinearFeatures.from_stored(stored, "vectors"),
+            Standardiser.from_stored(stored, "states"),
+            Standardiser.from_stored(stored, "vectors"),
             description.similarity_mean,
             description.similarity_scale,
         )
@@ -221,14 +219,9 @@ class ValueRegressionPolicy(PolicyOnDisk):
         return policy
 
 
-_LEAST_SCALE = 1e-6
-
-_Matrix = npt.NDArray[np.float64]
-
-
 @dataclass(frozen=True, eq=False)
-class _HintRecord:
-    """Sums over the sessions on which one hint was measured: all that a fit needs of them."""
+class _HintStatistics:
+    """Sums over the sessions on which one hint was measured: sufficient statistics for a fit."""
 
     shared: _Matrix
     cross: _Matrix
@@ -264,7 +257,7 @@ class ValueRegressionTrainer:
         Args:
             train: Training sessions, at least one.
             valid: Validation sessions; only the ridges are chosen by them.
-            seed: Of the parts into which sessions are divided where there is no ``valid``.
+            seed: Of the folds, which are used where there is no ``valid``.
             on_progress: Called after each pair of ridges, and at the end.
 
         Raises:
@@ -276,33 +269,33 @@ class ValueRegressionTrainer:
         features = _fit_features(train, self.config)
         hint_ids = offered_hint_ids(train.offer)
         trials = list(_trials(train, valid, self.config.folds, seed))
-        records = [_records(part, hint_ids, features) for part, _ in trials]
+        statistics = [_statistics(part, hint_ids, features) for part, _ in trials]
         pairs = [
             (shared, own) for shared in self.config.shared_ridges for own in self.config.own_ridges
         ]
         errors = []
         for done, ridges in enumerate(pairs, start=1):
             error = 0.0
-            for (_, judged), record in zip(trials, records, strict=True):
-                error += _squared_error(self._solved(record, features, hint_ids, ridges), judged)
+            for (_, judged), summed in zip(trials, statistics, strict=True):
+                error += _squared_error(self._fitted(summed, features, hint_ids, ridges), judged)
             errors.append(error)
             if on_progress is not None:
                 on_progress(done, len(pairs) + 1)
         # Of equal errors the first: where nothing was measured to judge by, any will do.
         best = pairs[int(np.argmin(errors))]
-        policy = self._solved(_records(train, hint_ids, features), features, hint_ids, best)
+        policy = self._fitted(_statistics(train, hint_ids, features), features, hint_ids, best)
         if on_progress is not None:
             on_progress(len(pairs) + 1, len(pairs) + 1)
         return policy
 
-    def _solved(
+    def _fitted(
         self,
-        records: Sequence[_HintRecord],
+        statistics: Sequence[_HintStatistics],
         features: PairFeatures,
         hint_ids: tuple[str, ...],
         ridges: tuple[float, float],
     ) -> ValueRegressionPolicy:
-        shared, own = _solve(records, features.shape, ridges)
+        shared, own = _solve(statistics, features.shape, ridges)
         return ValueRegressionPolicy(
             features,
             shared[:-1].reshape(features.shape).astype(np.float32),
@@ -322,8 +315,8 @@ def _fit_features(train: RewardedOffer, config: ValueRegressionConfig) -> PairFe
     similarities = offer.similarities[offer.present].astype(np.float64)
     scale = float(similarities.std()) if len(similarities) else 0.0
     return PairFeatures(
-        LinearFeatures.fit(offer.states, config.max_components),
-        LinearFeatures.fit(vectors.astype(np.float32), config.max_hint_components),
+        Standardiser.fit(offer.states, config.max_components),
+        Standardiser.fit(vectors.astype(np.float32), config.max_hint_components),
         float(similarities.mean()) if len(similarities) else 0.0,
         scale if scale > _LEAST_SCALE else 1.0,
     )
@@ -332,7 +325,7 @@ def _fit_features(train: RewardedOffer, config: ValueRegressionConfig) -> PairFe
 def _trials(
     train: RewardedOffer, valid: RewardedOffer | None, folds: int, seed: int
 ) -> Iterator[tuple[RewardedOffer, RewardedOffer]]:
-    """Sessions to fit to and other sessions to judge the fit by."""
+    """Yield sessions to fit to, and other sessions to evaluate the fit on."""
     if valid is not None:
         yield train, valid
         return
@@ -341,34 +334,34 @@ def _trials(
         yield train.rows(np.flatnonzero(fold != number)), train.rows(np.flatnonzero(fold == number))
 
 
-def _records(
+def _statistics(
     measured: RewardedOffer, hint_ids: Sequence[str], features: PairFeatures
-) -> list[_HintRecord]:
-    """What was measured of each hint, summed up."""
+) -> list[_HintStatistics]:
+    """Sum up what was measured of each hint."""
     offer = measured.offer
     rewards = align_to_hints(offer, measured.rewards[:, 1:], hint_ids)
     similarities = align_to_hints(offer, features.of_similarities(offer.similarities), hint_ids)
     states = features.states.with_intercept(offer.states).astype(np.float64)
-    place = {hint_id: at for at, hint_id in enumerate(offer.hint_ids)}
+    index = {hint_id: at for at, hint_id in enumerate(offer.hint_ids)}
     hints = features.of_hints(offer.vectors).astype(np.float64)
-    records = []
+    statistics = []
     for column, hint_id in enumerate(hint_ids):
         known = np.isfinite(rewards[:, column])
         own = states[known]
         # The outer product of the two constants is the intercept that all pairs share.
-        products = np.kron(own, hints[place[hint_id]])
+        products = np.kron(own, hints[index[hint_id]])
         shared = np.concatenate([products, similarities[known, column][:, None]], axis=1)
         gained = rewards[known, column].astype(np.float64)
-        records.append(
-            _HintRecord(
+        statistics.append(
+            _HintStatistics(
                 shared.T @ shared, shared.T @ own, own.T @ own, shared.T @ gained, own.T @ gained
             )
         )
-    return records
+    return statistics
 
 
 def _solve(
-    records: Sequence[_HintRecord], shape: tuple[int, int], ridges: tuple[float, float]
+    statistics: Sequence[_HintStatistics], shape: tuple[int, int], ridges: tuple[float, float]
 ) -> tuple[_Matrix, _Matrix]:
     """Weights with the least penalised squared error.
 
@@ -382,16 +375,16 @@ def _solve(
     width = shape[0] * shape[1] + 1
     left, right = np.eye(width) * ridges[0], np.zeros(width)
     penalty = np.eye(shape[0]) * ridges[1]
-    eliminated = [np.linalg.solve(one.own + penalty, one.cross.T) for one in records]
-    for one, lifted in zip(records, eliminated, strict=True):
+    eliminated = [np.linalg.solve(one.own + penalty, one.cross.T) for one in statistics]
+    for one, lifted in zip(statistics, eliminated, strict=True):
         left += one.shared - one.cross @ lifted
         right += one.shared_rewards - lifted.T @ one.own_rewards
     shared = np.asarray(np.linalg.solve(left, right), dtype=np.float64)
     own = [
         np.linalg.solve(one.own + penalty, one.own_rewards - one.cross.T @ shared)
-        for one in records
+        for one in statistics
     ]
-    weights: _Matrix = np.array(own).reshape(len(records), shape[0])
+    weights: _Matrix = np.array(own).reshape(len(statistics), shape[0])
     return shared, weights
 
 

@@ -1,8 +1,4 @@
-"""What trained networks say of a few sessions, computed by numpy.
-
-Of one session, as in the recommendation graph, torch takes several times as long to begin its many
-small computations as these take.
-"""
+"""Trained networks computed by numpy: for one session, torch takes several times as long."""
 
 from __future__ import annotations
 
@@ -13,45 +9,49 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrec.hint_offers import HintOffer
-from agentrec.policies.ppo.networks import ActorCritics, CategoricalActor, ScoringActor, StackedMLP
-from agentrec.policies.ppo.offer_tensors import HintFeatures
+from agentrec.policies.ppo.networks import (
+    ActorCritics,
+    CategoricalActor,
+    HintFeatures,
+    ScoringActor,
+    StackedMLP,
+)
 from agentrec.policies.standardiser import Standardiser
 
 # Sessions computed at once: more need more memory and are no quicker.
 _CHUNK = 1024
 
 _Floats = npt.NDArray[np.float32]
-_Places = npt.NDArray[np.int64]
-_Scorer = Callable[[_Floats, _Places], _Floats]
+_Indices = npt.NDArray[np.int64]
+_Logits = Callable[[_Floats, _Indices], _Floats]
+"""From features and candidates of some sessions to ``[num_networks, some, 1 + width]``; any value
+where there is no candidate."""
 
 
 class NumpyActorCritics:
-    """Actors and critics that have been trained; they share the numbers of torch's.
+    """Trained actors and critics; they share torch's memory.
 
     Args:
-        networks: The trained ones.
+        networks: The trained networks.
         standardiser: From raw states to the networks' features.
-        hints: What is seen of a hint, and which ones were trained on.
+        hints: Features of hints, and which hints were trained on.
     """
 
     def __init__(
         self, networks: ActorCritics, standardiser: Standardiser, hints: HintFeatures
     ) -> None:
         self._standardiser = standardiser
-        self._critic = _Layers(networks.critic)
+        self._critic = _NumpyMLP(networks.critic)
         self._actor: _Actor
         if isinstance(networks.actor, ScoringActor):
-            self._actor = _Scoring(networks.actor, hints)
+            self._actor = _NumpyScoringActor(networks.actor, hints)
         elif isinstance(networks.actor, CategoricalActor):
-            self._actor = _Categorical(networks.actor, hints)
+            self._actor = _NumpyCategoricalActor(networks.actor, hints)
         else:
-            raise TypeError(f"{type(networks.actor).__name__} is no actor that numpy computes")
+            raise TypeError(f"no numpy version of {type(networks.actor).__name__}")
 
     def probabilities_and_values(self, offer: HintOffer) -> tuple[_Floats, _Floats]:
-        """What all networks think, averaged.
-
-        Args:
-            offer: What is on offer.
+        """Compute the averages over all networks.
 
         Returns:
             Probabilities ``[batch, 1 + width]``, 0 where there is no candidate, and predicted
@@ -61,7 +61,7 @@ class NumpyActorCritics:
             ValueError: The states, or the hints' vectors, are not as wide as the trained ones.
         """
         features = self._standardiser(offer.states)
-        logits_of = self._actor.scorer(offer)
+        logits_of = self._actor.logits_of(offer)
         probabilities, values = [], []
         for start in range(0, max(1, len(offer)), _CHUNK):
             some = slice(start, start + _CHUNK)
@@ -76,7 +76,7 @@ class NumpyActorCritics:
         return _joined(probabilities), _joined(values)
 
 
-class _Layers:
+class _NumpyMLP:
     """``StackedMLP``: ``[batch, wide_in]`` -> ``[num_networks, batch, wide_out]``."""
 
     def __init__(self, trained: StackedMLP) -> None:
@@ -86,8 +86,8 @@ class _Layers:
 
     def __call__(self, inputs: _Floats) -> _Floats:
         outputs = inputs
-        for at, (weight, bias) in enumerate(self._layers):
-            if at:
+        for layer, (weight, bias) in enumerate(self._layers):
+            if layer:
                 np.tanh(outputs, out=outputs)
             outputs = outputs @ weight
             outputs += bias
@@ -95,29 +95,24 @@ class _Layers:
 
 
 class _Actor(Protocol):
-    def scorer(self, offer: HintOffer) -> _Scorer:
-        """What gives logits to some of an offer's sessions.
-
-        Of their features and candidates, ``[num_networks, some, 1 + width]``; anything where
-        there is no candidate.
-        """
+    def logits_of(self, offer: HintOffer) -> _Logits: ...
 
 
-class _Scoring:
+class _NumpyScoringActor:
     """``ScoringActor``."""
 
     def __init__(self, trained: ScoringActor, hints: HintFeatures) -> None:
         self._hints = hints
-        self._session, self._hint = _Layers(trained.session), _Layers(trained.hint)
-        self._appeal, self._none = _Layers(trained.appeal), _Layers(trained.none)
+        self._session, self._hint = _NumpyMLP(trained.session), _NumpyMLP(trained.hint)
+        self._appeal, self._none = _NumpyMLP(trained.appeal), _NumpyMLP(trained.none)
 
-    def scorer(self, offer: HintOffer) -> _Scorer:
-        # The last place is for "no candidate".
+    def logits_of(self, offer: HintOffer) -> _Logits:
+        # The last index is for "no candidate".
         seen = self._hints(offer.vectors)
         seen = np.concatenate([seen, np.zeros((1, seen.shape[1]), seen.dtype)])
         hint, appeal = self._hint(seen), self._appeal(seen)[:, :, 0]
 
-        def logits(features: _Floats, candidates: _Places) -> _Floats:
+        def logits(features: _Floats, candidates: _Indices) -> _Floats:
             session, none = self._session(features), self._none(features)
             if len(seen) <= 2 * offer.width:
                 rows = np.arange(len(features))[:, None]
@@ -131,20 +126,20 @@ class _Scoring:
         return logits
 
 
-class _Categorical:
+class _NumpyCategoricalActor:
     """``CategoricalActor``."""
 
     def __init__(self, trained: CategoricalActor, hints: HintFeatures) -> None:
         self._hints = hints
-        self._options = _Layers(trained.options)
+        self._options = _NumpyMLP(trained.options)
 
-    def scorer(self, offer: HintOffer) -> _Scorer:
-        # The last place is for "no candidate".
-        trained = np.append(self._hints.places(offer.hint_ids), -1)
+    def logits_of(self, offer: HintOffer) -> _Logits:
+        # The last index is for "no candidate".
+        trained = np.append(self._hints.indices_of(offer.hint_ids), -1)
 
-        def logits(features: _Floats, candidates: _Places) -> _Floats:
+        def logits(features: _Floats, candidates: _Indices) -> _Floats:
             outputs = self._options(features)
-            # What it was not trained on cannot be chosen.
+            # A hint that was not trained on cannot be chosen.
             unknown = np.full((*outputs.shape[:2], 1), -np.inf, dtype=np.float32)
             hints = np.concatenate([outputs[:, :, 1:], unknown], axis=-1)
             rows = np.arange(len(features))[:, None]

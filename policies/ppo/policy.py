@@ -1,4 +1,4 @@
-"""What the two PPO policies have in common: acting, saving, loading."""
+"""The two PPO hint policies: acting, saving, loading."""
 
 from __future__ import annotations
 
@@ -13,23 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from agentrec.hint_offers import HintChoices, HintOffer, choose_best
 from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
 from agentrec.policies.ppo.config import CurvePoint, PPOConfig
-from agentrec.policies.ppo.networks import ActorCritics, ActorName
+from agentrec.policies.ppo.networks import ActorCritics, ActorName, HintFeatures
 from agentrec.policies.ppo.numpy_inference import NumpyActorCritics
-from agentrec.policies.ppo.offer_tensors import HintFeatures
 from agentrec.policies.standardiser import Standardiser
 
 
-class PPODescription(BaseModel):
-    """What the numbers of a policy mean.
-
-    Attributes:
-        config: What it was trained with; decides the shapes of the networks.
-        hint_ids: The trained hints.
-        state_dim: Width of a raw state.
-        dimension: Width of a hint's text vector.
-        seed: What it was trained with.
-        curve: How training went.
-    """
+class _Description(BaseModel):
+    """What the numbers of a policy mean."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,20 +32,20 @@ class PPODescription(BaseModel):
 
 
 class PPOHintPolicy(PolicyOnDisk):
-    """Chooses what several networks, their probabilities averaged, think most probably best.
+    """Chooses the option that several networks, on average, think most probably best.
 
-    No hint is always possible. Greedy unless made ``sampling``; a greedy choice is certain and
+    No hint is always an option. Greedy unless made ``sampling``; a greedy choice is certain and
     depends on its session alone. Scores are the natural logs of the probabilities.
 
     Source: Re2LLM (arXiv 2403.16427), Reinforcement Utilisation.
 
     Args:
-        networks: The members.
+        networks: The members of the ensemble.
         standardiser: From raw states to the networks' features.
-        hints: What is seen of a hint, and which ones were trained on.
+        hints: Features of hints, and which hints were trained on.
         config: What it was trained with.
-        seed: What it was trained with.
-        curve: How training went.
+        seed: Seed of its training.
+        curve: Its learning curve.
         generator: Source of sampled choices; ``None`` for greedy ones.
     """
 
@@ -76,23 +66,23 @@ class PPOHintPolicy(PolicyOnDisk):
         self.seed = seed
         self.curve = tuple(curve)
         self._networks = networks
-        self._acting = NumpyActorCritics(networks, standardiser, hints)
+        self._inference = NumpyActorCritics(networks, standardiser, hints)
         self._standardiser = standardiser
         self._hints = hints
         self._generator = generator
 
     @property
     def hint_ids(self) -> tuple[str, ...]:
-        """The trained hints."""
+        """The hints trained on."""
         return self._hints.hint_ids
 
     @property
     def state_dim(self) -> int:
-        """Width of the states it was trained on."""
+        """Width of the states trained on."""
         return self._standardiser.raw_dim
 
     def sampling(self, seed: int) -> Self:
-        """The same policy, but drawing from its distribution.
+        """Return the same policy, drawing from its distribution.
 
         Draws advance one generator, so two calls in a row differ; the same seed and the same calls
         give the same choices.
@@ -110,12 +100,12 @@ class PPOHintPolicy(PolicyOnDisk):
     def choose(self, offer: HintOffer) -> HintChoices:
         """Choose for a batch of sessions; see ``HintPolicy.choose``.
 
-        Values are what the critic predicts.
+        Values are the critic's predictions.
 
         Raises:
             ValueError: The states, or the hints' vectors, are not as wide as the trained ones.
         """
-        probabilities, values = self._acting.probabilities_and_values(offer)
+        probabilities, values = self._inference.probabilities_and_values(offer)
         with np.errstate(divide="ignore"):
             scores = np.log(probabilities)
         if self._generator is None:
@@ -130,17 +120,17 @@ class PPOHintPolicy(PolicyOnDisk):
         return HintChoices(offer, drawn[:, 0], taken, values, scores)
 
     def probabilities(self, offer: HintOffer) -> npt.NDArray[np.float32]:
-        """The distribution over what is on offer.
+        """Return the distribution over what is on offer.
 
         Returns:
             Shape ``[batch, 1 + width]``, rows sum to 1; column 0 is no hint, column ``1 + c``
             candidate ``c``, 0 where there is none.
         """
-        return self._acting.probabilities_and_values(offer)[0]
+        return self._inference.probabilities_and_values(offer)[0]
 
     def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
-        """What the numbers mean, and the numbers by name."""
-        description = PPODescription(
+        """See ``PolicyOnDisk``."""
+        description = _Description(
             config=self.config,
             hint_ids=self.hint_ids,
             state_dim=self.state_dim,
@@ -148,26 +138,19 @@ class PPOHintPolicy(PolicyOnDisk):
             seed=self.seed,
             curve=self.curve,
         )
-        tensors: dict[str, np.ndarray[Any, Any]] = {
-            "state.mean": self._standardiser.mean,
-            "state.projection": self._standardiser.projection,
-            "hint.mean": self._hints.standardiser.mean,
-            "hint.projection": self._hints.standardiser.projection,
+        networks = self._networks.state_dict().items()
+        return description, {
+            **self._standardiser.tensors("state"),
+            **self._hints.standardiser.tensors("hint"),
+            **{f"networks.{name}": weight.numpy() for name, weight in networks},
         }
-        for name, weight in self._networks.state_dict().items():
-            tensors[f"networks.{name}"] = weight.numpy()
-        return description, tensors
 
     @classmethod
     def from_stored(cls, stored: StoredPolicy) -> Self:
-        """Make the policy that was read; it is greedy.
-
-        Raises:
-            InputError: It is not a whole policy of this kind.
-        """
-        description = stored.parse_description(PPODescription)
-        state = _standardiser(stored, "state", description.state_dim)
-        hint = _standardiser(stored, "hint", description.dimension)
+        """See ``PolicyOnDisk``; the policy is greedy."""
+        description = stored.parse_description(_Description)
+        state = Standardiser.from_stored(stored, "state", description.state_dim)
+        hint = Standardiser.from_stored(stored, "hint", description.dimension)
         networks = ActorCritics(
             cls.actor,
             state.num_features,
@@ -192,16 +175,11 @@ class PPOHintPolicy(PolicyOnDisk):
         )
 
 
-def _standardiser(stored: StoredPolicy, name: str, raw_dim: int) -> Standardiser:
-    projection = stored.take(f"{name}.projection", (raw_dim, None))
-    return Standardiser(stored.take(f"{name}.mean", (raw_dim,)), projection)
-
-
 class CategoricalPPOPolicy(PPOHintPolicy):
-    """Chooses among the hints it was trained on, and no hint.
+    """The paper's policy: one output for each hint trained on, and one for no hint.
 
-    What is on offer may be some of the trained hints, in any order, mixed with others: those not
-    on offer are masked, those it does not know get no probability.
+    An offer may hold some of the trained hints, in any order, mixed with others. Hints that are
+    not on offer are masked; new ones get no probability.
 
     Source: Re2LLM (arXiv 2403.16427), Reinforcement Utilisation.
     """
@@ -211,9 +189,9 @@ class CategoricalPPOPolicy(PPOHintPolicy):
 
 
 class ScoringPPOPolicy(PPOHintPolicy):
-    """Chooses among whatever hints are on offer, new ones included, and no hint.
+    """The default policy: it scores any hint by its text, new ones included.
 
-    A new hint is scored by what was learnt of hints with texts like its own.
+    A new hint is scored by what was learnt of hints with similar texts.
 
     Source: Re2LLM (arXiv 2403.16427), Reinforcement Utilisation.
     Differs: the paper's policy has one output a hint and must be trained anew when hints change.

@@ -1,4 +1,4 @@
-"""What one pass of the policy over the training sessions yields."""
+"""One PPO iteration: sample actions for the training sessions, then take steps on them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ import torch
 
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.loss import ppo_loss
-from agentrec.policies.ppo.networks import ActorCritics
-from agentrec.policies.ppo.offer_tensors import OfferTensors
+from agentrec.policies.ppo.networks import ActorCritics, OfferTensors
+
+# Adam's usual epsilon in PPO: the gradients of a settled policy are small enough for it to matter.
+_ADAM_EPSILON = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
-    """Sampled actions for each session, and what they brought, for each network.
+    """Sampled actions of each network, and what they brought.
 
     Attributes:
-        sessions: Which training session, shape ``[batch]``.
-        actions: Option taken, 0 for no hint, shape ``[num_networks, batch]``.
+        sessions: Index of the training session, ``[batch]``.
+        actions: Option taken, 0 for no hint, ``[num_networks, batch]``.
         log_probabilities: Natural log of the probability it was taken with, same shape.
         rewards: NDCG@10 gain over no hint, -1 to 1, same shape.
-        advantages: What the learner is told about each action, same shape.
+        advantages: How much better than expected each action did, same shape.
     """
 
     sessions: torch.Tensor
@@ -35,11 +37,10 @@ class Rollout:
 def bandit_advantages(
     rewards: torch.Tensor, values: torch.Tensor, *, normalise: bool
 ) -> torch.Tensor:
-    """How much better each action did than the critic expected.
+    """Return how much better each action did than the critic expected.
 
-    Each session is one whole decision problem: the advantage is its own reward minus its own
-    value, with no discount, no bootstrapping and no chain to any other session. Normalising
-    shifts and scales all of a rollout alike, whatever its order.
+    Each session is a decision problem of its own: the advantage is its reward minus its value,
+    without discount, bootstrapping or a chain to other sessions.
 
     Source: Re2LLM (arXiv 2403.16427), Reinforcement Utilisation (a contextual bandit).
     Differs: the paper's code runs generalised advantage estimation across unrelated sessions.
@@ -62,20 +63,20 @@ def bandit_advantages(
 @torch.no_grad()
 def collect_rollout(
     networks: ActorCritics,
-    situations: OfferTensors,
+    offer: OfferTensors,
     rewards: torch.Tensor,
     *,
     samples_per_session: int,
     normalise: bool,
     generators: Sequence[torch.Generator],
 ) -> Rollout:
-    """Sample actions for every session and look their rewards up.
+    """Sample actions for every session and look up their rewards.
 
     Args:
-        networks: The policies as they are now.
-        situations: The training sessions and what each may choose.
-        rewards: Reward of every option, shape ``[num_sessions, 1 + width]``; what stands where an
-            option is not allowed is never looked at.
+        networks: The current policies.
+        offer: The training sessions and what each may choose.
+        rewards: Reward of every option, ``[num_sessions, 1 + width]``; what stands where an
+            option is not allowed is never read.
         samples_per_session: Actions sampled for each session, with replacement.
         normalise: Whether to normalise the advantages over the rollout.
         generators: Source of the actions, one a network.
@@ -83,7 +84,7 @@ def collect_rollout(
     Returns:
         A rollout with ``batch = num_sessions * samples_per_session``.
     """
-    log_probabilities = torch.log_softmax(networks.logits(situations), dim=-1)
+    log_probabilities = torch.log_softmax(networks.logits(offer), dim=-1)
     actions = torch.stack(
         [
             torch.multinomial(one.exp(), samples_per_session, replacement=True, generator=source)
@@ -92,9 +93,9 @@ def collect_rollout(
     )
     count = len(actions)
     brought = rewards.expand(count, -1, -1).gather(2, actions).reshape(count, -1)
-    values = networks.values(situations).repeat_interleave(samples_per_session, dim=1)
+    values = networks.values(offer).repeat_interleave(samples_per_session, dim=1)
     return Rollout(
-        sessions=torch.arange(len(situations)).repeat_interleave(samples_per_session),
+        sessions=torch.arange(len(offer)).repeat_interleave(samples_per_session),
         actions=actions.reshape(count, -1),
         log_probabilities=log_probabilities.gather(2, actions).reshape(count, -1),
         rewards=brought,
@@ -102,18 +103,13 @@ def collect_rollout(
     )
 
 
-# Adam's usual epsilon in PPO: the gradients of a settled policy are small enough for it to matter.
-_ADAM_EPSILON = 1e-5
-
-
-class Learner:
-    """Descends on the PPO loss; every network has its own minibatches and its own clipping.
+class PPOLearner:
+    """Descends on the PPO loss; every network has minibatches and gradient clipping of its own.
 
     Args:
         networks: What learns.
         config: The hyper-parameters.
-        rollout_size: Actions in a rollout: how many steps there will be decides the decay of
-            the learning rate.
+        rollout_size: Actions in a rollout; the learning rate falls to 0 over all their steps.
     """
 
     def __init__(self, networks: ActorCritics, config: PPOConfig, rollout_size: int) -> None:
@@ -121,7 +117,7 @@ class Learner:
         self._config = config
         minibatches = -(-rollout_size // config.minibatch_size)
         self._steps = config.iterations * config.epochs * minibatches
-        self.taken = 0
+        self.steps_taken = 0
         self.optimiser = torch.optim.AdamW(
             networks.parameters(),
             lr=config.learning_rate,
@@ -130,26 +126,25 @@ class Learner:
             fused=True,
         )
 
-    def improve(
-        self, rollout: Rollout, situations: OfferTensors, generators: Sequence[torch.Generator]
+    def update(
+        self, rollout: Rollout, offer: OfferTensors, generators: Sequence[torch.Generator]
     ) -> None:
-        """Several epochs of minibatch steps on one rollout.
+        """Take minibatch steps on one rollout, for several epochs.
 
         Args:
             rollout: The rollout.
-            situations: The training sessions it is of.
+            offer: The training sessions it comes from.
             generators: Source of the order of each network's minibatches.
         """
-        config = self._config
-        size = rollout.actions.shape[1]
-        for _ in range(config.epochs):
+        size, minibatch = rollout.actions.shape[1], self._config.minibatch_size
+        for _ in range(self._config.epochs):
             orders = torch.stack([torch.randperm(size, generator=one) for one in generators])
-            for start in range(0, size, config.minibatch_size):
-                self._step(rollout, situations, orders[:, start : start + config.minibatch_size])
+            for start in range(0, size, minibatch):
+                self._step(rollout, offer, orders[:, start : start + minibatch])
 
-    def _step(self, rollout: Rollout, situations: OfferTensors, batch: torch.Tensor) -> None:
+    def _step(self, rollout: Rollout, offer: OfferTensors, batch: torch.Tensor) -> None:
         config = self._config
-        seen = situations.rows(rollout.sessions[batch])
+        seen = offer.rows(rollout.sessions[batch])
         loss = ppo_loss(
             self._networks.logits(seen),
             self._networks.values(seen),
@@ -165,14 +160,14 @@ class Learner:
         torch.autograd.backward(loss)
         clip_gradients_per_network(list(self._networks.parameters()), config.gradient_clip)
         for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * (1 - self.taken / self._steps)
+            group["lr"] = config.learning_rate * (1 - self.steps_taken / self._steps)
         self.optimiser.step()
-        self.taken += 1
+        self.steps_taken += 1
 
 
 @torch.no_grad()
 def clip_gradients_per_network(parameters: Sequence[torch.nn.Parameter], largest: float) -> None:
-    """Scale each network's gradient down to a norm of ``largest``, the others' left alone.
+    """Scale each network's gradient down to a norm of ``largest``, independent of the others.
 
     Args:
         parameters: All of shape ``[num_networks, ...]``, with gradients.

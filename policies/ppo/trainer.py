@@ -12,11 +12,14 @@ import torch
 
 from agentrec.policies.hint_policies.value_regression import ValueRegressionTrainer
 from agentrec.policies.ppo.config import CurvePoint, PPOConfig
-from agentrec.policies.ppo.networks import ActorCritics, ActorName
-from agentrec.policies.ppo.offer_tensors import HintFeatures, OfferTensors
+from agentrec.policies.ppo.networks import ActorCritics, ActorName, HintFeatures, OfferTensors
 from agentrec.policies.ppo.policy import CategoricalPPOPolicy, PPOHintPolicy, ScoringPPOPolicy
-from agentrec.policies.ppo.rollout import Learner, collect_rollout
-from agentrec.policies.ppo.training_state import BestWeights, TrainingState, training_fingerprint
+from agentrec.policies.ppo.rollout import PPOLearner, collect_rollout
+from agentrec.policies.ppo.training_state import (
+    BestWeights,
+    PPOTrainingState,
+    training_fingerprint,
+)
 from agentrec.policies.standardiser import Standardiser
 from agentrec.policies.training_data import check_training
 from agentrec.rewarded_offers import RewardedOffer
@@ -29,26 +32,26 @@ _MEMBER_STRIDE = 1_000_003
 class _Task:
     """Sessions, and the reward of every option, ``[num_sessions, 1 + width]``."""
 
-    situations: OfferTensors
+    offer: OfferTensors
     rewards: torch.Tensor
 
 
 class PPOTrainer:
     """PPO on a contextual bandit whose rewards are all known beforehand.
 
-    Each iteration samples actions for every training session, looks their rewards up, and takes
+    Each iteration samples actions for every training session, looks up their rewards, and takes
     several epochs of clipped policy steps. Several seeds are trained side by side in one batched
     computation. Training never touches the global random state.
 
     Source: Re2LLM (arXiv 2403.16427), Reinforcement Utilisation.
-    Differs: a bandit rather than an episodic process (no chain between sessions); rewards from a
-    table instead of calls to the model; an iterate is chosen on validation sessions.
+    Differs: a bandit, not an episodic process; rewards from a table, not from calls to the model;
+    validation sessions choose among the iterations.
 
     Args:
         config: The hyper-parameters; ``None`` for the defaults.
-        checkpoint: Folder in which a training that is stopped is found again; ``None`` for none.
-            What lies there of another training is replaced.
-        checkpoint_every: Iterations between two states written there, at least 1.
+        checkpoint: Folder in which a stopped training is found again; ``None`` for none. A
+            checkpoint of another training is replaced.
+        checkpoint_every: Iterations between two checkpoints, at least 1.
     """
 
     actor: ClassVar[ActorName]
@@ -75,7 +78,7 @@ class PPOTrainer:
         """Train a policy; see ``HintPolicyTrainer.fit``.
 
         Same seed, data, configuration and machine: same parameters, also where the training was
-        stopped and went on from its checkpoint.
+        stopped and resumed from its checkpoint.
         """
         return self.fit_seeds(train, valid, seeds=[seed], on_progress=on_progress)[0]
 
@@ -91,7 +94,7 @@ class PPOTrainer:
 
         Args:
             train: Training sessions.
-            valid: Validation sessions; only used to choose among iterates.
+            valid: Validation sessions; they only choose among the iterations.
             seeds: At least one.
             on_progress: Called with iterations done and in all.
 
@@ -103,100 +106,89 @@ class PPOTrainer:
         standardiser = Standardiser.fit(train.offer.states, config.max_components)
         trained = np.unique(train.offer.candidates[train.offer.present])
         hints = HintFeatures.fit(
-            [train.offer.hints[at].hint_id for at in trained],
+            [train.offer.hints[index].hint_id for index in trained],
             train.offer.vectors[trained],
             config.hint_components,
         )
-        tasks = [
-            None if part is None else self._task(part, standardiser, hints)
-            for part in self._completed(train, valid)
-        ]
-        assert_train = tasks[0]
-        if assert_train is None:
-            raise ValueError("there is nothing to train on")
-        state = self._started(assert_train, hints, seeds)
-        training = ""
+        full_train, full_valid = self._fill_unmeasured(train, valid)
+        train_task = _task(full_train, standardiser, hints)
+        valid_task = None if full_valid is None else _task(full_valid, standardiser, hints)
+        state = self._initial_state(train_task, hints, seeds)
+        fingerprint = ""
         if self._checkpoint is not None:
             settings = f"{self.actor} {list(seeds)} {config.model_dump_json()}"
-            training = training_fingerprint(settings, train, valid)
-            state.go_on(self._checkpoint, training)
+            fingerprint = training_fingerprint(settings, train, valid)
+            state.resume(self._checkpoint, fingerprint)
         while state.iteration < config.iterations:
-            self._iterate(state, assert_train, tasks[1])
+            self._run_iteration(state, train_task, valid_task)
             if self._checkpoint is not None and state.iteration % self._checkpoint_every == 0:
-                state.save(self._checkpoint, training)
+                state.save(self._checkpoint, fingerprint)
             if on_progress is not None:
                 on_progress(state.iteration, config.iterations)
-        state.best.restore(state.networks)
+        state.best.copy_to(state.networks)
         return self._policies(state, standardiser, hints, seeds)
 
-    def _completed(
+    def _fill_unmeasured(
         self, train: RewardedOffer, valid: RewardedOffer | None
     ) -> tuple[RewardedOffer, RewardedOffer | None]:
-        """Training and validation with predictions where nobody measured, if that is wanted."""
-        if self.config.unmeasured == "leave_out":
-            return train, valid
-        holes = [
-            part is not None and bool((part.offer.present & ~part.measured[:, 1:]).any())
-            for part in (train, valid)
-        ]
-        if not any(holes):
+        """Predict rewards that were not measured, if the configuration says so."""
+        parts = [part for part in (train, valid) if part is not None]
+        complete = all(bool((~one.offer.present | one.measured[:, 1:]).all()) for one in parts)
+        if complete or self.config.unmeasured == "leave_out":
             return train, valid
         model = ValueRegressionTrainer().fit(train)
 
-        def completed(part: RewardedOffer) -> RewardedOffer:
-            guessed = np.clip(model.predicted(part.offer), -1, 1)
+        def filled(part: RewardedOffer) -> RewardedOffer:
+            predicted = np.clip(model.predicted(part.offer), -1, 1)
             there = np.concatenate([np.ones((len(part), 1), bool), part.offer.present], axis=1)
-            filled = np.where(part.measured, part.rewards, guessed)
-            return RewardedOffer(part.offer, np.where(there, filled, np.nan).astype(np.float32))
+            rewards = np.where(part.measured, part.rewards, predicted)
+            return RewardedOffer(part.offer, np.where(there, rewards, np.nan).astype(np.float32))
 
-        return completed(train), None if valid is None else completed(valid)
+        return filled(train), None if valid is None else filled(valid)
 
-    def _task(self, part: RewardedOffer, standardiser: Standardiser, hints: HintFeatures) -> _Task:
-        situations = OfferTensors.of(part.offer, standardiser, hints).only(part.measured)
-        return _Task(situations, torch.from_numpy(np.nan_to_num(part.rewards)))
-
-    def _started(self, train: _Task, hints: HintFeatures, seeds: Sequence[int]) -> TrainingState:
+    def _initial_state(
+        self, train: _Task, hints: HintFeatures, seeds: Sequence[int]
+    ) -> PPOTrainingState:
         config = self.config
         generators = [
             torch.Generator().manual_seed(seed + member * _MEMBER_STRIDE)
             for seed in seeds
             for member in range(config.members)
         ]
-        networks = ActorCritics(
-            self.actor,
-            train.situations.features.shape[-1],
-            hints.standardiser.num_features,
-            len(hints.hint_ids),
-            config,
-            generators,
-        )
-        learner = Learner(networks, config, len(train.situations) * config.samples_per_session)
+        networks = self._networks(train.offer.features.shape[-1], hints, generators)
+        learner = PPOLearner(networks, config, len(train.offer) * config.samples_per_session)
         best = BestWeights(networks, len(generators), config.selection_window)
-        return TrainingState(networks, learner, best, generators)
+        return PPOTrainingState(networks, learner, best, generators)
 
-    def _iterate(self, state: TrainingState, train: _Task, valid: _Task | None) -> None:
-        """One rollout, the steps on it, and a look at what came of it."""
+    def _networks(
+        self, num_features: int, hints: HintFeatures, generators: Sequence[torch.Generator]
+    ) -> ActorCritics:
+        hint_features, num_hints = hints.standardiser.num_features, len(hints.hint_ids)
+        return ActorCritics(
+            self.actor, num_features, hint_features, num_hints, self.config, generators
+        )
+
+    def _run_iteration(self, state: PPOTrainingState, train: _Task, valid: _Task | None) -> None:
+        """Collect one rollout, take the steps on it, and evaluate."""
         config, networks = self.config, state.networks
         rollout = collect_rollout(
             networks,
-            train.situations,
+            train.offer,
             train.rewards,
             samples_per_session=config.samples_per_session,
             normalise=config.normalise_advantages,
             generators=state.generators,
         )
-        state.learner.improve(rollout, train.situations, state.generators)
+        state.learner.update(rollout, train.offer, state.generators)
         train_gains, entropies = _greedy_gains_and_entropies(networks, train)
         valid_gains: list[float | None] = [None] * len(state.generators)
         if valid is not None and (state.iteration + 1) % config.validate_every == 0:
             gains, _ = _greedy_gains_and_entropies(networks, valid)
-            state.best.offer(networks, state.iteration, gains)
+            state.best.update(networks, state.iteration, gains)
             valid_gains = list(gains.tolist())
         sampled = rollout.rewards.mean(dim=1).tolist()
-        for member, columns in enumerate(
-            zip(sampled, train_gains.tolist(), entropies.tolist(), valid_gains, strict=True)
-        ):
-            sampled_gain, train_gain, entropy, valid_gain = columns
+        columns = zip(sampled, train_gains.tolist(), entropies.tolist(), valid_gains, strict=True)
+        for member, (sampled_gain, train_gain, entropy, valid_gain) in enumerate(columns):
             state.curve.append(
                 CurvePoint(
                     member=member,
@@ -211,26 +203,19 @@ class PPOTrainer:
 
     def _policies(
         self,
-        state: TrainingState,
+        state: PPOTrainingState,
         standardiser: Standardiser,
         hints: HintFeatures,
         seeds: Sequence[int],
     ) -> list[PPOHintPolicy]:
-        """One policy a seed, each with its own share of the networks."""
-        members = self.config.members
-        selected = [
-            self.config.iterations - 1 if at < 0 else at for at in state.best.iterations.tolist()
-        ]
+        """Make one policy for each seed, of its own share of the networks."""
+        members, last = self.config.members, self.config.iterations - 1
+        selected = [last if one < 0 else one for one in state.best.iterations.tolist()]
         policies = []
-        for place, seed in enumerate(seeds):
-            own = slice(place * members, (place + 1) * members)
-            networks = ActorCritics(
-                self.actor,
-                standardiser.num_features,
-                hints.standardiser.num_features,
-                len(hints.hint_ids),
-                self.config,
-                [torch.Generator()] * members,
+        for index, seed in enumerate(seeds):
+            own = slice(index * members, (index + 1) * members)
+            networks = self._networks(
+                standardiser.num_features, hints, [torch.Generator()] * members
             )
             networks.load_state_dict(
                 {name: one[own].clone() for name, one in state.networks.state_dict().items()}
@@ -254,17 +239,22 @@ class PPOTrainer:
 
 
 class CategoricalPPOTrainer(PPOTrainer):
-    """Trains the paper's policy: one output a hint."""
+    """Trains the paper's policy: one output for each hint."""
 
     actor = "categorical"
     policy = CategoricalPPOPolicy
 
 
 class ScoringPPOTrainer(PPOTrainer):
-    """Trains the policy that scores a hint by its text, so that hints may change under it."""
+    """Trains the policy that scores hints by their text, so that hints may change under it."""
 
     actor = "scoring"
     policy = ScoringPPOPolicy
+
+
+def _task(part: RewardedOffer, standardiser: Standardiser, hints: HintFeatures) -> _Task:
+    offer = OfferTensors.of(part.offer, standardiser, hints).only(part.measured)
+    return _Task(offer, torch.from_numpy(np.nan_to_num(part.rewards)))
 
 
 @torch.no_grad()
@@ -272,7 +262,7 @@ def _greedy_gains_and_entropies(
     networks: ActorCritics, task: _Task
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean gain of each greedy policy and mean entropy in nats, ``[num_networks]`` each."""
-    log_probabilities = torch.log_softmax(networks.logits(task.situations), dim=-1)
+    log_probabilities = torch.log_softmax(networks.logits(task.offer), dim=-1)
     chosen = log_probabilities.argmax(dim=-1, keepdim=True)
     gained = task.rewards.expand(len(chosen), -1, -1).gather(2, chosen)
     finite = log_probabilities.clamp(min=-1e9)

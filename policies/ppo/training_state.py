@@ -1,38 +1,36 @@
-"""Which iterate of each network to keep: the best on validation sessions, luck smoothed out."""
+"""The state of a PPO training: networks, optimiser, best weights so far, learning curve."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from agentrec.policies.ppo.config import CurvePoint
 from agentrec.policies.ppo.networks import ActorCritics
-from agentrec.policies.ppo.rollout import Learner
+from agentrec.policies.ppo.rollout import PPOLearner
 from agentrec.policies.training_checkpoint import (
-    Checkpoint,
+    ResumableTraining,
+    Tensors,
     below,
-    fingerprint,
-    read_checkpoint,
-    restore_optimiser,
-    write_checkpoint,
+    data_fingerprint,
 )
 from agentrec.rewarded_offers import RewardedOffer
 
 
 class BestWeights:
-    """Keeps a copy of each network with its best recent mean of validation gains.
+    """Keeps, of each network, the weights with the best recent mean of validation gains.
 
-    A single look at a few hundred sessions is mostly luck (its standard error is about as large
-    as the differences sought), so an iterate is scored by the mean of the last ``window`` looks.
+    One evaluation on a few hundred sessions is mostly luck: its standard error is about as large
+    as the differences sought. So weights are scored by the mean of the last ``window`` evaluations.
 
     Args:
-        networks: The networks; their copies start as they are.
-        window: Looks to average, at least 1. Fewer than that many looks are no score yet, so
-            earlier iterates cannot win, unless training ends before.
+        networks: The networks; their weights are kept as they are at first.
+        num_networks: How many there are.
+        window: Evaluations to average, at least 1. Fewer are no score yet, unless training ends
+            before.
     """
 
     def __init__(self, networks: nn.Module, num_networks: int, window: int) -> None:
@@ -43,14 +41,14 @@ class BestWeights:
         self._weights = {name: tensor.clone() for name, tensor in networks.state_dict().items()}
         self.iterations = torch.full((num_networks,), -1, dtype=torch.int64)
 
-    def offer(self, networks: nn.Module, iteration: int, valid_gains: torch.Tensor) -> None:
-        """Look at one more iterate; of equals the earlier one stays.
+    def update(self, networks: nn.Module, iteration: int, valid_gains: torch.Tensor) -> None:
+        """Keep the current weights where they are the best; of equals the earlier ones stay.
 
         Args:
             networks: The networks after ``iteration``.
             iteration: Its 0-based number.
-            valid_gains: Mean measured gain of each one's greedy policy on the validation
-                sessions, ``[num_networks]``.
+            valid_gains: Mean measured gain of each greedy policy on the validation sessions,
+                ``[num_networks]``.
         """
         self._recent = torch.cat([self._recent, valid_gains[None]])[-self._window :]
         scores = self._recent.mean(dim=0)
@@ -65,14 +63,14 @@ class BestWeights:
             self._weights[name][better] = tensor[better]
 
     @torch.no_grad()
-    def restore(self, networks: nn.Module) -> None:
-        """Put the best weights back, where there was a look at all."""
-        looked = self.iterations >= 0
+    def copy_to(self, networks: nn.Module) -> None:
+        """Put the best weights back into the networks that were evaluated at all."""
+        evaluated = self.iterations >= 0
         for name, tensor in networks.state_dict().items():
-            tensor[looked] = self._weights[name][looked]
+            tensor[evaluated] = self._weights[name][evaluated]
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """All that is remembered, by name."""
+        """Return the whole state, by name."""
         return {
             "recent": self._recent,
             "scores": self._scores,
@@ -81,8 +79,8 @@ class BestWeights:
             **{f"weights.{name}": tensor for name, tensor in self._weights.items()},
         }
 
-    def remember(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take up what ``tensors`` gave."""
+    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take over what ``tensors`` returned."""
         self._recent = tensors["recent"].clone()
         self._scores = tensors["scores"].clone()
         self._full = tensors["full"].to(torch.bool)
@@ -90,81 +88,72 @@ class BestWeights:
         self._weights = {name: tensors[f"weights.{name}"].clone() for name in self._weights}
 
 
-_KIND = "ppo-training"
+class _Progress(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-
-class _State(Checkpoint):
     iteration: int
     steps: int
     curve: tuple[CurvePoint, ...]
 
 
-@dataclass(eq=False)
-class TrainingState:
-    """What changes while training.
+class PPOTrainingState(ResumableTraining[_Progress]):
+    """Everything that changes while training.
 
-    Attributes:
+    Args:
         networks: The networks.
         learner: Their optimiser.
-        best: The iterates to keep.
+        best: The best weights so far.
         generators: Source of everything drawn, one a network.
-        curve: The points so far.
-        iteration: How many iterations are done.
+
+    Attributes:
+        curve: The learning curve so far.
+        iteration: Number of iterations done.
     """
 
-    networks: ActorCritics
-    learner: Learner
-    best: BestWeights
-    generators: Sequence[torch.Generator]
-    curve: list[CurvePoint] = field(default_factory=list)
-    iteration: int = 0
+    kind = "ppo-training"
+    progress_model = _Progress
 
-    def save(self, folder: Path, training: str) -> None:
-        """Write it; a reader finds the previous state or this one, never a mixture.
+    def __init__(
+        self,
+        networks: ActorCritics,
+        learner: PPOLearner,
+        best: BestWeights,
+        generators: Sequence[torch.Generator],
+    ) -> None:
+        self.networks = networks
+        self.learner = learner
+        self.optimiser = learner.optimiser
+        self.best = best
+        self.generators = generators
+        self.curve: list[CurvePoint] = []
+        self.iteration = 0
 
-        Args:
-            folder: Where.
-            training: What ``training_fingerprint`` says.
-        """
-        tensors = {f"networks.{name}": one for name, one in self.networks.state_dict().items()}
-        tensors |= {f"best.{name}": one for name, one in self.best.tensors().items()}
-        tensors |= {f"generators.{at}": one.get_state() for at, one in enumerate(self.generators)}
-        state = _State(
-            training=training,
-            iteration=self.iteration,
-            steps=self.learner.taken,
-            curve=tuple(self.curve),
-        )
-        write_checkpoint(folder, _KIND, state, tensors, self.learner.optimiser)
+    def progress(self) -> _Progress:
+        """See ``ResumableTraining``."""
+        steps = self.learner.steps_taken
+        return _Progress(iteration=self.iteration, steps=steps, curve=tuple(self.curve))
 
-    def go_on(self, folder: Path, training: str) -> bool:
-        """Take up what ``save`` wrote.
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """See ``ResumableTraining``."""
+        return {
+            **{f"networks.{name}": one for name, one in self.networks.state_dict().items()},
+            **{f"best.{name}": one for name, one in self.best.tensors().items()},
+            **{f"generators.{i}": one.get_state() for i, one in enumerate(self.generators)},
+        }
 
-        Args:
-            folder: Where.
-            training: What ``training_fingerprint`` says.
-
-        Returns:
-            Whether there was a state of this very training; what is left of another one, or of
-            none that can be read, is passed over.
-        """
-        found = read_checkpoint(folder, _KIND, _State, training)
-        if found is None:
-            return False
-        state, tensors = found
+    def restore(self, progress: _Progress, tensors: Tensors) -> None:
+        """See ``ResumableTraining``."""
         self.networks.load_state_dict(below("networks.", tensors))
-        self.best.remember(below("best.", tensors))
-        for at, generator in enumerate(self.generators):
-            generator.set_state(tensors[f"generators.{at}"])
-        restore_optimiser(self.learner.optimiser, tensors)
-        self.learner.taken = state.steps
-        self.curve = list(state.curve)
-        self.iteration = state.iteration
-        return True
+        self.best.load(below("best.", tensors))
+        for index, generator in enumerate(self.generators):
+            generator.set_state(tensors[f"generators.{index}"])
+        self.learner.steps_taken = progress.steps
+        self.curve = list(progress.curve)
+        self.iteration = progress.iteration
 
 
 def training_fingerprint(settings: str, train: RewardedOffer, valid: RewardedOffer | None) -> str:
-    """What a training is made of, as a hash; see ``fingerprint``."""
+    """Return what a training is made of, as a hash; see ``data_fingerprint``."""
     parts = [train] if valid is None else [train, valid]
     names = [hint_id for part in parts for hint_id in part.offer.hint_ids]
     arrays = [
@@ -178,4 +167,4 @@ def training_fingerprint(settings: str, train: RewardedOffer, valid: RewardedOff
             part.rewards,
         )
     ]
-    return fingerprint(settings, names, arrays)
+    return data_fingerprint(settings, names, arrays)

@@ -11,7 +11,7 @@ import torch
 from langchain_core.embeddings import Embeddings
 
 from agentrec.continuations import Relevant, continuation_of
-from agentrec.evaluation.relevant_items import ranking_value
+from agentrec.evaluation.metrics import ranking_value
 from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender, Floats
 from agentrec.policies.reward_model.candidate_scores import CandidateScores
 from agentrec.preferences import PreferenceReward

@@ -1,4 +1,4 @@
-"""Layers and dropout whose chance comes from a generator, never from the global random state."""
+"""The networks of sequential recommenders, SASRec and GRU4Rec; all chance comes from generators."""
 
 from __future__ import annotations
 
@@ -12,21 +12,17 @@ from torch.nn import functional
 
 from agentrec.policies.sequential.config import BackboneConfig, BackboneKind
 
+PADDING = 0
+"""Item number that stands for no item; the items of the catalogue are 1 to ``num_items``."""
+
+_SPREAD = 0.02
+
 
 def seeded_linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
-    """A linear layer, its weights drawn as Glorot and Bengio (2010) do, its bias 0."""
+    """Make a linear layer: weights drawn as by Glorot and Bengio (2010), bias 0."""
     layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
     nn.init.xavier_uniform_(layer.weight, generator=generator)
     nn.init.zeros_(layer.bias)
-    return layer
-
-
-def seeded_gru(dim: int, generator: torch.Generator) -> nn.GRU:
-    """A recurrent layer from ``[batch, length, dim]`` to the same, initialised as torch does."""
-    layer = nn.GRU(dim, dim, batch_first=True, device="meta").to_empty(device="cpu")
-    bound = 1 / math.sqrt(dim)
-    for weight in layer.parameters():
-        nn.init.uniform_(weight, -bound, bound, generator=generator)
     return layer
 
 
@@ -36,7 +32,7 @@ def drop(values: torch.Tensor, rate: float, generator: torch.Generator | None) -
     Args:
         values: Of any shape.
         rate: Share to drop, at least 0, below 1.
-        generator: Where the chance comes from; ``None``: nothing is dropped.
+        generator: Source of the dropout; ``None``: nothing is dropped.
     """
     if generator is None or rate == 0:
         return values
@@ -44,20 +40,12 @@ def drop(values: torch.Tensor, rate: float, generator: torch.Generator | None) -
     return values * kept / (1 - rate)
 
 
-PADDING = 0
-"""Item number that stands for no item; the items of the catalogue are 1 to ``num_items``."""
-
-_SPREAD = 0.02
-
-
 class Backbone(nn.Module, ABC):
-    """A network that reads item numbers and tells, after each of them, what may come next.
+    """A network that reads item numbers and predicts, after each of them, what comes next.
 
-    The likeness of a user vector to an item vector, their product, is how well the item fits:
+    How well an item fits a user is the product of their vectors:
     ``backbone(items) @ backbone.item_vectors.T``. Nothing that comes later changes an earlier
-    vector, and padding changes none.
-
-    Neither making nor calling one touches the global random state.
+    vector, and padding changes none. The global random state is not touched.
 
     Args:
         num_items: Size of the catalogue, at least 1.
@@ -83,20 +71,20 @@ class Backbone(nn.Module, ABC):
         Args:
             items: Item numbers, ``[batch, length]``, int64, oldest first, left-padded with 0;
                 ``length`` is 1 to ``config.max_length``.
-            dropout: Where the chance of dropout comes from; ``None`` for none, as in use.
+            dropout: Source of the dropout; ``None`` for none, as in use.
 
         Returns:
-            User vectors, ``[batch, length, dim]``: at each place that of a user who has come so
-            far; zeros at padding.
+            User vectors, ``[batch, length, dim]``: at each position that of a user whose history
+            ends there; zeros at padding.
         """
         # With the items in front, nobody before padding can see it: what is causal ignores it.
-        places = torch.arange(items.shape[1])
+        positions = torch.arange(items.shape[1])
         gaps = (items == PADDING).sum(dim=1, keepdim=True)
-        in_front = items.gather(1, (places + gaps) % items.shape[1])
+        in_front = items.gather(1, (positions + gaps) % items.shape[1])
         users = self.encode(
             functional.embedding(in_front, self.item_vectors, padding_idx=PADDING), dropout
         )
-        back = ((places - gaps) % items.shape[1])[..., None].expand_as(users)
+        back = ((positions - gaps) % items.shape[1])[..., None].expand_as(users)
         return users.gather(1, back) * (items != PADDING)[..., None]
 
     @abstractmethod
@@ -108,7 +96,7 @@ class Backbone(nn.Module, ABC):
             dropout: As ``forward``'s.
 
         Returns:
-            ``[batch, length, dim]``, each made of the vectors up to its place alone.
+            ``[batch, length, dim]``, each made of the vectors up to its position alone.
         """
 
 
@@ -117,19 +105,15 @@ class SASRec(Backbone):
 
     Source: SASRec (arXiv 1808.09781), section III.
     Differs: queries, keys and values are all made of normalised vectors; cross-entropy over the
-    whole catalogue instead of one sampled negative; places are counted from the first item on,
+    whole catalogue instead of one sampled negative; positions are counted from the first item on,
     so that a history is read alike as a session's and as the beginning of a longer one.
-
-    Args:
-        num_items: See ``Backbone``.
-        config: See ``Backbone``.
-        generator: See ``Backbone``.
     """
 
     def __init__(self, num_items: int, config: BackboneConfig, generator: torch.Generator) -> None:
         super().__init__(num_items, config, generator)
-        places = torch.empty(config.max_length, config.dim)
-        self.places = nn.Parameter(places.normal_(std=0.02, generator=generator))
+        positions = torch.empty(config.max_length, config.dim)
+        # Named so in files.
+        self.places = nn.Parameter(positions.normal_(std=0.02, generator=generator))
         self.blocks = nn.ModuleList(_Block(config, generator) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
 
@@ -144,7 +128,7 @@ class SASRec(Backbone):
 
 
 class _Block(nn.Module):
-    """Attention, then two layers at each place alone, each added to what came in."""
+    """Attention, then two layers at each position alone, each added to its input."""
 
     def __init__(self, config: BackboneConfig, generator: torch.Generator) -> None:
         super().__init__()
@@ -187,19 +171,16 @@ class GRU4Rec(Backbone):
     """Gated recurrent units over the history.
 
     Source: GRU4Rec (arXiv 1511.06939), section 3.
-    Differs: the same vectors stand for an item where it is read and where it is guessed;
+    Differs: the same vectors stand for an item where it is read and where it is predicted;
     cross-entropy over the whole catalogue instead of a pairwise loss over the other items of a
     mini-batch; sessions are padded, not strung together.
-
-    Args:
-        num_items: See ``Backbone``.
-        config: See ``Backbone``.
-        generator: See ``Backbone``.
     """
 
     def __init__(self, num_items: int, config: BackboneConfig, generator: torch.Generator) -> None:
         super().__init__(num_items, config, generator)
-        self.layers = nn.ModuleList(seeded_gru(config.dim, generator) for _ in range(config.layers))
+        self.layers = nn.ModuleList(
+            _seeded_gru(config.dim, generator) for _ in range(config.layers)
+        )
         self.output = seeded_linear(config.dim, config.dim, generator)
         self.norm = nn.LayerNorm(config.dim)
 
@@ -213,6 +194,15 @@ class GRU4Rec(Backbone):
         return users
 
 
+def _seeded_gru(dim: int, generator: torch.Generator) -> nn.GRU:
+    """Make a recurrent layer, ``[batch, length, dim]`` to the same, initialised as torch does."""
+    layer = nn.GRU(dim, dim, batch_first=True, device="meta").to_empty(device="cpu")
+    bound = 1 / math.sqrt(dim)
+    for weight in layer.parameters():
+        nn.init.uniform_(weight, -bound, bound, generator=generator)
+    return layer
+
+
 BACKBONES: Mapping[BackboneKind, Callable[[int, BackboneConfig, torch.Generator], Backbone]] = {
     "sasrec": SASRec,
     "gru4rec": GRU4Rec,
@@ -221,7 +211,7 @@ BACKBONES: Mapping[BackboneKind, Callable[[int, BackboneConfig, torch.Generator]
 
 @torch.no_grad()
 def user_vectors(backbone: Backbone, histories: torch.Tensor) -> torch.Tensor:
-    """Where histories end.
+    """Compute the vectors of users at the ends of their histories.
 
     Args:
         backbone: The network.
@@ -235,10 +225,10 @@ def user_vectors(backbone: Backbone, histories: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def affinities(
+def item_scores(
     backbone: Backbone, histories: torch.Tensor, log_counts: torch.Tensor
 ) -> torch.Tensor:
-    """How well items fit, beyond the popularity that training took for granted.
+    """Compute how well items fit, beyond the popularity that training took for granted.
 
     Args:
         backbone: The network.
@@ -246,8 +236,8 @@ def affinities(
         log_counts: ``log(1 + occurrences in training)`` of each item, ``[num_items]``.
 
     Returns:
-        ``[batch, num_items]``. For a row of padding alone, what is left of popularity itself:
-        all that is known of a user without a history.
+        ``[batch, num_items]``. For a row of padding alone, the part of popularity that training
+        did not take for granted: all that is known of a user without a history.
     """
     scores = user_vectors(backbone, histories) @ backbone.item_vectors[1:].T
     unknown_user = (1 - backbone.config.popularity_offset) * log_counts

@@ -25,11 +25,11 @@ class BackboneConfig(BaseModel):
         dim: Length of item and user vectors, at least 1. More: finer distinctions, more to
             memorise; time grows in proportion.
         layers: Attention blocks or recurrent layers, at least 1. More: longer chains of items
-            can matter; slower, and harder to train on few sessions.
+            count; slower, and harder to train on few sessions.
         heads: Attention heads, at least 1, a divisor of ``dim``; SASRec only. More: several
-            places of the history are looked at in different ways, each more coarsely.
-        dropout: Share of values set to 0 in training, 0 to 1 (exclusive). More: less is learnt by
-            heart, more epochs are needed; less: the opposite.
+            positions of the history count in different ways, each more coarsely.
+        dropout: Share of values set to 0 in training, 0 to 1 (exclusive). More: less is
+            memorised, more epochs are needed; less: the opposite.
         max_length: Items of a history that are read at most, the most recent ones, at least 1.
             More: older items can matter; time and memory grow with it. Sessions made by
             ``agentrec.data`` have 10.
@@ -38,14 +38,14 @@ class BackboneConfig(BaseModel):
         batch_size: Sequences a step, at least 1. Larger: fewer, steadier steps; a step's memory
             grows with batch, length and catalogue together.
         learning_rate: AdamW's step size, above 0. Larger: fewer epochs, and less stable.
-        weight_decay: AdamW's pull of all parameters to 0, at least 0. More: less is learnt by
-            heart, and items with few occurrences stay alike.
+        weight_decay: AdamW's pull of all parameters to 0, at least 0. More: less is
+            memorised, and items with few occurrences stay alike.
         gradient_clip: Longest gradient of a step, above 0. Smaller: no step is ruled by a few
             sessions; too small: slow.
-        patience: Epochs without a better one after which training ends, at least 1. More: less
-            is missed behind a plateau, for more time.
-        selection_window: Looks at validation whose mean scores an epoch, at least 1. More: less
-            luck in the choice of the epoch, coarser timing.
+        patience: Epochs without improvement after which training ends, at least 1. More: less is
+            missed behind a plateau, for more time.
+        selection_window: Evaluations on validation sessions whose mean scores an epoch, at least
+            1. More: less luck in the choice of the epoch, coarser timing.
         popularity_offset: Power of an item's count in training that is taken for granted, at
             least 0. Scores then tell how well an item fits beyond its fame. 0: scores are
             log-probabilities, right for candidates that were drawn evenly; 0.75: right for
@@ -78,5 +78,5 @@ class BackboneConfig(BaseModel):
     @model_validator(mode="after")
     def _heads_share_the_vector(self) -> BackboneConfig:
         if self.dim % self.heads:
-            raise ValueError(f"dim {self.dim} cannot be shared out among {self.heads} heads")
+            raise ValueError(f"dim {self.dim} is not divisible by {self.heads} heads")
         return self

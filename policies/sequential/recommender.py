@@ -10,10 +10,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agentrec.contracts.candidate_generator import CandidateGenerator
-from agentrec.evaluation.baselines.ordering import order_by_score
-from agentrec.evaluation.baselines.ranker import Ranker
+from agentrec.evaluation.baselines.ranker import Ranker, order_by_score
 from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
-from agentrec.policies.sequential.backbones import BACKBONES, Backbone, affinities, user_vectors
+from agentrec.policies.sequential.backbones import BACKBONES, Backbone, item_scores, user_vectors
 from agentrec.policies.sequential.config import BackboneConfig, BackboneKind
 from agentrec.policies.sequential.sequences import history_tensor, item_numbers
 from agentrec.sessions import Session
@@ -22,12 +21,12 @@ from agentrec.sessions import Session
 _SESSIONS_AT_ONCE = 256
 _SCORES_AT_ONCE = 2**24
 
-# Sums come out a little different in another batch; what is equal up to that is to be equal.
+# Sums differ slightly from batch to batch; equal scores must stay equal.
 _DECIMALS = 4
 
 
 class EpochPoint(BaseModel):
-    """How training stood after an epoch.
+    """The learning curve after one epoch.
 
     Attributes:
         loss: Mean cross-entropy of the epoch's steps in nats, dropout on.
@@ -60,16 +59,16 @@ class _Description(BaseModel):
 class SequentialRecommender(PolicyOnDisk, Ranker, CandidateGenerator):
     """A frozen backbone and the catalogue it was trained on.
 
-    Items of a history that the catalogue lacks are passed over. Who has no other is scored by how
-    often items occur in the training sessions.
+    Items of a history that the catalogue lacks are ignored. A session without known items is
+    scored by how often items occur in the training sessions.
 
     Args:
         backbone: The network; it is frozen.
         backbone_kind: Its name.
-        item_ids: The catalogue, in the order of the item numbers from 1 on.
+        item_ids: The catalogue, in the order of the item numbers, from 1.
         log_counts: ``log(1 + occurrences in training)`` of each item, ``[num_items]``.
-        seed: What it was trained with.
-        curve: How training went.
+        seed: Seed of its training.
+        curve: The learning curve.
     """
 
     kind: ClassVar[str] = "sequential_recommender"
@@ -94,25 +93,24 @@ class SequentialRecommender(PolicyOnDisk, Ranker, CandidateGenerator):
 
     @property
     def config(self) -> BackboneConfig:
-        """What it was trained with."""
+        """Its hyper-parameters."""
         return self.backbone.config
 
     @property
     def item_vectors(self) -> torch.Tensor:
-        """What items are likened to users by, ``[num_items, dim]``, in catalogue order."""
+        """Vectors of the items, ``[num_items, dim]``, in catalogue order."""
         return self.backbone.item_vectors[1:]
 
     @property
     def popularity(self) -> torch.Tensor:
-        """What training took for granted of each item, ``[num_items]``.
+        """Popularity that training took for granted, ``[num_items]``.
 
-        ``scores + popularity`` are, up to a constant a session, log-probabilities of what comes
-        next.
+        ``scores + popularity`` are log-probabilities of the next item, up to a constant a session.
         """
         return self.config.popularity_offset * self.log_counts
 
     def user_vectors(self, sessions: Sequence[Session]) -> torch.Tensor:
-        """The vectors of users where their histories end.
+        """Compute the vectors of users at the ends of their histories.
 
         Args:
             sessions: The sessions; may be none.
@@ -124,17 +122,17 @@ class SequentialRecommender(PolicyOnDisk, Ranker, CandidateGenerator):
         return torch.cat([torch.zeros(0, self.config.dim), *parts])
 
     def scores(self, sessions: Sequence[Session]) -> torch.Tensor:
-        """How well every item fits every session, beyond ``popularity``.
+        """Compute how well every item fits every session, beyond ``popularity``.
 
         Args:
-            sessions: The sessions; may be none. Targets and candidates are not looked at.
+            sessions: The sessions; may be none. Targets and candidates are not used.
 
         Returns:
             Float32 ``[batch, num_items]``, in catalogue order, higher is better, finite; items of
             the history among them.
         """
         parts = [
-            affinities(self.backbone, self._read(some), self.log_counts)
+            item_scores(self.backbone, self._read(some), self.log_counts)
             for some in self._chunks(sessions)
         ]
         return torch.cat([torch.zeros(0, len(self.item_ids)), *parts]).round(decimals=_DECIMALS)
@@ -142,13 +140,13 @@ class SequentialRecommender(PolicyOnDisk, Ranker, CandidateGenerator):
     def rank(self, session: Session) -> tuple[str, ...]:
         """Rank the candidates by score; see ``Ranker.rank``.
 
-        Candidates that the catalogue lacks come last. Equal ones are in an order drawn by lot,
-        always the same.
+        Candidates that the catalogue lacks come last. Ties are broken by a draw that is always
+        the same.
         """
         return self.ordered(session, self.scores([session])[0])
 
     def ordered(self, session: Session, scores: torch.Tensor) -> tuple[str, ...]:
-        """The candidates of a session in the order of any scores, as ``rank`` orders them.
+        """Order the candidates of a session by any scores, as ``rank`` does.
 
         Args:
             session: Its candidates are ordered.
@@ -176,15 +174,15 @@ class SequentialRecommender(PolicyOnDisk, Ranker, CandidateGenerator):
             likelihoods = (self.scores(some) + self.popularity).round(decimals=_DECIMALS)
             orders = likelihoods.argsort(dim=1, descending=True, stable=True)
             for session, order in zip(some, orders, strict=True):
-                # So many are enough, whatever of them is in the history.
+                # Enough, even if the whole history is among them.
                 best = order[: count + len(session.items)].tolist()
-                met = set(session.items)
-                fresh = [self.item_ids[at] for at in best if self.item_ids[at] not in met]
+                seen = set(session.items)
+                fresh = [self.item_ids[at] for at in best if self.item_ids[at] not in seen]
                 found.append(tuple(fresh[:count]))
         return found
 
     def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
-        """What it has to remember."""
+        """See ``PolicyOnDisk``."""
         description = _Description(
             backbone=self.backbone_kind,
             config=self.config,
@@ -197,11 +195,7 @@ class SequentialRecommender(PolicyOnDisk, Ranker, CandidateGenerator):
 
     @classmethod
     def from_stored(cls, stored: StoredPolicy) -> Self:
-        """Make the recommender that was read.
-
-        Raises:
-            InputError: It is not a whole sequential recommender.
-        """
+        """See ``PolicyOnDisk``."""
         description = stored.parse_description(_Description)
         num_items, config = len(description.item_ids), description.config
         log_counts = torch.from_numpy(stored.take("log_counts", [num_items]))
@@ -227,7 +221,7 @@ class SequentialRecommender(PolicyOnDisk, Ranker, CandidateGenerator):
         return history_tensor(sessions, self._numbers, self.config.max_length)
 
     def _chunks(self, sessions: Sequence[Session]) -> Iterator[Sequence[Session]]:
-        """As many sessions at a time as are to be computed at once."""
+        """Yield sessions in chunks of the size to compute at once."""
         size = max(1, min(_SESSIONS_AT_ONCE, _SCORES_AT_ONCE // len(self.item_ids)))
         for start in range(0, len(sessions), size):
             yield sessions[start : start + size]

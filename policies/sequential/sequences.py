@@ -1,4 +1,4 @@
-"""From sessions to the numbers that a backbone reads."""
+"""Sessions as the item numbers that a backbone reads."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from agentrec.policies.sequential.config import Repeats
 from agentrec.sessions import Session
 
 REPEATED_RUN = 4
-"""So many items in the same order, seen in an earlier session, are the same steps again.
+"""A run of this many items that an earlier session has too is taken for the same steps again.
 
 Shorter runs are shared by chance: in MovieLens-100K, whose sessions do not overlap, 775 of 12,545
-runs of two items were there before and 20 of 11,150 of three, but none of 9,755 of four."""
+runs of two items occurred before and 20 of 11,150 of three, but none of 9,755 of four."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingSequences:
-    """Histories with, at every place, what came next.
+    """Histories with, at every position, what came next.
 
     Attributes:
         items: Item numbers, ``[sequences, length]``, left-padded with 0.
-        targets: The item after each place, same shape; 0 where nothing is to be learnt: at
+        targets: The item after each position, same shape; 0 where nothing is to be learnt: at
             padding, and at a step that is left out.
     """
 
@@ -35,12 +35,12 @@ class TrainingSequences:
         return len(self.items)
 
     def item_counts(self, num_items: int) -> torch.Tensor:
-        """How often each item is what came next, float32 ``[num_items]``, catalogue order."""
+        """Count how often each item came next, float32 ``[num_items]``, catalogue order."""
         return torch.bincount(self.targets.flatten(), minlength=1 + num_items)[1:].float()
 
 
 def item_numbers(item_ids: Iterable[str]) -> Mapping[str, int]:
-    """The number of each item: 1 for the first of the catalogue; 0 is padding."""
+    """Number the items from 1, in the order of the catalogue; 0 is padding."""
     return {item_id: number for number, item_id in enumerate(item_ids, start=1)}
 
 
@@ -64,12 +64,12 @@ def left_padded(rows: Sequence[Sequence[int]], max_length: int) -> torch.Tensor:
 def history_tensor(
     sessions: Iterable[Session], numbers: Mapping[str, int], max_length: int
 ) -> torch.Tensor:
-    """What a backbone reads of sessions: their histories, never their targets.
+    """Turn sessions into what a backbone reads: their histories, never their targets.
 
     Args:
-        sessions: The sessions. Items without a number are passed over.
+        sessions: The sessions. Items without a number are ignored.
         numbers: From ``item_numbers``.
-        max_length: Only so many of the most recent items are read, at least 1.
+        max_length: Most items to read, the most recent ones, at least 1.
 
     Returns:
         Shape ``[sessions, length]``, left-padded with 0; a row of zeros for a session of which
@@ -82,7 +82,7 @@ def history_tensor(
 
 
 def whole_sequence(session: Session, numbers: Mapping[str, int]) -> list[int]:
-    """A session's history and, where it is known, its target behind it.
+    """Return a session's history with its target, where it has one, at the end.
 
     Raises:
         ValueError: If the session names an item without a number.
@@ -101,10 +101,10 @@ def training_sequences(
     max_length: int,
     repeats: Repeats = "each",
 ) -> TrainingSequences:
-    """Make every step from one item to the next a thing to learn.
+    """Make every step from one item to the next an example.
 
-    A session teaches at every place of its history, and at its end the target. A sequence longer
-    than ``max_length`` is cut into pieces, each step in one of them.
+    A session teaches at every position of its history, and at its end the target. A sequence
+    longer than ``max_length`` is cut into pieces, each step in one of them.
 
     Args:
         sessions: In any order; of two that overlap, the first counts.
@@ -133,8 +133,7 @@ def training_sequences(
                 for run, item in zip(runs, next_items, strict=True)
             ]
             known.update(run for run in runs if len(run) == REPEATED_RUN)
-        # From the end on, so that the last step, which is what sessions are asked, has a long
-        # history.
+        # From the end on, so that the last step, the one used in ranking, has a long history.
         for stop in range(len(next_items), 0, -max_length):
             start = max(0, stop - max_length)
             if any(next_items[start:stop]):
@@ -144,6 +143,6 @@ def training_sequences(
 
 
 def _runs(sequence: Sequence[int]) -> list[tuple[int, ...]]:
-    """For each step, by the place it leads to, the run of items in which it stands."""
-    starts = (max(0, place - REPEATED_RUN + 1) for place in range(1, len(sequence)))
+    """For each step, the run of items that it is part of."""
+    starts = (max(0, step - REPEATED_RUN + 1) for step in range(1, len(sequence)))
     return [tuple(sequence[start : start + REPEATED_RUN]) for start in starts]

@@ -1,20 +1,21 @@
-"""How good a backbone is on sessions that it was not trained on."""
+"""Trains backbones to predict the next item of sessions."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
 from agentrec.catalog import Catalog
 from agentrec.evaluation.metrics import ndcg_of_ranks
-from agentrec.policies.sequential.backbones import BACKBONES, PADDING, Backbone, affinities
+from agentrec.policies.sequential.backbones import BACKBONES, PADDING, Backbone, item_scores
 from agentrec.policies.sequential.config import BackboneConfig, BackboneKind
 from agentrec.policies.sequential.recommender import EpochPoint, SequentialRecommender
 from agentrec.policies.sequential.sequences import (
@@ -25,12 +26,10 @@ from agentrec.policies.sequential.sequences import (
     training_sequences,
 )
 from agentrec.policies.training_checkpoint import (
-    Checkpoint,
+    ResumableTraining,
+    Tensors,
     below,
-    fingerprint,
-    read_checkpoint,
-    restore_optimiser,
-    write_checkpoint,
+    data_fingerprint,
 )
 from agentrec.sessions import Session
 
@@ -39,7 +38,7 @@ _CHUNK = 256
 
 @dataclass(frozen=True, eq=False)
 class ValidationTask:
-    """Sessions with what came next and what it is to be told from.
+    """Validation sessions: the target and the candidates to tell it from.
 
     Attributes:
         histories: Item numbers, ``[sessions, length]``, left-padded with 0.
@@ -58,9 +57,9 @@ class ValidationTask:
         """Prepare sessions.
 
         Args:
-            sessions: With targets. Without candidates of its own, a session's are the whole
-                catalogue but its history.
-            numbers: From ``item_numbers``; candidates without a number are passed over.
+            sessions: With targets. A session without candidates has the whole catalogue but its
+                history.
+            numbers: From ``item_numbers``; candidates without a number are ignored.
             max_length: Longest history to read, at least 1.
 
         Raises:
@@ -87,12 +86,12 @@ class ValidationTask:
 
         Args:
             backbone: The network.
-            log_counts: See ``affinities``.
+            log_counts: See ``item_scores``.
         """
         ranks = []
         for start in range(0, len(self.targets), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            scores = affinities(backbone, self.histories[rows], log_counts)
+            scores = item_scores(backbone, self.histories[rows], log_counts)
             others = self.others[rows]
             of_target = scores.gather(1, self.targets[rows, None] - 1)
             of_others = scores.gather(1, (others - 1).clamp(min=0))
@@ -100,103 +99,85 @@ class ValidationTask:
         return float(ndcg_of_ranks(torch.cat(ranks).numpy()).mean())
 
 
-_KIND = "sequential-training"
+class _Progress(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-
-class _State(Checkpoint):
     curve: tuple[EpochPoint, ...]
     best_epoch: int
     best_score: float | None
 
 
-@dataclass(eq=False)
-class TrainingState:
-    """What changes while training.
+class _TrainingState(ResumableTraining[_Progress]):
+    """Everything that changes while training.
 
     Attributes:
-        backbone: The network.
-        optimiser: Its optimiser.
-        generator: Source of everything drawn.
-        window: Looks at validation whose mean scores an epoch, at least 1.
         curve: A point for each epoch done.
         best_epoch: The 1-based epoch to keep; 0 while there is none.
         best_score: Its score; ``None`` while there is none.
         best: Its parameters.
     """
 
-    backbone: Backbone
-    optimiser: torch.optim.Optimizer
-    generator: torch.Generator
-    window: int
-    curve: list[EpochPoint] = field(default_factory=list)
-    best_epoch: int = 0
-    best_score: float | None = None
-    best: dict[str, torch.Tensor] = field(default_factory=dict)
+    kind = "sequential-training"
+    progress_model = _Progress
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        optimiser: torch.optim.Optimizer,
+        generator: torch.Generator,
+        window: int,
+    ) -> None:
+        self.backbone = backbone
+        self.optimiser = optimiser
+        self.generator = generator
+        self._window = window
+        self.curve: list[EpochPoint] = []
+        self.best_epoch = 0
+        self.best_score: float | None = None
+        self.best: dict[str, torch.Tensor] = {}
 
     @property
     def epoch(self) -> int:
-        """How many epochs are done."""
+        """Number of epochs done."""
         return len(self.curve)
 
-    def record(self, point: EpochPoint) -> None:
-        """Note an epoch, and keep its parameters if it is the best so far.
+    def add_epoch(self, point: EpochPoint) -> None:
+        """Add an epoch, and keep its parameters if it is the best so far.
 
-        An epoch is scored by the mean of the last ``window`` looks, its own among them: a single
-        look at a few hundred sessions is mostly luck. Without validation the latest is the best.
+        An epoch is scored by the mean of the last ``window`` evaluations, its own among them: one
+        evaluation on a few hundred sessions is mostly luck. Without validation the latest is best.
         """
         self.curve.append(point)
-        looks = [each.valid_ndcg for each in self.curve[-self.window :]]
-        known = [look for look in looks if look is not None]
+        recent = [each.valid_ndcg for each in self.curve[-self._window :]]
+        known = [ndcg for ndcg in recent if ndcg is not None]
         score = float(np.mean(known)) if known else None
         if score is None or self.best_score is None or score > self.best_score:
             self.best_epoch, self.best_score = self.epoch, score
             self.best = {name: one.clone() for name, one in self.backbone.state_dict().items()}
 
-    def save(self, folder: Path, training: str) -> None:
-        """Write it; a reader finds the previous state or this one, never a mixture.
-
-        Args:
-            folder: Where.
-            training: What ``fingerprint`` says of the training.
-        """
-        tensors = {f"backbone.{name}": one for name, one in self.backbone.state_dict().items()}
-        tensors |= {f"best.{name}": one for name, one in self.best.items()}
-        tensors["generator"] = self.generator.get_state()
-        state = _State(
-            training=training,
-            curve=tuple(self.curve),
-            best_epoch=self.best_epoch,
-            best_score=self.best_score,
+    def progress(self) -> _Progress:
+        return _Progress(
+            curve=tuple(self.curve), best_epoch=self.best_epoch, best_score=self.best_score
         )
-        write_checkpoint(folder, _KIND, state, tensors, self.optimiser)
 
-    def go_on(self, folder: Path, training: str) -> bool:
-        """Take up what ``save`` wrote.
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {
+            **{f"backbone.{name}": one for name, one in self.backbone.state_dict().items()},
+            **{f"best.{name}": one for name, one in self.best.items()},
+            "generator": self.generator.get_state(),
+        }
 
-        Args:
-            folder: Where.
-            training: What ``fingerprint`` says of the training.
-
-        Returns:
-            Whether there was a state of this very training; what is left of another one, or of
-            none that can be read, is passed over.
-        """
-        found = read_checkpoint(folder, _KIND, _State, training)
-        if found is None:
-            return False
-        state, tensors = found
+    def restore(self, progress: _Progress, tensors: Tensors) -> None:
         self.backbone.load_state_dict(below("backbone.", tensors))
         self.best = {name: one.clone() for name, one in below("best.", tensors).items()}
         self.generator.set_state(tensors["generator"])
-        restore_optimiser(self.optimiser, tensors)
-        self.curve = list(state.curve)
-        self.best_epoch = state.best_epoch
-        self.best_score = state.best_score
-        return True
+        self.curve = list(progress.curve)
+        self.best_epoch = progress.best_epoch
+        self.best_score = progress.best_score
 
 
 class BackboneTrainer:
-    """Next-item training at every place of every session, over the whole catalogue.
+    """Next-item training at every position of every session, over the whole catalogue.
 
     After each epoch the validation sessions are ranked; the best epoch is kept, and training ends
     where none has been better for long. It computes, for seconds to minutes, and never touches
@@ -210,9 +191,9 @@ class BackboneTrainer:
     Args:
         kind: The backbone.
         config: The hyper-parameters; ``None`` for the defaults.
-        checkpoint: Folder in which a training that is stopped is found again; ``None`` for none.
-            What lies there of another training is replaced.
-        checkpoint_every: Epochs between two states written there, at least 1.
+        checkpoint: Folder in which a stopped training is found again; ``None`` for none. A
+            checkpoint of another training is replaced.
+        checkpoint_every: Epochs between two checkpoints, at least 1.
 
     Raises:
         ValueError: If ``checkpoint_every`` is below 1.
@@ -244,12 +225,12 @@ class BackboneTrainer:
         """Train a recommender.
 
         Args:
-            train: Training sessions. Their candidates are not looked at.
+            train: Training sessions. Their candidates are not used.
             valid: Validation sessions with targets: they choose the epoch and teach nothing. With
                 none, all epochs are trained and the last one stays.
             catalog: All items; the sessions name no other.
             seed: Same seed, data, configuration and machine: same parameters, also where the
-                training was stopped and went on from its checkpoint.
+                training was stopped and resumed from its checkpoint.
             on_progress: Called after every epoch with epochs done and in all, and with all of
                 them done where training ends early; what it raises ends the training.
 
@@ -264,23 +245,24 @@ class BackboneTrainer:
         numbers = item_numbers(catalog.item_ids)
         sequences = training_sequences(train, numbers, config.max_length, config.repeats)
         if not len(sequences):
-            raise ValueError("no training session has an item and one that came next")
+            raise ValueError("no training session has two items in a row to learn from")
         task = ValidationTask.of(valid, numbers, config.max_length)
         log_counts = sequences.item_counts(len(numbers)).log1p()
-        state = self._started(len(numbers), seed)
-        training = ""
+        state = self._initial_state(len(numbers), seed)
+        fingerprint = ""
         if self._checkpoint is not None:
             settings = f"{self.kind} {seed} {config.model_dump_json()}"
             parts = (sequences.items, sequences.targets, task.histories, task.targets, task.others)
-            training = fingerprint(settings, catalog.item_ids, [part.numpy() for part in parts])
-            state.go_on(self._checkpoint, training)
+            arrays = [part.numpy() for part in parts]
+            fingerprint = data_fingerprint(settings, catalog.item_ids, arrays)
+            state.resume(self._checkpoint, fingerprint)
         while not self._finished(state):
-            loss = self._epoch(state, sequences, config.popularity_offset * log_counts)
+            loss = self._run_epoch(state, sequences, config.popularity_offset * log_counts)
             ndcg = task.ndcg(state.backbone, log_counts) if valid else None
-            state.record(EpochPoint(loss=loss, valid_ndcg=ndcg))
+            state.add_epoch(EpochPoint(loss=loss, valid_ndcg=ndcg))
             due = state.epoch % self._checkpoint_every == 0 or self._finished(state)
             if self._checkpoint is not None and due:
-                state.save(self._checkpoint, training)
+                state.save(self._checkpoint, fingerprint)
             if on_progress is not None:
                 on_progress(state.epoch, config.epochs)
         if on_progress is not None and state.epoch < config.epochs:
@@ -295,37 +277,31 @@ class BackboneTrainer:
             curve=state.curve,
         )
 
-    def _started(self, num_items: int, seed: int) -> TrainingState:
-        generator = torch.Generator().manual_seed(seed)
-        backbone = BACKBONES[self.kind](num_items, self.config, generator)
+    def _initial_state(self, num_items: int, seed: int) -> _TrainingState:
+        config, generator = self.config, torch.Generator().manual_seed(seed)
+        backbone = BACKBONES[self.kind](num_items, config, generator)
         optimiser = torch.optim.AdamW(
-            backbone.parameters(),
-            lr=self.config.learning_rate,
-            weight_decay=self.config.weight_decay,
+            backbone.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        return TrainingState(backbone, optimiser, generator, self.config.selection_window)
+        return _TrainingState(backbone, optimiser, generator, config.selection_window)
 
-    def _finished(self, state: TrainingState) -> bool:
+    def _finished(self, state: _TrainingState) -> bool:
         waited = state.epoch - state.best_epoch
         return state.epoch >= self.config.epochs or waited >= self.config.patience
 
-    def _epoch(
-        self, state: TrainingState, sequences: TrainingSequences, offset: torch.Tensor
+    def _run_epoch(
+        self, state: _TrainingState, sequences: TrainingSequences, offset: torch.Tensor
     ) -> float:
-        """One pass over all sequences.
-
-        Returns:
-            The mean loss of a step to the next item.
-        """
+        """Pass once over all sequences; return the mean loss of a step to the next item."""
         total, steps = 0.0, 0
         order = torch.randperm(len(sequences), generator=state.generator)
         for start in range(0, len(order), self.config.batch_size):
             batch = order[start : start + self.config.batch_size]
             targets = sequences.targets[batch]
-            told = targets != PADDING
-            users = state.backbone(sequences.items[batch], state.generator)[told]
+            learnt = targets != PADDING
+            users = state.backbone(sequences.items[batch], state.generator)[learnt]
             logits = users @ state.backbone.item_vectors[1:].T + offset
-            loss = functional.cross_entropy(logits, targets[told] - 1)
+            loss = functional.cross_entropy(logits, targets[learnt] - 1)
             state.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             clip_grad_norm_(state.backbone.parameters(), self.config.gradient_clip)

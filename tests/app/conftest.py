@@ -23,7 +23,7 @@ from app.preference_runs import QUICK, quiet
 from rich.console import Console
 
 from agentrec.app.learning.demo import run_demo
-from agentrec.app.preferences.work import collect_in_run
+from agentrec.app.preferences.run_collection import collect_in_run
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.evaluation.report import MetricsReport
 from agentrec.llm.gateway.gateway import PROBE_NODE

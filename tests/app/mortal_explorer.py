@@ -32,7 +32,7 @@ from testing.answering import (
     task_of,
 )
 
-from agentrec.app.learning.exploring import Exploration, explore
+from agentrec.app.learning.exploration import Exploration, explore
 from agentrec.components import Components
 from agentrec.contracts import HintStore
 from agentrec.graphs.hint_learning.graph import build_hint_learning_graph

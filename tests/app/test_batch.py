@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 
 from agentrec.app.batch.work import BatchOptions, run_batch
 from agentrec.app.cli.main import app
-from agentrec.app.serving.serving import open_service
 from agentrec.errors import InputError, ModelCallError
 from agentrec.graphs.recommendation.recommend_many import recommend_many
 from agentrec.hints import Hint
 from agentrec.policies.hint_policies.untrained import FixedHintPolicy, NoHintPolicy
 from agentrec.rankings import Ranking
+from agentrec.recommender import open_recommender
 from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
 from agentrec.settings.model_settings import LimitsSettings
@@ -85,8 +85,8 @@ def test_every_session_has_one_result_as_the_run_recommends(
     tmp_path: Path,
 ) -> None:
     async def by_the_service() -> list[Ranking]:
-        async with open_service(hinting, calls=tmp_path / "calls.sqlite") as service:
-            return [await service.arecommend(session) for session in sessions]
+        async with open_recommender(run=hinting, journal=tmp_path / "calls.sqlite") as service:
+            return [await service.recommend(session) for session in sessions]
 
     summary = run(settings_for(hinting), source, tmp_path / "out")
     rows = results(tmp_path / "out")

@@ -16,16 +16,16 @@ from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
-from agentrec.app.cli.dpo_commands import dpo_app
-from agentrec.app.preferences import alignment_work
-from agentrec.app.preferences.alignment_work import PICTURE_FILE, dpo_train
-from agentrec.app.reports.alignment_picture import draw_alignment
+from agentrec.app.cli.dpo import dpo_app
+from agentrec.app.preferences import model_tuning as alignment_work
+from agentrec.app.preferences.model_tuning import PICTURE_FILE, dpo_train
+from agentrec.app.reports.plots import draw_alignment
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.errors import InputError
 from agentrec.policies.alignment.config import AlignmentConfig
 from agentrec.policies.alignment.training_folder import AlignmentPoint
 from agentrec.progress import Report
-from agentrec.stores.preference_export import write_pairs
+from agentrec.stores.pairs.export import write_pairs
 
 Call = Callable[..., Result]
 
@@ -191,13 +191,13 @@ async def test_a_cancelled_training_goes_on_where_it_was(
             loop.call_soon_threadsafe(task.cancel)
             time.sleep(0.3)  # The check that follows is to find it.
 
-    monkeypatch.setattr(alignment_work, "ProgressDisplay", Watched(stop_at_2))
+    monkeypatch.setattr(alignment_work, "ConsoleProgress", Watched(stop_at_2))
     task = asyncio.create_task(dpo_train(pairs, taught, out, CONFIG, console))
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not out.exists()
     on = Watched(lambda done: None)
-    monkeypatch.setattr(alignment_work, "ProgressDisplay", on)
+    monkeypatch.setattr(alignment_work, "ConsoleProgress", on)
     await dpo_train(pairs, taught, out, CONFIG, console)
     assert on.seen == [3]
 

@@ -179,7 +179,7 @@ def test_vectors_of_another_model(
     assert wrong.exit_code == 2
     assert "kb reembed" in wrong.stderr
     monkeypatch.setattr(
-        "agentrec.assembly.open_embeddings",
+        "agentrec.named_components.open_embeddings",
         lambda name: HashedWordEmbeddings({"hashed": 256, "other:short": 64}[name]),
     )
     assert ask("reembed", "--embeddings", "other:short") == {
@@ -208,7 +208,7 @@ def test_vectors_that_are_no_use_are_told(
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
             return [vector for _ in texts]
 
-    monkeypatch.setattr("agentrec.assembly.open_embeddings", lambda name: Useless(256))
+    monkeypatch.setattr("agentrec.named_components.open_embeddings", lambda name: Useless(256))
     result = kb("search", "x", "--base", base)
     assert result.exit_code == 2
     assert told in result.stderr

@@ -12,8 +12,8 @@ import pytest
 from app.preference_runs import QUICK, Settings, quiet
 from rich.console import Console
 
-from agentrec.app.preferences.text_judging import evaluate_texts
-from agentrec.app.preferences.work import train_reward_model
+from agentrec.app.preferences.run_collection import train_reward_model
+from agentrec.app.preferences.text_comparison import evaluate_texts
 from agentrec.errors import ModelCallError
 from agentrec.graphs.preferences.preference_sampling import TextAttempt, attempt_preference
 from agentrec.policies.reward_model.training import RewardModelTrainer
@@ -35,7 +35,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Fail:
                 return TextAttempt("", "the model is asleep")
             return await attempt_preference(session, *given, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr("agentrec.app.preferences.texts.attempt_preference", attempted)
+        monkeypatch.setattr("agentrec.app.preferences.text_writing.attempt_preference", attempted)
 
     return failing
 

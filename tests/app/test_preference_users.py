@@ -12,9 +12,8 @@ from app.preference_runs import QUICK, Settings, quiet
 from typer.testing import CliRunner
 
 from agentrec.app.cli.main import app
-from agentrec.app.preferences.collecting import Collection, check_users, collect_pairs
-from agentrec.app.preferences.collection_origin import ORIGIN_FILE
-from agentrec.app.preferences.work import opened
+from agentrec.app.preferences.collection import ORIGIN_FILE, Collection, check_users, collect_pairs
+from agentrec.app.preferences.run_collection import opened
 from agentrec.data import load_folder
 from agentrec.errors import InputError
 from agentrec.graphs.preferences.pairing import PairingRules
@@ -22,7 +21,7 @@ from agentrec.policies.alignment.pair_encoding import encode_pairs, split_by_use
 from agentrec.preferences import PreferencePair
 from agentrec.sessions import Session
 from agentrec.settings.prefer_settings import PreferSettings
-from agentrec.stores.preference_export import read_pairs
+from agentrec.stores.pairs.export import read_pairs
 from agentrec.testing.planted_sessions import PlantedSessions
 
 USERS = 5

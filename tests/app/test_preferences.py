@@ -11,10 +11,10 @@ from app.preference_runs import QUICK, Settings, quiet, sha256
 from typer.testing import CliRunner
 
 from agentrec.app.cli.main import app
-from agentrec.app.preferences.text_judging import evaluate_texts
-from agentrec.app.preferences.work import collect_in_run, train_reward_model
+from agentrec.app.preferences.run_collection import collect_in_run, train_reward_model
+from agentrec.app.preferences.text_comparison import evaluate_texts
 from agentrec.runs.run_folder import RunFolder
-from agentrec.stores.preference_export import read_pairs
+from agentrec.stores.pairs.export import read_pairs
 
 
 class StopHereError(Exception):

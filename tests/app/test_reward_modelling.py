@@ -16,8 +16,8 @@ from testing.answering import make_components, make_session
 
 from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.preferences.reward_modelling import RECORD_FILE, obtain_reward_model, reward_of
-from agentrec.app.preferences.texts import texts_for
-from agentrec.app.preferences.work import collect_in_run, opened
+from agentrec.app.preferences.run_collection import collect_in_run, opened
+from agentrec.app.preferences.text_writing import texts_for
 from agentrec.graphs.preferences.preference_sampling import TextAttempt
 from agentrec.graphs.preferences.ranking_reward import RankingRewardModel
 from agentrec.llm.gateway.requests import Sampling
@@ -32,7 +32,7 @@ from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import RunFolder
 from agentrec.sessions import Session
 from agentrec.settings.prefer_settings import PreferSettings
-from agentrec.stores.preference_export import read_pairs
+from agentrec.stores.pairs.export import read_pairs
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 
@@ -122,7 +122,7 @@ async def test_several_texts_of_a_session_are_drawn_apart(monkeypatch: pytest.Mo
             return TextAttempt("", "the model is asleep")
         return TextAttempt(f"text {len(asked)}")
 
-    monkeypatch.setattr("agentrec.app.preferences.texts.attempt_preference", attempted)
+    monkeypatch.setattr("agentrec.app.preferences.text_writing.attempt_preference", attempted)
     said = io.StringIO()
     parts = cast(
         "OpenRun",

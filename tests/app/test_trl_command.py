@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from agentrec.app.cli.main import app
-from agentrec.stores.preference_export import write_pairs
+from agentrec.stores.pairs.export import write_pairs
 
 
 @pytest.mark.parametrize(

@@ -27,15 +27,15 @@ FLOOR = {
     "graphs": 2,
     "settings": 3,
     "batch": 3,
-    "assembly": 4,
     "runs": 5,
-    "recommender": 6,
     "app": 7,
 }
+# Modules beside the packages that are no part of the core.
+MODULE_FLOOR = {"named_components": 4, "assembly": 4, "recommender": 6}
 CORE = "core"
 # Names the types of the parts it holds, and puts the gateway around a plain chat model when it is
 # made; `import agentrec` loads none of that.
-MAY_LOOK_UP_FOR_TYPES = "agentrec.components"
+MAY_LOOK_UP_FOR_TYPES = {"agentrec", "agentrec.components"}
 MAY_LOAD_LATE = "agentrec.llm.gateway.gateway"
 # What anyone who runs the suites has; nothing heavier may be needed to run them.
 TESTING_MAY_USE = {"langchain", "langchain_core", "numpy", "pydantic", "pytest"}
@@ -44,7 +44,7 @@ TESTING_MAY_USE = {"langchain", "langchain_core", "numpy", "pydantic", "pytest"}
 def package_of(module: str) -> str:
     """The package under `agentrec` a module belongs to; the core's modules are `core`."""
     parts = module.split(".")
-    return parts[1] if len(parts) > 1 and parts[1] in FLOOR else CORE
+    return parts[1] if len(parts) > 1 and parts[1] in {**FLOOR, **MODULE_FLOOR} else CORE
 
 
 def breach(module: str, imported: Import) -> str | None:
@@ -62,8 +62,9 @@ def breach(module: str, imported: Import) -> str | None:
         return f"testing may import the core only, not {other}"
     if own in LINKED and other in LINKED:
         return f"the siblings {own} and {other} never import one another"
-    if FLOOR.get(other, 0) > FLOOR.get(own, 0):
-        if module == MAY_LOOK_UP_FOR_TYPES and (
+    floor = {**FLOOR, **MODULE_FLOOR}
+    if floor.get(other, 0) > floor.get(own, 0):
+        if module in MAY_LOOK_UP_FOR_TYPES and (
             imported.typing_only or imported.target.startswith(MAY_LOAD_LATE)
         ):
             return None

@@ -19,7 +19,7 @@ from testing.answering import (
     task_of,
 )
 
-from agentrec.app.learning.exploring import explore
+from agentrec.app.learning.exploration import explore
 from agentrec.catalog import Catalog, Item
 from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.llm.gateway.gateway import ModelGateway

@@ -26,7 +26,7 @@ import pytest
 
 from agentrec.evaluation.intervals import bootstrap_intervals
 from agentrec.runs.run_folder import RunFolder
-from agentrec.stores.preference_export import read_pairs, write_pairs
+from agentrec.stores.pairs.export import read_pairs, write_pairs
 
 SEEDS = range(int(os.environ.get("AGENTREC_BENCH_SEEDS", "3")))
 SPLIT = os.environ.get("AGENTREC_BENCH_SPLIT", "test")

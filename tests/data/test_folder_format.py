@@ -98,7 +98,7 @@ def test_what_was_put_right_is_noted(make_folder: WriteFolder) -> None:
     )
     assert dataset.valid[0].candidates == ("c", "d")
     assert dataset.notes == (
-        "1 of the 2 sessions in sessions.valid.jsonl repeat a candidate: dropped the repetitions",
+        "1 of the 2 sessions in sessions.valid.jsonl repeat a candidate: repetitions dropped",
         "1 of the 2 sessions in sessions.valid.jsonl have their target among items: kept",
         "sessions.valid.jsonl: ignored the fields mood",
         "no sessions.test.jsonl: cut 1 of the 2 sessions from the end of valid",

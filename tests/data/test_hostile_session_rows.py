@@ -62,7 +62,7 @@ def read(file: Path, limits: RowLimits = LIMITS) -> list[SessionRow | RejectedRo
     except InputError as error:
         problem = str(error)
     assert problem.isprintable()
-    assert [row.place for row in rows] == list(range(len(rows)))
+    assert [row.index for row in rows] == list(range(len(rows)))
     for row in rows:
         if isinstance(row, SessionRow):
             ids = {*row.session.items, *row.session.candidates}

@@ -43,8 +43,8 @@ def test_candidates_that_came_with_the_data_are_not_drawn_anew(make_dataset: Mak
     given = make_dataset()
     own = given.train[0].model_copy(update={"candidates": ("100", str(given.train[0].target))})
     dataset = with_candidates(replace(given, train=(own, *given.train[1:])))
-    with pytest.raises(InputError, match="'s0' came with its candidates") as caught:
+    with pytest.raises(InputError, match="candidates of session 's0' came with the data") as caught:
         with_other_candidates(dataset.train, dataset, "popularity", 0, 1)
     assert caught.value.field == "candidates"
-    with pytest.raises(InputError, match="came with its candidates"):
+    with pytest.raises(InputError, match="came with the data"):
         with_other_candidates(dataset.train[1:], dataset, "popularity", 1, 1)

@@ -24,7 +24,7 @@ def test_parquet_gives_the_same_sessions(tmp_path: Path) -> None:
         note=pyarrow.array([1.5, None]),
     )
     rows = list(read_session_rows(file, CATALOG))
-    assert [(one.place, one.line) for one in rows] == [(0, None), (1, None)]
+    assert [(one.index, one.line) for one in rows] == [(0, None), (1, None)]
     assert sessions(rows) == [
         Session(session_id="1", items=("7",), candidates=("7", "8"), user_id="s"),
         Session(session_id="2", items=("8", "7"), candidates=("7", "a"), user_id="t"),
@@ -40,7 +40,7 @@ def test_a_bad_row_of_a_parquet_file_costs_no_other_one(tmp_path: Path) -> None:
         candidates=[["c", "d"]] * 7 + [["c", "d"] * 5000],
     )
     rows = list(read_session_rows(file, CATALOG))
-    assert [one.place for one in rows] == list(range(8))
+    assert [one.index for one in rows] == list(range(8))
     assert [getattr(one, "reason", None) for one in rows] == [
         None,
         "wrong_encoding",
@@ -54,7 +54,7 @@ def test_a_bad_row_of_a_parquet_file_costs_no_other_one(tmp_path: Path) -> None:
     bad = [rejected([one]) for one in rows[1:7]]
     assert [one.session_id for one in bad] == [None, "s2", "s3", "s4", "s5", "s6"]
     assert bad[0].problem == "field 'session_id': holds text that is not UTF-8"
-    assert bad[4].problem == "field 'items': holds 30,000 ids; at most 10,000 may be given"
+    assert bad[4].problem == "field 'items': holds 30,000 ids; at most 10,000 are allowed"
     assert bad[3].raw == '{"session_id": "s4", "items": ["?"], "candidates": ["c", "d"]}'
 
 

@@ -31,7 +31,7 @@ async def test_the_rows_are_those_of_the_reader(tmp_path: Path) -> None:
     limits = RowLimits(id_characters=2)
     streamed = [row async for row in stream_session_rows(file, CATALOG, limits=limits)]
     assert streamed == list(read_session_rows(file, CATALOG, limits=limits))
-    assert [row.place for row in streamed] == list(range(1000))
+    assert [row.index for row in streamed] == list(range(1000))
 
 
 async def test_the_loop_is_never_blocked(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ async def test_closing_early_closes_the_file_and_little_was_read_ahead(
     tmp_path: Path, watched: Watched
 ) -> None:
     async with aclosing(stream_session_rows(lines_file(tmp_path, 5000), CATALOG)) as rows:
-        assert (await anext(rows)).place == 0
+        assert (await anext(rows)).index == 0
         assert not watched.closed.is_set()
     assert watched.closed.is_set()
     assert watched.read <= 256
@@ -119,7 +119,7 @@ async def test_what_is_wrong_with_the_file_is_raised_after_the_rows_before_it(
 
     async def take() -> None:
         async for row in stream_session_rows(file, CATALOG):
-            taken.append(row.place)
+            taken.append(row.index)
 
     with pytest.raises(InputError, match="breaks off"):
         await take()

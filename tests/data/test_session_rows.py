@@ -21,7 +21,7 @@ from data.session_row_files import (
 
 from agentrec.data import RejectedRow, RowLimits, SessionRow, read_session_rows
 from agentrec.data.records import RowError
-from agentrec.data.session_records import FoundRow
+from agentrec.data.session_records import RawRow
 from agentrec.errors import InputError
 from agentrec.sessions import Session
 
@@ -49,7 +49,7 @@ def test_bad_rows_are_rejected_and_the_rest_goes_on(tmp_path: Path) -> None:
         row(session_id=7, items=[7], candidates=[7, "8", 7], target=None),
     )
     rows = list(read_session_rows(file, CATALOG))
-    assert [(one.place, one.line) for one in rows] == [(0, 1), (1, 3), (2, 4), (3, 6)]
+    assert [(one.index, one.line) for one in rows] == [(0, 1), (1, 3), (2, 4), (3, 6)]
     assert [getattr(one, "reason", None) for one in rows] == [
         None,
         "not_json",
@@ -103,7 +103,7 @@ def test_why_a_row_is_rejected_is_said(
     tmp_path: Path, line: object, reason: str, problem: str, session_id: str | None
 ) -> None:
     only = rejected(list(read_session_rows(lines_file(tmp_path, line), CATALOG)))
-    assert (only.place, only.line, only.session_id) == (0, 1, session_id)
+    assert (only.index, only.line, only.session_id) == (0, 1, session_id)
     assert only.reason == reason
     assert problem in only.problem
     assert len(only.problem) < 200
@@ -210,7 +210,7 @@ def test_a_bad_row_of_a_csv_costs_no_other_one(
     before, bad, after = read_session_rows(file, CATALOG)
     assert len(sessions([before, after])) == 2
     only = rejected([bad])
-    assert (only.place, only.line, only.reason) == (1, 3, reason)
+    assert (only.index, only.line, only.reason) == (1, 3, reason)
     assert only.session_id == session_id
     assert problem in only.problem
 
@@ -248,7 +248,7 @@ def test_a_file_that_cannot_be_read_is_refused_at_once(
 def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "folder.jsonl"
     folder.mkdir()
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="is not a file"):
         read_session_rows(folder, CATALOG)
 
 
@@ -270,7 +270,7 @@ def test_what_is_not_read_to_its_end_leaves_no_file_open(tmp_path: Path, take: i
         parquet_file(tmp_path, session_id=["s"] * 2, items=[["a"]] * 2, candidates=[["c"]] * 2),
     ):
         rows = read_session_rows(file, CATALOG)
-        assert [next(rows).place for _ in range(take)] == list(range(take))
+        assert [next(rows).index for _ in range(take)] == list(range(take))
         assert file in _open_files()
         rows.close()
         assert file not in _open_files()
@@ -294,7 +294,7 @@ def test_a_rejected_row_is_let_go_of_at_once(tmp_path: Path) -> None:
 
     def held() -> int:
         # isinstance() would look into objects that only pretend to be there.
-        return sum(type(each) in (RowError, FoundRow) for each in gc.get_objects())
+        return sum(type(each) in (RowError, RawRow) for each in gc.get_objects())
 
     gc.collect()
     before = held()

@@ -1,5 +1,11 @@
+"""What rankings with several right items are worth, by hand and by taking the words literally."""
+
+from __future__ import annotations
+
 import doctest
 import math
+from collections.abc import Callable, Sequence
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -8,11 +14,15 @@ from hypothesis import strategies as st
 
 from agentrec.evaluation import metrics
 from agentrec.evaluation.metrics import (
+    CUTOFF,
     METRICS,
     as_ranks,
+    average_precision,
     hit,
     ndcg,
+    ndcg_of_places,
     ndcg_of_ranks,
+    ranking_value,
     reciprocal_rank,
     score_sessions,
 )
@@ -69,3 +79,128 @@ def test_impossible_ranks_and_cutoffs_are_refused() -> None:
         ndcg_of_ranks(np.array([-1]))
     with pytest.raises(ValueError, match="k is"):
         ndcg(1, k=0)
+
+
+Places = Sequence[int | None]
+MEASURES: list[Callable[..., float]] = [ndcg_of_places, average_precision, ranking_value]
+
+
+@st.composite
+def rankings(draw: st.DrawFn) -> list[int | None]:
+    """Places of relevant items, some of them not in the list."""
+    found = draw(st.lists(st.integers(1, 14), max_size=6, unique=True))
+    missing: list[int | None] = [None] * draw(st.integers(0 if found else 1, 3))
+    return draw(st.permutations([*found, *missing]))
+
+
+@pytest.mark.parametrize(
+    ("places", "k", "gain", "precision"),
+    [
+        ([1], 10, 1, 1),
+        ([2], 10, 1 / math.log2(3), 1 / 2),
+        ([10], 10, 1 / math.log2(11), 1 / 10),
+        ([11], 10, 0, 0),
+        ([None], 10, 0, 0),
+        ([2, 1], 10, 1, 1),
+        # 1 + 1/2 of the 1 + 1/log2(3) that are possible; 1/1 and 2/3.
+        ([3, 1], 10, 1.5 / (1 + 1 / math.log2(3)), (1 + 2 / 3) / 2),
+        ([4, 1], 10, (1 + 1 / math.log2(5)) / (1 + 1 / math.log2(3)), (1 + 2 / 4) / 2),
+        # What is not in the list is missed, and so is what stands behind the cutoff.
+        ([None, 1], 10, 1 / (1 + 1 / math.log2(3)), 1 / 2),
+        ([12, 1], 10, 1 / (1 + 1 / math.log2(3)), 1 / 2),
+        # Of three relevant items two fit among the first two.
+        ([1, 2, 3], 2, 1, 1),
+        ([1, None, 5], 2, 1 / (1 + 1 / math.log2(3)), 1 / 2),
+        ([2, 3, None], 2, 1 / math.log2(3) / (1 + 1 / math.log2(3)), 1 / 4),
+    ],
+)
+def test_values_are_those_that_are_computed_by_hand(
+    places: Places, k: int, gain: float, precision: float
+) -> None:
+    assert ndcg_of_places(places, k) == pytest.approx(gain)
+    assert average_precision(places, k) == pytest.approx(precision)
+    assert ranking_value(places, k) == pytest.approx((gain + precision) / 2)
+
+
+def dcg(relevance: Sequence[bool]) -> float:
+    return sum(hit / math.log2(at + 1) for at, hit in enumerate(relevance, start=1))
+
+
+@given(rankings(), st.integers(1, 12))
+def test_values_are_what_the_definitions_say(places: list[int | None], k: int) -> None:
+    hits = [at in places for at in range(1, 15)][:k]
+    # The best that so many relevant items can be worth, of all ways to place them.
+    count = min(len(places), k)
+    best = dcg([True] * count + [False] * (k - count))
+    assert ndcg_of_places(places, k) == pytest.approx(dcg(hits) / best)
+    precisions = [sum(hits[:at]) / at for at in range(1, k + 1) if hits[at - 1]]
+    assert average_precision(places, k) == pytest.approx(sum(precisions) / count)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_no_other_places_are_worth_as_much_as_the_first(
+    measure: Callable[..., float], count: int
+) -> None:
+    worth = {
+        places: measure(places, 4)
+        for places in permutations([1, 2, 3, 4, 5], count)
+        if places == tuple(sorted(places))
+    }
+    first = tuple(range(1, count + 1))
+    assert worth.pop(first) == pytest.approx(1)
+    assert all(0 <= value < 1 - 1e-6 for value in worth.values())
+
+
+@given(rankings(), st.integers(1, 12))
+def test_the_order_of_the_items_does_not_matter_and_values_are_shares(
+    places: list[int | None], k: int
+) -> None:
+    for measure in MEASURES:
+        value = measure(places, k)
+        # Rewards are refused beyond 1.
+        assert 0 <= value <= 1
+        assert measure(places[::-1], k) == pytest.approx(value)
+
+
+@given(rankings(), st.integers(1, 12), st.data())
+def test_further_up_is_worth_more(places: list[int | None], k: int, data: st.DataObject) -> None:
+    chosen = data.draw(st.integers(0, len(places) - 1))
+    place = places[chosen] or 15
+    free = [at for at in range(1, place) if at not in places]
+    if not free:
+        return
+    better = data.draw(st.sampled_from(free))
+    moved = [*places[:chosen], better, *places[chosen + 1 :]]
+    for measure in MEASURES:
+        if better <= k:
+            assert measure(moved, k) > measure(places, k)
+        else:
+            assert measure(moved, k) == pytest.approx(measure(places, k))
+
+
+@given(st.none() | st.integers(1, 30), st.integers(1, 12))
+def test_with_one_relevant_item_it_is_the_metric_of_reports(place: int | None, k: int) -> None:
+    assert ndcg_of_places([place], k) == pytest.approx(ndcg(place, k))
+    assert average_precision([place], k) == (1 / place if place and place <= k else 0)
+
+
+def test_the_cutoff_is_that_of_the_metrics() -> None:
+    for measure in MEASURES:
+        assert measure([CUTOFF]) > 0 == measure([CUTOFF + 1])
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize(
+    ("places", "k", "told"),
+    [
+        ([], 10, "no item is relevant"),
+        ([1], 0, "k is at least 1"),
+        ([0], 10, "at least 1, or None"),
+    ],
+)
+def test_what_cannot_be_valued_is_refused(
+    measure: Callable[..., float], places: Places, k: int, told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        measure(places, k)

@@ -17,7 +17,7 @@ from testing.answering import (
     world,
 )
 
-from agentrec.app.learning.rewarding import fill_reward_table
+from agentrec.app.learning.reward_measurement import fill_reward_table
 from agentrec.components import Components
 from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.graphs.recommendation.graph import build_recommendation_graph

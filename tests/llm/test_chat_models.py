@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from benchmarks.paced_endpoint import RANKING, PacedEndpoint
 from langchain_openai import ChatOpenAI
@@ -207,3 +208,16 @@ def test_an_opened_model_has_a_client_of_its_own_that_can_be_closed(*, closed: b
         gc.collect()
     unclosed = [each for each in seen if issubclass(each.category, ResourceWarning)]
     assert bool(unclosed) != closed
+
+
+@pytest.mark.usefixtures("_with_key")
+async def test_a_client_of_the_callers_own_is_used_and_stays_open() -> None:
+    async with httpx2.AsyncClient() as own:
+        model = open_chat_model("openai:m", {"http_async_client": own})
+        assert isinstance(model, ChatOpenAI)
+        assert model.http_async_client is own
+        await close_client(model)
+        assert not own.is_closed
+    proxied = open_chat_model("openai:m", {"openai_proxy": "http://127.0.0.1:9"})
+    assert isinstance(proxied, ChatOpenAI)
+    assert proxied.http_async_client is None

@@ -11,8 +11,7 @@ from pydantic import BaseModel
 
 from agentrec import plugins
 from agentrec.errors import InputError
-from agentrec.policies.hint_policies.linear_bandit_training import ThompsonTrainer
-from agentrec.policies.hint_policies.linear_bandits import LinearBanditConfig
+from agentrec.policies.hint_policies.linear_bandits import LinearBanditConfig, ThompsonTrainer
 from agentrec.policies.hint_policies.untrained import (
     FixedHintPolicy,
     NearestHintPolicy,

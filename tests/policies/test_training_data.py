@@ -3,7 +3,7 @@ import pytest
 
 from agentrec.hint_offers import NO_CANDIDATE, HintOffer
 from agentrec.hints import Hint
-from agentrec.policies.standardiser import LinearFeatures
+from agentrec.policies.standardiser import Standardiser
 from agentrec.policies.training_data import align_to_hints, offered_hint_ids
 
 HINTS = tuple(Hint(text=f"Prefer films of kind {number}.") for number in range(3))
@@ -29,7 +29,7 @@ def test_hints_that_nobody_is_offered_are_left_out() -> None:
 
 def test_features_are_centred_and_come_with_a_constant() -> None:
     rows = np.random.default_rng(0).normal(3, 2, (500, 5)).astype(np.float32)
-    features = LinearFeatures.fit(rows, max_components=3)
+    features = Standardiser.fit(rows, max_components=3)
     seen = features.with_intercept(rows)
     assert seen.shape == (500, 4)
     assert (seen[:, 0] == 1).all()

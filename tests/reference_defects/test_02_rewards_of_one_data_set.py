@@ -18,7 +18,7 @@ from testing.answering import (
     world,
 )
 
-from agentrec.app.learning.rewarding import fill_reward_table
+from agentrec.app.learning.reward_measurement import fill_reward_table
 from agentrec.catalog import Catalog, Item
 from agentrec.evaluation.metrics import ndcg
 from agentrec.hints import Hint

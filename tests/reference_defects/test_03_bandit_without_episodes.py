@@ -7,8 +7,7 @@ import torch
 
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.loss import ppo_loss
-from agentrec.policies.ppo.networks import ActorCritics
-from agentrec.policies.ppo.offer_tensors import HintFeatures, OfferTensors
+from agentrec.policies.ppo.networks import ActorCritics, HintFeatures, OfferTensors
 from agentrec.policies.ppo.rollout import Rollout, collect_rollout
 from agentrec.policies.standardiser import Standardiser
 from agentrec.testing.planted_rewards import PlantedRewards

@@ -14,7 +14,7 @@ from testing.answering import (
     world,
 )
 
-from agentrec.app.learning.rewarding import fill_reward_table
+from agentrec.app.learning.reward_measurement import fill_reward_table
 from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.hints import Hint

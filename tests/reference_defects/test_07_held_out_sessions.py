@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from langchain_core.messages import BaseMessage
-from rich.console import Console
 from testing.answering import WRONG, blocks_of, ranking_with, task_of
 
 from agentrec.app.learning.closed_loop import ClosedLoop
@@ -20,6 +18,7 @@ from agentrec.evaluation.metrics import ndcg
 from agentrec.evaluation.report import MetricsReport
 from agentrec.hints import Hint
 from agentrec.llm.prompts.session_view import SessionView
+from agentrec.named_components import NamedModel
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.runs.open_run import open_run, resolve_run
 from agentrec.sessions import Session
@@ -115,11 +114,10 @@ async def test_07_what_is_reported_is_measured_on_test_sessions_alone(
             "policy": "linucb",
         }
     )
-    console = Console(file=io.StringIO(), width=140)
-    place = await resolve_run(settings, console)
-    place = replace(place, named=(ScriptedChatModel([answer] * 1000), "scripted"))
+    place = await resolve_run(settings)
+    place = replace(place, named=NamedModel(ScriptedChatModel([answer] * 1000), "scripted"))
     place.folder.begin(place.manifest)
-    async with open_run(place, console) as parts:
+    async with open_run(place) as parts:
         await ClosedLoop(parts).run()
     report = MetricsReport.model_validate_json(place.folder.metrics.read_bytes())
     # The hints were learnt: what follows is not for want of any.

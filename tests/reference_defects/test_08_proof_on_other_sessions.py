@@ -16,7 +16,7 @@ from testing.answering import (
     world,
 )
 
-from agentrec.app.learning.exploring import Exploration, explore
+from agentrec.app.learning.exploration import Exploration, explore
 from agentrec.components import Components
 from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.hints import STATES

@@ -18,8 +18,8 @@ from testing.answering import (
     world,
 )
 
-from agentrec.app.learning.rewarding import fill_reward_table
-from agentrec.graphs.recommendation.build_offer import offer_to
+from agentrec.app.learning.reward_measurement import fill_reward_table
+from agentrec.graphs.recommendation.build_offer import offer_hints
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal.journal import CallJournal
@@ -53,7 +53,7 @@ async def test_13_each_distinct_prompt_is_asked_once_and_training_asks_nothing(
             assert (table.ndcg == again.ndcg).all()
             for hint in HINTS:
                 await parts.hint_store.add(hint, parts.embeddings.embed_query(hint.text))
-            offer = await offer_to(SESSIONS, parts)
+            offer = await offer_hints(SESSIONS, parts)
     ScoringPPOTrainer(PPOConfig(iterations=2)).fit(table.rewarded(offer))
     asked = Counter(str([(m.type, m.text) for m in messages]) for messages in model.calls)
     assert set(asked.values()) == {1}

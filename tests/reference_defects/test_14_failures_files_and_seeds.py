@@ -16,7 +16,7 @@ from architecture.source_imports import ROOT, imports_of, product_files
 from langchain_core.messages import HumanMessage, SystemMessage
 from testing.answering import WRONG, make_catalog, make_components, make_session, targets_of, world
 
-from agentrec.app.learning.rewarding import fill_reward_table
+from agentrec.app.learning.reward_measurement import fill_reward_table
 from agentrec.errors import InputError, ModelCallError
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway

@@ -7,7 +7,12 @@ import pytest
 
 from agentrec.catalog import Catalog, Item
 from agentrec.data.item_features import Category, ItemFeatures, Number
-from agentrec.session_encoding.blocks import BLOCK_NAMES, DEFAULT_BLOCKS, TEMPERATURE, BlockName
+from agentrec.session_encoding.blocks import (
+    BLOCK_NAMES,
+    DEFAULT_BLOCKS,
+    SPREAD_TEMPERATURE,
+    BlockName,
+)
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
 
@@ -93,7 +98,7 @@ def test_candidates_by_hand() -> None:
     # The history is the first item alone: cosines are the first coordinates of unit vectors.
     seen = session(0, candidates=(4, 2, 1, 3))
     cosines = [0.0, 0.6, -1.0, 0.0]
-    shares = np.exp(np.array(cosines) / TEMPERATURE)
+    shares = np.exp(np.array(cosines) / SPREAD_TEMPERATURE)
     shares /= shares.sum()
     entropy = -(shares * np.log(shares)).sum() / math.log(4)
     shown = described()[[1, 2, 3, 4]].mean(axis=0) - described()[0]

@@ -76,11 +76,11 @@ def test_the_default_state_is_what_it_was_before_there_were_blocks() -> None:
         assert encoder(DEFAULT_BLOCKS).state(session) == pytest.approx(as_before(session), abs=1e-6)
 
 
-@pytest.mark.parametrize("at_a_time", [1, 7, 512])
+@pytest.mark.parametrize("batch_size", [1, 7, 512])
 def test_a_session_has_the_same_vectors_alone_and_in_any_batch(
-    monkeypatch: pytest.MonkeyPatch, at_a_time: int
+    monkeypatch: pytest.MonkeyPatch, batch_size: int
 ) -> None:
-    monkeypatch.setattr(session_encoder, "_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(session_encoder, "_BATCH_SIZE", batch_size)
     many = sessions(60)
     states, queries = encoder().states(many), encoder().queries(many)
     backward = encoder().states(many[::-1])[::-1]

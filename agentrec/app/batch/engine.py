@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from agentrec.app.batch.partition_work import PartitionTask, PartitionWorker
 from agentrec.app.batch.standing import Standing
+from agentrec.assembly import PATIENCE
 from agentrec.batch.partitions import Partition
 from agentrec.errors import (
     AgentRecError,
@@ -18,7 +19,6 @@ from agentrec.errors import (
     ModelCallError,
     StoreError,
 )
-from agentrec.runs.open_run import PATIENCE
 
 TO_END = PATIENCE + 0.5
 """For how many seconds a process that is to stop is waited for."""

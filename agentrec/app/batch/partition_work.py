@@ -17,13 +17,13 @@ from agentrec.app.batch.options import BatchOptions
 from agentrec.app.batch.origin import claim_input, claim_knowledge
 from agentrec.app.batch.running import BatchRunner
 from agentrec.app.batch.standing import Standing
-from agentrec.app.serving.serving import find_serving, serving_parts
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.batch.fewer_collections import fewer_collections
 from agentrec.batch.partitions import Partition
 from agentrec.batch.result_format import ResultFormat
 from agentrec.batch.session_log import SessionLog
 from agentrec.data.session_rows import stream_session_rows
-from agentrec.runs.open_run import OpenRun, ResolvedRun
+from agentrec.runs.open_run import OpenRun, ResolvedRun, open_run, resolve_run
 from agentrec.runs.run_folder import RunFolder
 from agentrec.settings.run_settings import RunSettings
 
@@ -98,7 +98,11 @@ class PartitionWorker:
             StoreError: If another process has the part or the knowledge base open.
         """
         self._at_work = None
-        place = self._place or await find_serving(task.settings, self._console)
+        display = ConsoleProgress(self._console)
+        place = self._place
+        if place is None:
+            place = await resolve_run(task.settings, display)
+            await place.begin()
         # Limits and budget may be others than those of the part before; the run is the same.
         self._place = place = replace(place, settings=task.settings)
         options, partition = task.options, task.partition
@@ -107,12 +111,13 @@ class PartitionWorker:
         await asyncio.to_thread(lambda: task.folder.mkdir(parents=True, exist_ok=True))
         async with (
             _own_copy(task.knowledge_base) as knowledge_base,
-            serving_parts(
+            open_run(
                 place,
-                self._console,
+                display,
+                policy=await place.live_policy(),
+                hints=knowledge_base,
                 calls=files.calls,
                 usage=files.usage,
-                knowledge_base=knowledge_base,
             ) as parts,
             await open_log(options, partition) as log,
         ):

@@ -9,9 +9,16 @@ from pathlib import Path
 from rich.console import Console
 
 from agentrec.app.batch.options import BatchOptions
-from agentrec.app.learning.dry_run import paid_in, print_plan
-from agentrec.app.learning.planning import REPEATED_SHARE, CallPlan, answer_lengths
-from agentrec.app.learning.recorded_prompts import TYPICAL_HINT, recording_components
+from agentrec.app.cli.progress import ConsoleProgress
+from agentrec.app.learning.cost_estimate import (
+    REPEATED_SHARE,
+    TYPICAL_HINT,
+    CallPlan,
+    answer_lengths,
+    paid_in,
+    print_plan,
+    recording_components,
+)
 from agentrec.data.session_rows import SessionRow, count_session_rows, read_session_rows
 from agentrec.errors import InputError
 from agentrec.graphs.recommendation.ranking import ground, recommend
@@ -38,12 +45,12 @@ async def tell_batch_plan(settings: RunSettings, options: BatchOptions, console:
     Raises:
         InputError: If a file or a setting cannot be used.
     """
-    place = await resolve_run(settings, console)
+    place = await resolve_run(settings, ConsoleProgress(console))
     folder = RunFolder(options.out, "--out")
     paid = await paid_in(folder.calls)
     earlier = (*paid, *await paid_in(place.folder.calls))
     plan = await _plan(place, options.sessions, earlier)
-    model = None if place.named is None else place.named[1]
+    model = None if place.named is None else place.named.identity
     print_plan(plan, settings, model, paid, options.out, console)
 
 

@@ -114,14 +114,14 @@ class BatchRunner:
             session_id = row.session.session_id
             before = known.get(session_id)
             place = self._places.get(session_id) if before is None else before.place
-            if place is not None and place != row.place:
+            if place is not None and place != row.index:
                 told = {"line": row.line, "session_id": session_id}
                 problem = f"field 'session_id': {session_id!r} is the id of row {place} already"
-                await self._reject(row.place, "duplicate_id", {**told, "problem": problem})
+                await self._reject(row.index, "duplicate_id", {**told, "problem": problem})
             elif before is not None and not (self._retry_failed and before.failure is not None):
                 self.tally.skipped += 1
             else:
-                self._places[session_id] = row.place
+                self._places[session_id] = row.index
                 wanted.append(row.session)
         return wanted
 

@@ -12,8 +12,9 @@ import portalocker
 from rich.console import Console
 
 from agentrec.app.cli.progress import ConsoleProgress
-from agentrec.assembly import embedded_model, know_catalog, open_embeddings
+from agentrec.assembly import know_catalog, teach_embedded_model
 from agentrec.errors import StoreError
+from agentrec.named_components import NamedEmbeddings, open_embeddings
 from agentrec.runs.open_run import ResolvedRun
 from agentrec.stores.qdrant import QdrantHintStore
 
@@ -60,12 +61,12 @@ async def copy_of_knowledge(place: ResolvedRun, batch: Path, console: Console) -
     """
     display = ConsoleProgress(console)
     settings = place.settings
-    knowledge = await know_catalog(
-        place.dataset, open_embeddings(settings.embeddings), settings.embeddings, display
-    )
+    embeddings = NamedEmbeddings(open_embeddings(settings.embeddings), settings.embeddings)
+    dataset = place.dataset
+    knowledge = await know_catalog(dataset.catalog, dataset.train, embeddings, display)
     if place.named is None:
         # Trained once, here, and not by each of them.
-        await embedded_model(place.dataset, knowledge, display, settings.lm_steps)
+        await teach_embedded_model(dataset.catalog, knowledge, display, settings.lm_steps)
     source, copy = place.folder.knowledge_base, (batch / _FOLDER).absolute()
     dimension = knowledge.text_vectors.shape[1]
     async with await QdrantHintStore.open(source, dimension, embedding_model=settings.embeddings):

@@ -21,10 +21,10 @@ from agentrec.app.batch.progress import shown_progress
 from agentrec.app.batch.shared_knowledge import copy_of_knowledge, sole_driver
 from agentrec.app.batch.shares import share_of_limits
 from agentrec.app.batch.standing import Standing
-from agentrec.app.serving.serving import find_serving
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.batch.partitions import Partition
 from agentrec.data.session_rows import count_session_rows, read_session_rows
-from agentrec.runs.open_run import ResolvedRun
+from agentrec.runs.open_run import ResolvedRun, resolve_run
 from agentrec.runs.run_folder import write_json
 from agentrec.runs.usage_report import UsageRow
 from agentrec.settings.run_settings import RunSettings
@@ -76,7 +76,8 @@ async def run_batch(settings: RunSettings, options: BatchOptions, console: Conso
         StoreError: If another process has the folder or the knowledge base open.
         WorkerError: If a process that worked on it failed.
     """
-    place = await find_serving(settings, console)
+    place = await resolve_run(settings, ConsoleProgress(console))
+    await place.begin()
     total = await asyncio.to_thread(_looked_at, options.sessions, place)
     parts = await begin_layout(place, options, console)
     async with AsyncExitStack() as open_until_the_end:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from agentrec.app.cli.cli_overrides import cli_overrides, without_none
 from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
-from agentrec.app.cli.policy_commands import ConfigOption, DataOption, JsonOption
+from agentrec.app.cli.policy import ConfigOption, DataOption, JsonOption
 from agentrec.errors import InputError
 
 Choice = TypeVar("Choice", bound=str)
@@ -88,8 +88,8 @@ def batch(
         from agentrec.app.batch.planning import tell_batch_plan
         from agentrec.app.batch.work import run_batch
         from agentrec.app.reports.batch_tables import print_summary
-        from agentrec.app.run.reopen_run import settings_of_run
-        from agentrec.assembly import import_for_model
+        from agentrec.named_components import import_embedded_model
+        from agentrec.runs.open_run import settings_of_run
 
         if time_limit is not None and not time_limit > 0:
             raise InputError(f"is above 0, not {time_limit:g}", field="time-limit")
@@ -99,7 +99,7 @@ def batch(
             "tokens_per_minute": tokens_per_minute,
         }
         given["budget"] = {"tokens": limit_tokens, "money": limit_cost}
-        settings, _ = settings_of_run(without_none(given), config)
+        settings = settings_of_run(without_none(given), config)
         console = Console(stderr=json_)
         options = BatchOptions(
             sessions=sessions,
@@ -115,7 +115,7 @@ def batch(
         if dry_run:
             asyncio.run(tell_batch_plan(settings, options, console))
             return
-        import_for_model(settings.llm)
+        import_embedded_model(settings.llm)
         summary = asyncio.run(run_batch(settings, options, console))
         if json_:
             sys.stdout.write(summary.model_dump_json() + "\n")

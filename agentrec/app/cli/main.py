@@ -14,13 +14,13 @@ from rich.console import Console
 
 from agentrec.app.cli.batch_commands import batch
 from agentrec.app.cli.cli_overrides import without_none
-from agentrec.app.cli.dpo_commands import dpo_app
+from agentrec.app.cli.dpo import dpo_app
 from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
-from agentrec.app.cli.kb_commands import kb_app
-from agentrec.app.cli.lm_commands import lm_app
-from agentrec.app.cli.policy_commands import policy_app
-from agentrec.app.cli.prefer_commands import prefer_app
-from agentrec.app.cli.rewardmodel_commands import rewardmodel_app
+from agentrec.app.cli.kb import kb_app
+from agentrec.app.cli.lm import lm_app
+from agentrec.app.cli.policy import policy_app
+from agentrec.app.cli.prefer import prefer_app
+from agentrec.app.cli.rewardmodel import rewardmodel_app
 from agentrec.data.negatives import Negatives
 from agentrec.errors import InputError
 
@@ -179,7 +179,7 @@ def demo(
     try:
         # Inside, because it takes seconds, in which people press Ctrl-C too.
         from agentrec.app.learning.demo import estimate_demo, run_demo
-        from agentrec.assembly import import_for_model
+        from agentrec.named_components import import_embedded_model
         from agentrec.settings.sources import load_settings
 
         given = {
@@ -210,7 +210,7 @@ def demo(
         if dry_run:
             asyncio.run(estimate_demo(settings, _stdout))
         else:
-            import_for_model(settings.llm)
+            import_embedded_model(settings.llm)
             asyncio.run(run_demo(settings, _stdout))
     except (Exception, KeyboardInterrupt) as error:
         exit_with_error(error, debug)

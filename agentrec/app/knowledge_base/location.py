@@ -103,7 +103,7 @@ def embedder(name: str, dimension: int | None = None) -> Embed:
         InputError: If they cannot be opened.
     """
     # Here, because it loads torch, which most commands do without.
-    from agentrec.assembly import open_embeddings
+    from agentrec.named_components import open_embeddings
 
     embeddings = open_embeddings(name)
 

@@ -9,20 +9,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from agentrec.app.learning.evaluating import (
+from agentrec.app.learning.exploration import explore
+from agentrec.app.learning.run_backbone import obtain_backbone
+from agentrec.app.learning.run_rewards import RunRewards, TrainingData
+from agentrec.app.learning.target_ranks import (
     DIFFERENCES,
     baseline_ranks,
     baselines,
     policy_rankings,
     target_ranks,
 )
-from agentrec.app.learning.exploring import explore
-from agentrec.app.learning.run_backbone import obtain_backbone
-from agentrec.app.learning.run_rewards import RunRewards, TrainingData
 from agentrec.app.policies.training import let_live, store_policy, train_policy
-from agentrec.app.reports.answer_report import report_answers
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
+from agentrec.evaluation.answer_quality import report_answers
 from agentrec.evaluation.report import MetricsReport, build_report
 from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.hints import Hint

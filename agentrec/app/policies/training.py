@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agentrec.app.learning.run_rewards import TrainingData
-from agentrec.app.reports.curve_picture import draw_learning_curve
+from agentrec.app.reports.plots import draw_learning_curve
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agentrec.app.preferences.texts import factors_of, texts_for
+from agentrec.app.preferences.text_writing import factors_of, texts_for
 from agentrec.assembly import CatalogKnowledge
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import RewardModel

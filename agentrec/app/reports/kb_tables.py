@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agentrec.app.reports.tables import narrow_table
+from agentrec.app.reports.run_report import narrow_table
 from agentrec.catalog import clean_text
 from agentrec.hints import Hint, HintEvidence, Revision, ScoredHint
 from agentrec.stores.differences import Differences, HintChange

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from agentrec.evaluation.baselines.ordering import order_by_score
-from agentrec.evaluation.baselines.ranker import Ranker
+from agentrec.evaluation.baselines.ranker import Ranker, order_by_score
 from agentrec.sessions import Session
 
 

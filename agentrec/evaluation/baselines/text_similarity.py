@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from agentrec.evaluation.baselines.ordering import order_by_score
-from agentrec.evaluation.baselines.ranker import Ranker
-from agentrec.evaluation.baselines.recency import check_decay, recent_items
+from agentrec.evaluation.baselines.ranker import Ranker, check_decay, order_by_score, recent_items
 from agentrec.sessions import Session
 
 

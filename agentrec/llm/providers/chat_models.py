@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakSet
 
 from langchain_core.language_models import BaseChatModel
 
@@ -26,6 +27,9 @@ _KEY_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9_]*_API_KEY\b")
 _NOT_IN_IDENTITY = frozenset(
     {"base_url", "timeout", "request_timeout", "default_request_timeout", "max_retries"}
 )
+
+# Clients made here; nobody else closes them.
+_clients: WeakSet[Any] = WeakSet()
 
 
 def open_chat_model(
@@ -79,8 +83,10 @@ def open_chat_model(
         from openai import DefaultAsyncHttpxClient
 
         # LangChain shares one client between all models of an address, also between event loops,
-        # and never closes it. With one of its own, ``close_client`` can.
-        defaults["http_async_client"] = DefaultAsyncHttpxClient()
+        # and never closes it. ``close_client`` closes this one.
+        client = DefaultAsyncHttpxClient()
+        _clients.add(client)
+        defaults["http_async_client"] = client
     added = {key: value for key, value in defaults.items() if key in known and key not in given}
     return _init_model(name, provider, model, {**added, **wanted})
 
@@ -89,10 +95,10 @@ async def close_client(model: BaseChatModel) -> None:
     """Close the connections of a model from ``open_chat_model``, which cannot be used afterwards.
 
     Args:
-        model: The model; a client that the caller passed in is closed too.
+        model: The model; nothing is done to a model with a client that the caller made.
     """
     client = getattr(model, "http_async_client", None)
-    if client is not None:
+    if client is not None and client in _clients:
         await client.aclose()
 
 

@@ -17,7 +17,7 @@ from testing.answering import (
 )
 
 from agentrec.catalog import Catalog, Item
-from agentrec.graphs.hint_checks.rejection import RefusalReason, refusal_of
+from agentrec.graphs.hint_checks.rejection import HintRejectionReason, rejection_of
 from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.hints import STATES
 from agentrec.llm.answers.parsing import parse_lines
@@ -107,6 +107,9 @@ HONEST = (
     "Prefer space travel to earthly matters.",
     "Less fame.",
     "Avoid sequels always.",
+)
+
+FOREIGN = (
     "Bevorzuge Dramen aus den achtziger Jahren.",
     "Pr\u00e9f\u00e8re les com\u00e9dies fran\u00e7aises r\u00e9centes.",
     "Prefiere dramas antiguos y evita el terror.",
@@ -128,9 +131,9 @@ def test_no_hostile_hint_may_be_tried(target: str) -> None:
     session = session_of(target)
     hints = hostile_hints(500, session, CATALOG, seed=TARGETS.index(target))
     assert len(hints) == 500
-    reasons = {hint: refusal_of(hint.text, session, CATALOG) for hint in hints}
+    reasons = {hint: rejection_of(hint.text, session, CATALOG) for hint in hints}
     assert [hint for hint, reason in reasons.items() if reason is None] == []
-    assert set(reasons.values()) <= set(get_args(RefusalReason))
+    assert set(reasons.values()) <= set(get_args(HintRejectionReason))
     for hint, reason in reasons.items():
         if hint.kind.startswith("target"):
             # Not by luck, because of a mark or a number: the leak itself was found.
@@ -150,9 +153,10 @@ def test_there_is_a_hostile_hint_of_every_kind() -> None:
 
 
 @pytest.mark.parametrize("language", ORDERS)
-def test_orders_are_known_in_every_language(language: str) -> None:
+def test_orders_are_rejected_in_every_language(language: str) -> None:
+    reason = "gives orders to the model" if language == "English" else "is not in English"
     for text in ORDERS[language]:
-        assert refusal_of(text, session_of("g7"), CATALOG) == "gives orders to the model"
+        assert rejection_of(text, session_of("g7"), CATALOG) == reason
 
 
 def test_a_session_without_target_has_nothing_to_give_away() -> None:
@@ -164,7 +168,15 @@ def test_a_session_without_target_has_nothing_to_give_away() -> None:
 @pytest.mark.parametrize("text", HONEST)
 def test_honest_advice_may_be_tried(text: str) -> None:
     for target in ("f8", "f9", "g1", "h4", "film-77"):
-        assert refusal_of(text, session_of(target), CATALOG) is None
+        assert rejection_of(text, session_of(target), CATALOG) is None
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+def test_advice_in_another_language_may_be_tried_where_that_is_allowed(text: str) -> None:
+    for target in ("f8", "f9", "g1", "h4"):
+        session = session_of(target)
+        assert rejection_of(text, session, CATALOG) == "is not in English"
+        assert rejection_of(text, session, CATALOG, english_only=False) is None
 
 
 async def test_nothing_hostile_is_stored_by_the_graph() -> None:
@@ -189,7 +201,9 @@ async def test_nothing_hostile_is_stored_by_the_graph() -> None:
         assert kept == {"Prefer films of the last decade."}
         # A reader takes white space and marks of emphasis off, and drops what is then empty.
         proposed = [text for text in parse_lines(answer, 3) if text not in kept]
-        assert sorted(proposed) == sorted(refusal.text for refusal in state["refused"])
-        assert all(refusal.reason in get_args(RefusalReason) for refusal in state["refused"])
+        assert sorted(proposed) == sorted(rejection.text for rejection in state["rejected"])
+        assert all(
+            rejection.reason in get_args(HintRejectionReason) for rejection in state["rejected"]
+        )
         stored += len(state["stored"])
     assert stored == 24

@@ -11,10 +11,10 @@ from agentrec.components import Components
 from agentrec.errors import InputError
 from agentrec.graphs.hint_learning.admission import (
     FEWEST_COMMON,
-    admit_in_turn,
+    admit_hints,
     effect_correlation,
-    known_already,
-    proven,
+    evidence_against,
+    is_known,
 )
 from agentrec.graphs.hint_learning.arbiter import ModelArbiter, RuleArbiter, arbiter_named
 from agentrec.hints import STATES, Hint, HintEvidence, HintProvenance
@@ -44,9 +44,9 @@ async def states(components: Components) -> dict[str, str]:
 async def test_evidence_decides_between_admission_and_nomination() -> None:
     components = parts()
     good, vain, untried = hint("Prefer old.", HELPS), hint("Seek new.", IN_VAIN), hint("Try.", None)
-    admission = await admit_in_turn([good, vain, untried], "a", components, ended=False)
+    admission = await admit_hints([good, vain, untried], "a", components, ended=False)
     assert [each.text for each in admission.stored] == ["Prefer old.", "Try."]
-    assert {r.text: r.reason for r in admission.refused} == {
+    assert {r.text: r.reason for r in admission.rejected} == {
         "Seek new.": "does not help on other sessions"
     }
     assert await states(components) == {
@@ -63,14 +63,14 @@ async def test_a_hint_that_harms_many_is_a_nomination_whatever_its_mean() -> Non
     harmful = hint("Prefer old.", effects)
     assert harmful.evidence is not None
     assert (harmful.evidence.low > 0, harmful.evidence.harm_rate) == (True, 0.4)
-    assert proven(harmful, parts(max_harm_rate=0.4)) is None
-    assert proven(harmful, parts(max_harm_rate=0.39)) == "harms too many sessions"
+    assert evidence_against(harmful, parts(max_harm_rate=0.4)) is None
+    assert evidence_against(harmful, parts(max_harm_rate=0.39)) == "harms too many sessions"
 
 
 async def test_after_the_end_nothing_is_stored() -> None:
     components = parts()
-    admission = await admit_in_turn([hint("Prefer old.", HELPS)], "a", components, ended=True)
-    assert [r.reason for r in admission.refused] == ["exploring had ended"]
+    admission = await admit_hints([hint("Prefer old.", HELPS)], "a", components, ended=True)
+    assert [r.reason for r in admission.rejected] == ["exploring had ended"]
     assert await states(components) == {}
 
 
@@ -78,15 +78,15 @@ async def test_of_two_that_do_the_same_the_better_stays() -> None:
     better = {name: gain + 0.2 for name, gain in HELPS.items()}
     for first, second, kept in ((HELPS, better, "Seek new."), (better, HELPS, "Prefer old.")):
         components = parts()
-        await admit_in_turn([hint("Prefer old.", first)], "a", components, False)
-        admission = await admit_in_turn([hint("Seek new.", second, "b")], "b", components, False)
+        await admit_hints([hint("Prefer old.", first)], "a", components, False)
+        admission = await admit_hints([hint("Seek new.", second, "b")], "b", components, False)
         (admitted,) = await components.hint_store.all()
         (retired,) = await components.hint_store.all(("retired",))
         assert admitted.text == kept
         assert retired.merged_into == admitted.hint_id
         assert bool(admission.stored) == (kept == "Seek new.")
         if not admission.stored:
-            assert admission.refused[0].reason == "does what another hint does"
+            assert admission.rejected[0].reason == "does what another hint does"
 
 
 async def test_hints_that_do_other_things_both_stay() -> None:
@@ -95,7 +95,7 @@ async def test_hints_that_do_other_things_both_stay() -> None:
     correlation = effect_correlation(one, other)
     assert correlation is not None
     assert abs(correlation) < 0.5
-    await admit_in_turn([one, other], "a", components, False)
+    await admit_hints([one, other], "a", components, False)
     assert len(await components.hint_store.all()) == 2
 
 
@@ -116,7 +116,7 @@ async def test_a_merge_that_was_cut_off_is_finished(cut_off_after: int) -> None:
         pass
 
     components = parts()
-    await admit_in_turn([hint("Prefer old.", HELPS)], "a", components, False)
+    await admit_hints([hint("Prefer old.", HELPS)], "a", components, False)
     store = components.hint_store
     writes = iter(range(cut_off_after, -1, -1))
     plain_change, plain_add = store.change, store.add_many
@@ -134,27 +134,27 @@ async def test_a_merge_that_was_cut_off_is_finished(cut_off_after: int) -> None:
     store.change, store.add_many = change, add_many  # type: ignore[method-assign]
     new = hint("Seek new.", better, "b")
     with pytest.raises(CutOffError):
-        await admit_in_turn([new], "b", components, False)
+        await admit_hints([new], "b", components, False)
     store.change, store.add_many = plain_change, plain_add  # type: ignore[method-assign]
-    again = await admit_in_turn([new], "b", components, False)
+    again = await admit_hints([new], "b", components, False)
     assert [each.text for each in again.stored] == ["Seek new."]
     assert await states(components) == {"Prefer old.": "retired", "Seek new.": "admitted"}
-    twice = await admit_in_turn([new], "b", components, False)
+    twice = await admit_hints([new], "b", components, False)
     assert (twice.stored, twice.admitted_before) == ([], 1)
 
 
 async def test_a_nomination_has_another_chance_with_another_session() -> None:
     components = parts()
-    await admit_in_turn([hint("Prefer old.", IN_VAIN)], "a", components, False)
+    await admit_hints([hint("Prefer old.", IN_VAIN)], "a", components, False)
     (nominated,) = await components.hint_store.all(("nominated",))
     vector = await components.embeddings.aembed_query("Prefer old.")
-    assert not await known_already(nominated, vector, components)
-    admission = await admit_in_turn([hint("Prefer old.", HELPS, "b")], "b", components, False)
+    assert not await is_known(nominated, vector, components)
+    admission = await admit_hints([hint("Prefer old.", HELPS, "b")], "b", components, False)
     (stored,) = admission.stored
     assert (stored.state, stored.reason, stored.version) == ("admitted", "", 2)
     assert stored.provenance is not None
     assert stored.provenance.session_id == "b"
-    assert await known_already(nominated, vector, components)
+    assert await is_known(nominated, vector, components)
 
 
 async def test_the_arbiter_decides_between_the_same_and_another() -> None:
@@ -167,11 +167,11 @@ async def test_the_arbiter_decides_between_the_same_and_another() -> None:
 
     first, near = "Prefer old slow quiet films.", "Prefer old slow quiet plays."
     components = parts(hint_arbiter=Yes(), hint_grey_zone=0.3)
-    await admit_in_turn([hint(first, HELPS)], "a", components, False)
-    admission = await admit_in_turn([hint(near, HELPS_ELSEWHERE)], "b", components, False)
+    await admit_hints([hint(first, HELPS)], "a", components, False)
+    admission = await admit_hints([hint(near, HELPS_ELSEWHERE)], "b", components, False)
     assert asked == [(first, near)]
-    assert [r.reason for r in admission.refused] == ["says what a stored hint says"]
-    far = await admit_in_turn([hint("Zzz.", HELPS_ELSEWHERE)], "c", components, False)
+    assert [r.reason for r in admission.rejected] == ["says what a stored hint says"]
+    far = await admit_hints([hint("Zzz.", HELPS_ELSEWHERE)], "c", components, False)
     assert len(asked) == 1
     assert far.stored
 
@@ -210,8 +210,8 @@ def test_another_arbiter_is_refused() -> None:
 async def test_what_was_found_to_be_known_is_not_admitted_for_want_of_evidence() -> None:
     components = parts()
     known = hint("Prefer old.", None)
-    admission = await admit_in_turn([known], "a", components, False, {known.hint_id})
-    assert [r.reason for r in admission.refused] == ["says what a stored hint says"]
+    admission = await admit_hints([known], "a", components, False, {known.hint_id})
+    assert [r.reason for r in admission.rejected] == ["says what a stored hint says"]
     assert await states(components) == {}
 
 
@@ -219,7 +219,7 @@ async def test_only_texts_without_a_vector_are_embedded() -> None:
     components = parts()
     hints = [hint("Prefer old.", HELPS), hint("Seek new.", HELPS_ELSEWHERE)]
     given = [0.0] * 63 + [2.0]
-    await admit_in_turn(hints, "a", components, False, (), {"Prefer old.": given})
+    await admit_hints(hints, "a", components, False, (), {"Prefer old.": given})
     (found,) = await components.hint_store.search(given, 1)
     assert (found.hint.text, found.similarity) == ("Prefer old.", pytest.approx(1))
     (other,) = await components.hint_store.search(components.embeddings.embed_query("Seek new."), 1)

@@ -103,5 +103,5 @@ def test_being_done_twice_counts_once() -> None:
 
 @pytest.mark.parametrize("name", ["max_admitted", "max_questions", "patience"])
 def test_a_rule_below_one_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} is at least 1, not 0"):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):
         StoppingRules(**{name: 0})

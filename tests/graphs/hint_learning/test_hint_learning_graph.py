@@ -54,7 +54,7 @@ async def learned(
 
 
 def reasons(state: Any) -> dict[str, str]:
-    return {refusal.text: refusal.reason for refusal in state["refused"]}
+    return {rejection.text: rejection.reason for rejection in state["rejected"]}
 
 
 async def test_a_right_session_costs_one_call() -> None:
@@ -305,7 +305,7 @@ async def test_every_node_tells_when_it_is_done() -> None:
         )
         for name in update
     ]
-    order = ["recommend", "judge", "critique", "diagnose", "propose", "verify", "admit", "store"]
+    order = ["recommend", "judge", "critique", "diagnose", "propose", "verify", "nominate", "admit"]
     assert told == order
 
 
@@ -326,7 +326,7 @@ async def test_reflection_goes_on_until_a_hint_repairs_or_the_rounds_are_used_up
     prompts = prompts_of(model, "hints")
     assert len(prompts) == asked == state["round"]
     assert [trial.hint.text for trial in state["trials"]] == [IDLE, BAD, GOOD][:asked]
-    assert [trial.place for trial in state["trials"]] == list(range(asked))
+    assert [trial.position for trial in state["trials"]] == list(range(asked))
     assert [hint.text for hint in state["stored"]] == [GOOD][: asked - 2]
     for told, prompt in zip([(), (IDLE,), (IDLE, BAD)], prompts, strict=False):
         assert all(text in prompt for text in told)

@@ -19,7 +19,11 @@ from testing.answering import (
 from agentrec.errors import ModelCallError
 from agentrec.evaluation.position_bias import position_bias_of, shown_order
 from agentrec.graphs.recommendation.graph import build_recommendation_graph
-from agentrec.graphs.recommendation.rank_fusion import fuse, reciprocal_rank_fusion, settled
+from agentrec.graphs.recommendation.rank_fusion import (
+    fuse_rankings,
+    gather_successes,
+    reciprocal_rank_fusion,
+)
 from agentrec.graphs.recommendation.ranking import rank, recommend
 from agentrec.llm.prompts.session_view import SessionView
 from agentrec.rankings import Ranking
@@ -72,26 +76,26 @@ def test_fusion_keeps_every_item_once_and_agreement(lists: list[list[str]]) -> N
 
 
 def test_what_was_filled_up_has_no_say() -> None:
-    fused = fuse([ranking(*"axyz", backfilled=3), ranking(*"bxyz", backfilled=3)])
+    fused = fuse_rankings([ranking(*"axyz", backfilled=3), ranking(*"bxyz", backfilled=3)])
     assert (fused.item_ids, fused.backfilled) == (("a", "b", "x", "y"), 2)
-    assert fuse([ranking(*"abcd", backfilled=4), ranking(*"dcba", backfilled=4)]).item_ids == (
-        *"abcd",
-    )
+    assert fuse_rankings(
+        [ranking(*"abcd", backfilled=4), ranking(*"dcba", backfilled=4)]
+    ).item_ids == (*"abcd",)
 
 
 def test_one_ranking_stays_as_it_is() -> None:
     one = ranking("a", "b", backfilled=1, notes=("x",))
-    assert fuse([one]) == one
-    assert fuse([one], ["y", "x"]).notes == ("x", "y")
+    assert fuse_rankings([one]) == one
+    assert fuse_rankings([one], ["y", "x"]).notes == ("x", "y")
 
 
 def test_counts_are_added_up_and_notes_come_once() -> None:
     one = ranking("a", "b", notes=("cut",)).model_copy(update={"illegal": 2, "structured": True})
     two = ranking("b", "a", notes=("cut",)).model_copy(update={"illegal": 1, "repaired": True})
-    fused = fuse([one, two], ["failed"])
+    fused = fuse_rankings([one, two], ["failed"])
     assert (fused.illegal, fused.repaired, fused.structured) == (3, True, False)
     assert fused.notes == ("cut", "failed")
-    assert fuse([one, one]).structured
+    assert fuse_rankings([one, one]).structured
 
 
 async def test_one_that_fails_costs_the_others_nothing() -> None:
@@ -104,19 +108,19 @@ async def test_one_that_fails_costs_the_others_nothing() -> None:
         return [call(outcome) for outcome in outcomes]
 
     slow, lost = ModelCallError("slow", kind="timed_out"), ModelCallError("lost")
-    assert await settled(calls("a", slow, "b", lost, slow)) == (
+    assert await gather_successes(calls("a", slow, "b", lost, slow)) == (
         ["a", "b"],
         ("3 of 5 requests failed: 1 failed, 2 timed_out",),
     )
-    assert await settled(calls("a")) == (["a"], ())
+    assert await gather_successes(calls("a")) == (["a"], ())
     with pytest.raises(ModelCallError) as caught:
-        await settled(calls(slow, lost))
+        await gather_successes(calls(slow, lost))
     assert caught.value is slow
     spent = ModelCallError("no money left", kind="budget_spent")
     with pytest.raises(ModelCallError, match="no money"):
-        await settled(calls("a", slow, spent))
+        await gather_successes(calls("a", slow, spent))
     with pytest.raises(KeyError):
-        await settled(calls("a", KeyError("a bug"), slow))
+        await gather_successes(calls("a", KeyError("a bug"), slow))
 
 
 def at_place(place: int) -> ScriptedChatModel:

@@ -42,7 +42,7 @@ async def test_every_session_has_its_ranking(ordered: bool, asynchronous: bool) 
     results = [one async for one in recommend_many(given, components, ordered=ordered)]
     if ordered:
         assert [one.session for one in results] == SESSIONS
-    assert sorted(one.place for one in results) == list(range(20))
+    assert sorted(one.position for one in results) == list(range(20))
     for one in results:
         assert one.failure is None
         assert one.ranking.session_id == one.session.session_id

@@ -10,12 +10,13 @@ from agentrec.evaluation.intervals import bootstrap_interval
 from agentrec.hint_offers import HintOffer
 from agentrec.hints import Hint
 from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
-from agentrec.policies.hint_policies.linear_bandit_training import LinUCBTrainer, ThompsonTrainer
 from agentrec.policies.hint_policies.linear_bandits import (
     LinearBanditConfig,
     LinearPosterior,
     LinUCBPolicy,
+    LinUCBTrainer,
     ThompsonPolicy,
+    ThompsonTrainer,
 )
 from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.hint_policy_conformance import HintPolicyConformance
@@ -65,14 +66,6 @@ class TestThompsonPolicyContract(_WithHints):
         return thompson
 
 
-class TestExploringThompsonContract(_WithHints):
-    deterministic = False
-
-    @pytest.fixture
-    def policy(self, thompson: ThompsonPolicy) -> HintPolicy:
-        return thompson.exploring(seed=2)
-
-
 class TestLinUCBTrainerContract(HintPolicyTrainerConformance):
     @pytest.fixture
     def trainer(self) -> HintPolicyTrainer:
@@ -95,7 +88,7 @@ def test_the_posterior_is_that_of_ridge_regression() -> None:
     assert np.allclose(posterior.inverses[1], np.linalg.inv(design))
     assert np.allclose(posterior.means[1], np.linalg.solve(design, rows.T @ rewards))
     assert not posterior.means[0].any()
-    means, spreads = posterior.at(np.array([0, 1]), rows[0])
+    means, spreads = posterior.predict(np.array([0, 1]), rows[0])
     assert means[0] == 0
     assert spreads[0] == pytest.approx(np.sqrt(rows[0] @ rows[0] / 2.0))
     assert spreads[1] == pytest.approx(np.sqrt(rows[0] @ np.linalg.inv(design) @ rows[0]))
@@ -127,9 +120,6 @@ def test_an_unseen_hint_is_expected_to_bring_nothing(
     offer = HintOffer.of_all(world.states, [Hint(text="Prefer the unheard of.")])
     assert not thompson.expected(offer).any()
     assert set(thompson.choose(offer).hint_ids) == {None}
-    # Exploring finds out: about half of the beliefs about it are above 0.
-    tried = np.mean([one is not None for one in thompson.exploring(0).choose(offer).hint_ids])
-    assert 0.35 < tried < 0.65
 
 
 def test_values_and_scores_are_expected_rewards(
@@ -142,30 +132,6 @@ def test_values_and_scores_are_expected_rewards(
     gained = world.gains_of(choices.hint_ids).mean()
     # The prior draws what few sessions taught towards 0.
     assert 0.5 * gained < choices.values.mean() < 1.1 * gained
-
-
-def test_logged_probabilities_are_how_often_an_option_is_drawn(
-    thompson: ThompsonPolicy, world: PlantedRewards
-) -> None:
-    one = world.offer().rows(np.zeros(4000, dtype=np.int64))
-    choices = thompson.exploring(seed=5, draws=400).choose(one)
-    shares = np.where(np.isfinite(choices.scores), choices.scores, 0)
-    assert np.allclose(shares.sum(axis=1), 1)
-    taken = np.bincount(choices.options, minlength=shares.shape[1]) / len(one)
-    assert 0.05 < taken.max() < 0.95
-    # Four deviations of a share of 4000 draws.
-    assert np.abs(taken - shares.mean(axis=0)).max() < 4 * 0.5 / np.sqrt(4000)
-    rows = np.arange(len(one))
-    assert np.allclose(np.exp(choices.log_probabilities), shares[rows, choices.options])
-
-
-def test_exploring_repeats_with_its_seed(thompson: ThompsonPolicy, world: PlantedRewards) -> None:
-    first, second = thompson.exploring(1), thompson.exploring(1)
-    one = first.choose(world.offer()).hint_ids
-    assert one == second.choose(world.offer()).hint_ids
-    assert one != first.choose(world.offer()).hint_ids
-    with pytest.raises(ValueError, match="at least 1"):
-        thompson.exploring(1, draws=0)
 
 
 @pytest.mark.parametrize("made", TRAINERS)

@@ -4,8 +4,13 @@ import torch
 
 from agentrec.hint_offers import NO_CANDIDATE, HintOffer
 from agentrec.hints import Hint
-from agentrec.policies.ppo.networks import CategoricalActor, ScoringActor, StackedMLP
-from agentrec.policies.ppo.offer_tensors import HintFeatures, OfferTensors
+from agentrec.policies.ppo.networks import (
+    CategoricalActor,
+    HintFeatures,
+    OfferTensors,
+    ScoringActor,
+    StackedMLP,
+)
 from agentrec.policies.standardiser import Standardiser
 from agentrec.testing.planted_rewards import PlantedRewards
 

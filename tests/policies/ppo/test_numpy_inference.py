@@ -11,9 +11,8 @@ import torch
 from agentrec.hint_offers import NO_CANDIDATE, HintOffer
 from agentrec.policies.ppo import numpy_inference as acting
 from agentrec.policies.ppo.config import PPOConfig
-from agentrec.policies.ppo.networks import ActorCritics, ActorName
+from agentrec.policies.ppo.networks import ActorCritics, ActorName, HintFeatures, OfferTensors
 from agentrec.policies.ppo.numpy_inference import NumpyActorCritics
-from agentrec.policies.ppo.offer_tensors import HintFeatures, OfferTensors
 from agentrec.policies.standardiser import Standardiser
 from agentrec.testing.planted_rewards import PlantedRewards
 

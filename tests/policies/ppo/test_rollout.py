@@ -5,8 +5,7 @@ import torch
 from agentrec.hint_offers import HintOffer
 from agentrec.hints import Hint
 from agentrec.policies.ppo.config import PPOConfig
-from agentrec.policies.ppo.networks import ActorCritics
-from agentrec.policies.ppo.offer_tensors import HintFeatures, OfferTensors
+from agentrec.policies.ppo.networks import ActorCritics, HintFeatures, OfferTensors
 from agentrec.policies.ppo.rollout import Rollout, bandit_advantages, collect_rollout
 from agentrec.policies.standardiser import Standardiser
 

@@ -12,7 +12,7 @@ import torch
 
 from agentrec.catalog import Catalog, Item
 from agentrec.contracts import RewardModel
-from agentrec.evaluation.relevant_items import ranking_value
+from agentrec.evaluation.metrics import ranking_value
 from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender
 from agentrec.policies.reward_model.config import AdapterKind, RewardModelConfig
 from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel

@@ -99,5 +99,5 @@ def test_every_parameter_counts(backbone: Backbone, items: torch.Tensor) -> None
 
 
 def test_heads_have_to_share_the_vector() -> None:
-    with pytest.raises(ValidationError, match="dim 10 cannot be shared out among 4 heads"):
+    with pytest.raises(ValidationError, match="dim 10 is not divisible by 4 heads"):
         BackboneConfig(dim=10, heads=4)

@@ -150,8 +150,8 @@ GOOD = Session(session_id="good", items=("a", "b"), target="c")
 @pytest.mark.parametrize(
     ("train", "valid", "complaint"),
     [
-        ([], [], "no training session has an item and one that came next"),
-        ([Session(session_id="s", items=("a",))], [], "no training session has an item"),
+        ([], [], "no training session has two items in a row"),
+        ([Session(session_id="s", items=("a",))], [], "no training session has two items in a row"),
         ([Session(session_id="s", items=("a", "x"))], [], "'s' names 'x', which is not in the"),
         ([GOOD], [GOOD], "session 'good' is in both splits"),
         ([GOOD], [Session(session_id="v", items=("a",))], "'v' needs a target that is in the"),

@@ -1,0 +1,1 @@
+"""Preference pairs: sinks that keep them, and their export, statistics and data card."""

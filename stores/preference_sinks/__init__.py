@@ -1,1 +1,0 @@
-"""Where preference pairs go: memory, or a file with one pair a line."""

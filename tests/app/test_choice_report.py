@@ -1,0 +1,267 @@
+import io
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+from rich.cells import cell_len
+from rich.console import Console
+
+from agentrec.app.reports.choice_report import (
+    ExplainedChoice,
+    ExplainedOption,
+    choice_json,
+    print_choice,
+)
+from agentrec.testing.hostile_hints import ORDERS
+
+HOSTILE = "[bold]x[/bold] [/] \x1b[31m\x07\r\n\u202e:smile: 電影 {0} %s \ud800"
+
+
+def _option(place: int, **more: Any) -> ExplainedOption:
+    option = ExplainedOption(
+        hint_id=f"h{place}",
+        text=f"Prefer number {place}.",
+        score=1 - 0.25 * place,
+        probability=0.62 - 0.05 * place,
+        similarity=0.9 - 0.05 * place,
+        predicted_gain=0.05 - 0.01 * place,
+        measured_gain=None if place % 2 else 0.131,
+        chosen=place == 0,
+    )
+    return replace(option, **more)
+
+
+NO_HINT = ExplainedOption(
+    hint_id=None,
+    text="",
+    score=0.1,
+    probability=0.1,
+    similarity=None,
+    predicted_gain=0.0,
+    measured_gain=0.0,
+    chosen=False,
+)
+
+
+def _choice(**more: Any) -> ExplainedChoice:
+    choice = ExplainedChoice(
+        session_id="s-17",
+        history=tuple(f"Film {place}" for place in range(1, 8)),
+        policy="scoring_ppo",
+        options=(_option(0), _option(1), _option(2), NO_HINT),
+        log_probability=0.0,
+        value=0.04,
+        state=(("history text", 1.23), ("candidates", 0.4), ("length", 2.9)),
+        deciding=(("candidates", -0.11), ("history text", 0.52)),
+        neighbours=(("t1", 0.91, 0.1), ("t2", 0.8, -0.04)),
+        target="Casino (1995)",
+        rank_without=7,
+        rank_with=2,
+    )
+    return replace(choice, **more)
+
+
+def _bare(**more: Any) -> ExplainedChoice:
+    """A choice of which nothing else is known."""
+    option = replace(
+        NO_HINT, probability=None, predicted_gain=None, measured_gain=None, chosen=True
+    )
+    nothing: dict[str, Any] = {"state": (), "deciding": (), "neighbours": (), "history": ()}
+    nothing |= {"target": None, "rank_without": None, "rank_with": None, "value": 0.0}
+    return _choice(**{**nothing, "options": (option,), "policy": "no_hint", **more})
+
+
+def _printed(choice: ExplainedChoice, width: int = 80) -> str:
+    out = io.StringIO()
+    print_choice(choice, Console(file=out, width=width, force_terminal=False))
+    return out.getvalue()
+
+
+def _flat(choice: ExplainedChoice) -> str:
+    return " ".join(_printed(choice).split())
+
+
+def _rows(text: str, title: str) -> list[str]:
+    """Cells, parted by single spaces, of the table with this title, which is 200 columns wide."""
+    lines = text.partition(title)[2].partition("─\n")[2].partition("\n\n")[0].splitlines()
+    return [" ".join(line.split()) for line in lines]
+
+
+def test_it_starts_with_what_was_chosen() -> None:
+    assert _flat(_choice()).startswith(
+        'For session s-17, scoring_ppo gives the hint "Prefer number 0." '
+        "(probability 0.62, expected gain +0.050). Its history,"
+    )
+    assert _flat(_bare()).startswith("For session s-17, no_hint gives no hint. No history.")
+
+
+def test_what_the_option_does_not_say_comes_from_the_choice() -> None:
+    vague = _option(0, probability=None, predicted_gain=None)
+    drawn = _choice(options=(vague, NO_HINT), log_probability=math.log(0.25), value=-0.02)
+    assert "(probability 0.25, expected gain -0.020)" in _flat(drawn)
+    certain = _choice(options=(vague, NO_HINT), value=0.0)
+    assert 'the hint "Prefer number 0.". Its' in _flat(certain)
+
+
+def test_only_the_end_of_the_history_is_shown_most_recent_last() -> None:
+    text = _flat(_choice())
+    assert "the last 5 of 7, most recent last: Film 3 Film 4 Film 5 Film 6 Film 7 What" in text
+    short = _flat(_choice(history=("One", "Two")))
+    assert "Its history, most recent last: One Two What" in short
+
+
+def test_each_option_has_its_numbers() -> None:
+    rows = _rows(_printed(_choice(), 200), "on offer")
+    assert rows[0] == "> 1 1.000 0.62 0.90 +0.050 +0.131 Prefer number 0."
+    assert rows[1] == "2 0.750 0.57 0.85 +0.040 Prefer number 1."
+    assert rows[3] == "4 0.100 0.10 +0.000 +0.000 (no hint)"
+    assert "alike: cosine" in _flat(_choice())
+
+
+def test_what_nobody_knows_gets_no_column() -> None:
+    text = _printed(_bare(), 200)
+    assert _rows(text, "on offer") == ["> 1 0.100 (no hint)"]
+    for heading in ("prob", "alike", "expected", "measured", "unusual", "falls", "next", "Mean"):
+        assert heading not in text
+
+
+def test_at_most_ten_options_are_shown_the_chosen_one_among_them() -> None:
+    options = tuple(_option(place, chosen=place == 12, score=-place) for place in range(14))
+    text = _printed(_choice(options=options), 200)
+    rows = _rows(text, "on offer")
+    assert [row.split()[0] for row in rows[:9]] == [str(place) for place in range(1, 10)]
+    assert rows[9].startswith("> 13 ")
+    assert "... and 4 more." in text
+    assert "number 9" not in text
+    assert "Another option has a better score" in text
+    assert "Another option" not in _printed(_choice())
+
+
+def test_parts_that_decided_come_before_the_others() -> None:
+    text = _printed(_choice(), 200)
+    assert "the margin over the best other option is 0.250" in text
+    rows = _rows(text, "What decided")
+    assert rows[0] == "+0.520 1.2 history text (without it, the choice would be another)"
+    assert rows[1:3] == ["-0.110 0.4 candidates", "2.9 length"]
+    only_state = _printed(_choice(deciding=()), 200)
+    assert "falls by" not in only_state
+    assert _rows(only_state, "How unusual")[0] == "1.2 history text"
+    assert "unusual" not in _printed(_choice(state=()), 200)
+    assert "margin over" not in _printed(_choice(options=(_option(0),)), 200)
+
+
+def test_what_is_known_to_have_come_of_it() -> None:
+    text = _flat(_choice())
+    assert 'What came next: "Casino (1995)".' in text
+    assert "came next was at place 7 without a hint, at place 2 with it." in text
+    assert "the hint changed NDCG@10 by +0.131." in text
+    lost = _flat(_choice(rank_without=None, rank_with=0))
+    assert "came next was not among the first 10 with it." in lost
+    unknown = _flat(_choice(rank_without=None, rank_with=None, target=None))
+    assert "came next" not in unknown
+
+
+def test_without_a_hint_nothing_is_said_of_one() -> None:
+    options = (replace(NO_HINT, chosen=True, score=2.0), _option(1))
+    text = _flat(_choice(options=options))
+    assert "gives no hint" in text
+    assert "came next was at place 7 without a hint." in text
+    assert "with it" not in text
+    assert "the hint changed" not in text
+
+
+def test_like_sessions_are_shown_and_counted() -> None:
+    text = _printed(_choice(), 200)
+    assert _rows(text, "training sessions like")[:2] == ["0.91 +0.100 t1", "0.80 -0.040 t2"]
+    assert "Mean gain of all 2: +0.030." in text
+    many = _printed(_choice(neighbours=tuple((f"t{at}", 0.5, 0.01 * at) for at in range(9))))
+    assert "... and 4 more." in many
+    assert "Mean gain of all 9: +0.040." in many
+
+
+def test_hostile_texts_are_shown_as_they_are_within_80_columns() -> None:
+    hostile = _choice(
+        session_id=HOSTILE * 3,
+        history=(HOSTILE * 9, *ORDERS["English"]),
+        policy=HOSTILE,
+        options=(_option(0, text=HOSTILE * 9, hint_id=HOSTILE), *(_option(1),) * 15),
+        state=((HOSTILE, 1234567.0), ("x" * 500, 0.0)),
+        deciding=((HOSTILE, -0.5),),
+        neighbours=((HOSTILE * 9, -1.0, -1.0),),
+        target=HOSTILE * 9,
+    )
+    text = _printed(hostile)
+    assert max(map(cell_len, text.splitlines())) <= 80
+    assert not {"\x1b", "\x07", "\r", "\u202e", "\ud800"} & set(text)
+    assert text.count("[bold]x") >= 5
+    assert text.count(":smile:") >= 5
+    assert "電影" in text
+
+
+def test_80_columns_hold_every_number_whole() -> None:
+    options = tuple(
+        _option(place, text="Prefer what is long. " * 30, score=-1234.5 - place)
+        for place in range(12)
+    )
+    text = _printed(_choice(options=options))
+    assert max(map(cell_len, text.splitlines())) <= 80
+    assert "-1234.500" in text
+    # The chosen hint stands whole in the first sentence, up to the longest that a hint may be.
+    assert text.partition("(probability")[0].count("long.") >= 14
+
+
+def test_scores_of_what_a_policy_rules_out() -> None:
+    ruled_out = _choice(options=(_option(0), _option(1, score=-math.inf)))
+    assert "-inf" in _printed(ruled_out)
+    assert "margin over" not in _printed(ruled_out)
+    assert json.loads(choice_json(ruled_out))["options"][1]["score"] is None
+
+
+def test_what_rounds_to_nothing_has_no_minus() -> None:
+    text = _printed(_choice(neighbours=(("t", 0.5, -0.0004),), deciding=(("a", -0.0),)))
+    assert "-0.000" not in text
+    assert text.count("+0.000") >= 3
+
+
+def test_as_json_it_is_ascii_and_comes_back() -> None:
+    for choice in (_choice(), _bare(), _choice(history=(HOSTILE[:-1],), target=HOSTILE[:-1])):
+        text = choice_json(choice)
+        assert text.isascii()
+        assert "\x1b" not in text
+        assert TypeAdapter(ExplainedChoice).validate_json(text) == choice
+    assert choice_json(_choice(target=HOSTILE)).isascii()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"options": (NO_HINT,)}, "exactly one option is chosen, not 0"),
+        ({"options": (_option(0), _option(0))}, "exactly one option is chosen, not 2"),
+        ({"value": math.nan}, "not finite"),
+        ({"log_probability": -math.inf}, "not finite"),
+        ({"state": (("a", math.inf),)}, "not finite"),
+        ({"deciding": (("a", math.nan),)}, "not finite"),
+        ({"neighbours": (("a", 0.5, math.nan),)}, "not finite"),
+        ({"rank_with": -1}, "a rank is at least 1"),
+    ],
+)
+def test_choices_that_cannot_be_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _choice(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"measured_gain": math.nan},
+        {"probability": math.inf},
+        {"score": math.nan},
+        {"score": math.inf},
+    ],
+)
+def test_options_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        _option(0, **wrong)
