@@ -28,7 +28,7 @@ from agentrec.plugins import (
 from agentrec.policies.policy_kinds import find_kind, import_object, load_policy
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings, MiniLMEmbeddings
 from agentrec.settings.model_settings import LlmSettings
-from agentrec.stores.qdrant import QdrantHintStore
+from agentrec.stores.hints import opening as opening_hints
 
 IN_MEMORY = ":memory:"
 
@@ -183,14 +183,9 @@ async def open_hint_store(
         async with load_plugin(HINT_STORES, plugin)(rest, dimension, embedding_model) as store:
             yield store
         return
-    if text == IN_MEMORY:
-        opened = QdrantHintStore.open_in_memory(dimension, embedding_model=embedding_model)
-    elif text.startswith(("http://", "https://")):
-        opened = QdrantHintStore.open_server(text, dimension, embedding_model=embedding_model)
-    else:
-        opened = QdrantHintStore.open(text, dimension, embedding_model=embedding_model)
-    async with await opened as qdrant:
-        yield qdrant
+    opening = opening_hints.open_hint_store(text, dimension, embedding_model=embedding_model)
+    async with await opening as opened:
+        yield opened
 
 
 def open_policy(policy: Path | str) -> HintPolicy:

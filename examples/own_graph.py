@@ -34,7 +34,7 @@ from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.session_encoding.item_vectors import item_text
 from agentrec.sessions import Session
-from agentrec.stores.in_memory import InMemoryHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 
 COLOURS = ("red", "blue", "green", "white")
 EDITORS_HINT = Hint(text="Prefer colour red.")

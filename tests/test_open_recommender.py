@@ -16,7 +16,7 @@ import agentrec
 from agentrec.errors import InputError
 from agentrec.named_components import name_embeddings, name_model
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings
-from agentrec.stores.in_memory import InMemoryHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

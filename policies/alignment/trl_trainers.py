@@ -188,7 +188,7 @@ def _no_hub() -> Iterator[None]:
             setattr(constants, name, value)
 
 
-_NOT_LOOKED_AT = -100
+_IGNORED_LABEL = -100
 
 
 def make_trainer(
@@ -357,5 +357,5 @@ def _rft_row(example: Example) -> dict[str, list[int]]:
     prompt, chosen = list(example.prompt_ids), list(example.chosen_ids)
     return {
         "input_ids": prompt + chosen,
-        "labels": [_NOT_LOOKED_AT] * len(prompt) + chosen,
+        "labels": [_IGNORED_LABEL] * len(prompt) + chosen,
     }

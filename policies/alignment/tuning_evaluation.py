@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch.nn import functional
 
-from agentrec.embedded_model.generation.decoding import MAX_WORDS, Form
+from agentrec.embedded_model.generation.decoding import MAX_WORDS, AnswerGrammar
 from agentrec.embedded_model.language.prompt_parser import CompactPrompt
 from agentrec.embedded_model.language.text_grammar import HINT_END, factor_token
 from agentrec.embedded_model.language.vocabulary import END, SPECIAL, Vocabulary
@@ -157,7 +157,7 @@ def _lines_in_form(
     asked = prompt[prompt.index(marked) + 1 :] if marked in prompt else ()
     phrases = frozenset(vocabulary.ids[w] for w in vocabulary.words if "_" in w) - names
     sections = {"<factors>": tuple(token for token in asked if token in names)}
-    form = Form(CompactPrompt("preference", sections, (), (), 1), vocabulary, phrases)
+    form = AnswerGrammar(CompactPrompt("preference", sections, (), (), 1), vocabulary, phrases)
     written = [token for token in text if token != vocabulary.ids[END]]
     kept: list[int] = []
     good = lines = 0
@@ -171,7 +171,7 @@ def _lines_in_form(
     return good, max(1, lines)
 
 
-def _allowed(form: Form, before: list[int], line: list[int]) -> bool:
+def _allowed(form: AnswerGrammar, before: list[int], line: list[int]) -> bool:
     for at, token in enumerate(line):
         allowed = form.allowed(before + line[:at])
         if allowed is not None and token not in allowed:

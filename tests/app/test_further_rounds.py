@@ -69,7 +69,7 @@ async def test_a_writer_that_is_none_is_told_before_anything_is_made(
     settings = settings_for(folder, prefer={**QUICK, "writer": f"catalog-lm:{none}"})
     with pytest.raises(InputError) as caught:
         await collect_in_run(settings, quiet())
-    told = f"{none}: is not a folder of an embedded model (no catalog_lm.json)"
+    told = f"{none}: is not the folder of an embedded model (no catalog_lm.json)"
     assert str(caught.value) == told
     assert not folder.exists()
 

@@ -30,8 +30,8 @@ from agentrec.rewarded_offers import RewardedOffer
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
-from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.stores.qdrant import QdrantHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
+from agentrec.stores.hints.opening import open_hint_store
 
 SESSIONS, HINTS, ITEMS, DIMENSION, OFFERED, ROUNDS = 10_000, 10_000, 2_000, 384, 32, 3
 HISTORY, CANDIDATES, TRAINED, BATCH, BLOCK = 10, 50, 20, 500, 1_000
@@ -98,7 +98,7 @@ async def opened(kind: str, folder: Path) -> AsyncIterator[HintStore]:
     if kind == "in memory":
         yield InMemoryHintStore(DIMENSION)
         return
-    async with await QdrantHintStore.open(folder, DIMENSION) as store:
+    async with await open_hint_store(folder, DIMENSION) as store:
         yield store
 
 

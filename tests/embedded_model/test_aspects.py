@@ -3,7 +3,7 @@ import pytest
 from embedded_model.planted import Planted
 
 from agentrec.catalog import AttributeValue, Catalog, Item
-from agentrec.embedded_model.language.aspects import FAME_WORDS, LEVEL_WORDS, spoken
+from agentrec.embedded_model.language.aspects import FAME_WORDS, LEVEL_WORDS, plain_words
 
 ALL = 60
 
@@ -109,7 +109,7 @@ def test_names_that_are_alike_or_no_words_still_give_unique_tokens() -> None:
     tokens = [aspect.token for aspect in made.aspects]
     assert len(set(tokens)) == len(tokens)
     assert {"a_b_x_y", "a_b_x_z", "a_b_w", "value_p", "high_value"} <= set(tokens)
-    assert all(spoken(aspect.phrase) == aspect.phrase for aspect in made.aspects)
+    assert all(plain_words(aspect.phrase) == aspect.phrase for aspect in made.aspects)
 
 
 def test_values_that_all_items_have_are_left_out() -> None:

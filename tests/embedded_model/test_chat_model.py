@@ -22,7 +22,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import ValidationError
 
 from agentrec.embedded_model import chat_model
-from agentrec.embedded_model.chat_model import WHAT_I_AM, CatalogChatModel
+from agentrec.embedded_model.chat_model import SELF_DESCRIPTION, CatalogChatModel
 from agentrec.embedded_model.folder import CatalogModel, save_model
 from agentrec.embedded_model.generation.decoding import rank_candidates
 from agentrec.llm.answers.parsing import parse_ranking
@@ -261,9 +261,11 @@ def test_a_temperature_out_of_range_is_refused(taught: CatalogModel, temperature
 async def test_a_chat_about_anything_else_gets_to_know_what_this_is(
     chat: CatalogChatModel, sizes: list[int]
 ) -> None:
-    assert chat.invoke("Which film tonight?").text == WHAT_I_AM
-    assert (await chat.ainvoke([("system", "You are kind."), ("human", "hi")])).text == WHAT_I_AM
-    assert "small model taught from a catalogue" in WHAT_I_AM
+    assert chat.invoke("Which film tonight?").text == SELF_DESCRIPTION
+    assert (
+        await chat.ainvoke([("system", "You are kind."), ("human", "hi")])
+    ).text == SELF_DESCRIPTION
+    assert "small model taught from a catalogue" in SELF_DESCRIPTION
     assert sizes == []
 
 

@@ -5,7 +5,7 @@ import torch
 from embedded_model.planted import Planted
 
 from agentrec.catalog import Catalog, Item
-from agentrec.embedded_model.language.text_grammar import as_words
+from agentrec.embedded_model.language.text_grammar import known_words
 from agentrec.embedded_model.teaching.corpus import Corpus
 from agentrec.embedded_model.teaching.ranking_lessons import list_lesson
 from agentrec.embedded_model.teaching.text_lessons import text_lesson
@@ -84,7 +84,7 @@ def test_drawn_items_are_distinct_and_every_item_is_drawn(
 
 def test_hints_say_what_they_want(films: Planted) -> None:
     corpus = films.corpus()
-    asked = corpus.asked(300)
+    asked = corpus.sample(300)
     known = {aspect.token: place for place, aspect in enumerate(films.aspects)}
     names = [*films.vocabulary.ids]
     unhinted = 0
@@ -97,13 +97,13 @@ def test_hints_say_what_they_want(films: Planted) -> None:
             assert wanted.min() == -1
         else:
             assert wanted.min() == 0
-        assert as_words(" ".join(words).replace("_", " "), films.vocabulary.ids) == words
+        assert known_words(" ".join(words).replace("_", " "), films.vocabulary.ids) == words
     assert 60 < unhinted < 180
 
 
 def test_scores_are_the_rules_own(films: Planted) -> None:
     corpus = films.corpus()
-    asked = corpus.asked(20)
+    asked = corpus.sample(20)
     pool = corpus.distinct(20, 9)
     by_hand = films.teacher.base_scores(asked.histories, asked.lengths, pool) + (
         1.5 * torch.einsum("ba,bna->bn", asked.wanted, films.teacher.profile(pool))

@@ -111,8 +111,8 @@ def test_transformers_alone_names_first_what_our_ranking_puts_first(
     for seed in range(8):
         session = films.session(seed)
         encoded = tokenizer(as_text(films, session, hint), return_tensors="pt")
-        spoken = hint.replace("_", " ") or None
-        prompt = compact(films, rank_prompt(films, session, spoken))
+        plain_words = hint.replace("_", " ") or None
+        prompt = compact(films, rank_prompt(films, session, plain_words))
         tokens = prompt_tokens(prompt.task, prompt.sections, films.vocabulary)
         assert encoded["input_ids"].tolist() == [tokens]
         written = network.generate(**encoded, max_new_tokens=1, do_sample=False)
@@ -195,7 +195,7 @@ def test_a_broken_folder_is_refused_by_the_file_that_is_broken(folder: Path, how
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not a folder of an embedded model"):
+    with pytest.raises(InputError, match="not the folder of an embedded model"):
         load_model(tmp_path / "none")
 
 

@@ -7,7 +7,7 @@ from embedded_model.planted import Planted, compact, factors, text_prompt
 
 from agentrec.catalog import Catalog, Item
 from agentrec.embedded_model.chat_model import CatalogChatModel
-from agentrec.embedded_model.generation.decoding import Form
+from agentrec.embedded_model.generation.decoding import AnswerGrammar
 from agentrec.embedded_model.language.text_grammar import HINT_END, factor_token
 from agentrec.embedded_model.language.vocabulary import END
 from agentrec.llm.answers.parsing import parse_question
@@ -52,7 +52,9 @@ def test_an_answer_ends_after_any_line_and_after_the_last_one_it_must(films: Pla
         factor: films.vocabulary.ids[one.token] for one in films.aspects for factor in [one.factor]
     }
     prompt = compact(films, text_prompt("preference", films, session))
-    form = Form(prompt, films.vocabulary, frozenset(ids[one.token] for one in films.aspects))
+    form = AnswerGrammar(
+        prompt, films.vocabulary, frozenset(ids[one.token] for one in films.aspects)
+    )
     written: list[int] = []
     # Before the first line it may not end: silence would be taken for a failed call.
     assert form.allowed(written) == own

@@ -8,7 +8,7 @@ from embedded_model.planted import TEXT_TASKS, Planted, compact, rank_prompt, te
 from agentrec.embedded_model.folder import CatalogModel
 from agentrec.embedded_model.generation.decoding import (
     Sampling,
-    first_place_logits,
+    first_choice_logits,
     rank_candidates,
     write_words,
 )
@@ -44,10 +44,10 @@ def test_first_places_are_the_networks_own_with_and_without_shared_beginnings(
         [ranking(films, 7), ranking(films, 7, hints[0])] if shared else []
     )
     rows = [prompt_tokens("rank", p.sections, films.vocabulary) for p in prompts]
-    together = first_place_logits(taught, rows)
+    together = first_choice_logits(taught, rows)
     for row, found in zip(rows, together, strict=True):
         assert torch.allclose(torch.from_numpy(found).float(), plain_logits(taught, row), atol=1e-4)
-        alone = first_place_logits(taught, [row])[0]
+        alone = first_choice_logits(taught, [row])[0]
         assert torch.allclose(torch.from_numpy(found), torch.from_numpy(alone), atol=1e-4)
     samplings = [Sampling()] * len(prompts)
     orders = rank_candidates(taught, prompts, samplings)

@@ -23,7 +23,7 @@ from transformers import GPT2LMHeadModel
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.embedded_model.folder import CatalogModel
 from agentrec.embedded_model.generation.decoding import Sampling, rank_candidates
-from agentrec.embedded_model.language.text_grammar import hint_words, phrased
+from agentrec.embedded_model.language.text_grammar import detokenize, hint_words
 from agentrec.embedded_model.teaching.evaluation import Examination, examine
 from agentrec.embedded_model.teaching.ranking_lessons import list_lesson, list_loss
 from agentrec.embedded_model.teaching.teacher import Teacher
@@ -64,7 +64,7 @@ def shift(model: CatalogModel, planted: Planted, phrase: str, sign: int = 1) -> 
 def place_of_holders(model: CatalogModel, planted: Planted, phrase: str, sign: int) -> float:
     """Mean place, 0 (first) to 1, of the candidates that have a property; sign 0 for no hint."""
     aspect = planted.aspect(phrase)
-    hint = phrased("critique", 1, hint_words([(aspect, sign)])) if sign else None
+    hint = detokenize("critique", 1, hint_words([(aspect, sign)])) if sign else None
     prompts = [
         compact(planted, rank_prompt(planted, planted.session(seed, candidates=40), hint))
         for seed in range(SESSIONS)

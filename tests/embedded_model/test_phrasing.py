@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from agentrec.embedded_model.language.text_grammar import (
     HINT_END,
-    Phrasing,
+    Detokenizer,
     Task,
+    detokenize,
     hint_list_words,
     hint_words,
-    phrased,
     preference_words,
     question_words,
 )
@@ -32,9 +32,9 @@ TASKS = st.sampled_from([task for task in get_args(Task) if task != "rank"])
 def test_word_by_word_is_the_whole_and_has_no_marks_of_the_models_own(
     task: Task, count: int, words: list[str]
 ) -> None:
-    phrasing = Phrasing(task, count)
-    said = "".join([*(phrasing.say(word) for word in words), phrasing.end()])
-    assert said == phrased(task, count, words)
+    phrasing = Detokenizer(task, count)
+    said = "".join([*(phrasing.add(word) for word in words), phrasing.end()])
+    assert said == detokenize(task, count, words)
     assert "_" not in said
     assert "  " not in said
     if task in {"hints", "preference"}:
@@ -44,7 +44,7 @@ def test_word_by_word_is_the_whole_and_has_no_marks_of_the_models_own(
 
 @given(count=st.integers(0, 5), words=WORDS)
 def test_hints_are_numbered_from_one_and_end_in_a_full_stop(count: int, words: list[str]) -> None:
-    lines = phrased("hints", count, words).splitlines()
+    lines = detokenize("hints", count, words).splitlines()
     for number, line in enumerate(lines, start=1):
         assert line.startswith(f"{number}. ")
         assert line.endswith(".")
@@ -54,9 +54,9 @@ def test_hints_come_back_as_lines(films: Planted) -> None:
     rng = random.Random(0)
     for _ in range(30):
         hints = [[(aspect, 1)] for aspect in rng.sample(films.aspects, 3)]
-        said = phrased("hints", 5, hint_list_words(hints))
-        assert parse_lines(said, 5) == [phrased("critique", 1, hint_words(h)) for h in hints]
-    assert parse_lines(phrased("hints", 2, hint_list_words(hints)), 5) == parse_lines(said, 2)
+        said = detokenize("hints", 5, hint_list_words(hints))
+        assert parse_lines(said, 5) == [detokenize("critique", 1, hint_words(h)) for h in hints]
+    assert parse_lines(detokenize("hints", 2, hint_list_words(hints)), 5) == parse_lines(said, 2)
 
 
 def test_preferences_come_back_by_factor_without_its_name(films: Planted) -> None:
@@ -69,7 +69,7 @@ def test_preferences_come_back_by_factor_without_its_name(films: Planted) -> Non
             (factor, [films.aspects[places[first]], films.aspects[places[-1]]])
             for factor, places in by_factor.items()
         ]
-        stated = parse_preference(phrased("preference", 9, preference_words(preferred)))
+        stated = parse_preference(detokenize("preference", 9, preference_words(preferred)))
         assert [one.factor for one in stated] == list(by_factor)
         for one, (factor, aspects) in zip(stated, preferred, strict=True):
             expected = [aspect.phrase.removeprefix(f"{factor} ") for aspect in aspects]
@@ -79,13 +79,13 @@ def test_preferences_come_back_by_factor_without_its_name(films: Planted) -> Non
 
 def test_questions_come_back_whole(films: Planted) -> None:
     for one, other in zip(films.aspects, films.aspects[1:], strict=False):
-        said = phrased("question", 1, question_words(one, other))
+        said = detokenize("question", 1, question_words(one, other))
         assert parse_question(said) == said == f"Do you prefer {one.phrase} or {other.phrase}?"
 
 
 @pytest.mark.parametrize("task", ["critique", "diagnose", "question"])
 def test_a_sentence_begins_with_a_capital_letter_and_comes_to_an_end(task: Task) -> None:
-    said = phrased(task, 1, ["élan", ".", "kind_war", ",", "and"])
+    said = detokenize(task, 1, ["élan", ".", "kind_war", ",", "and"])
     assert said == "Élan. Kind war, and."
-    assert phrased(task, 1, ["you", "?"]) == "You?"
-    assert phrased(task, 1, []) == ""
+    assert detokenize(task, 1, ["you", "?"]) == "You?"
+    assert detokenize(task, 1, []) == ""

@@ -22,7 +22,7 @@ def corpus(films: Planted) -> Corpus:
 
 
 def test_prompts_show_what_was_drawn(films: Planted, corpus: Corpus) -> None:
-    asked, pool = corpus.asked(40), corpus.distinct(40, 7)
+    asked, pool = corpus.sample(40), corpus.distinct(40, 7)
     ids, first = films.vocabulary.ids, films.vocabulary.first_item
     for row, tokens in enumerate(prompt_rows(corpus, asked, pool)):
         length = int(asked.lengths[row])

@@ -16,7 +16,7 @@ from embedded_model.planted import (
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from agentrec.catalog import Catalog, Item
-from agentrec.embedded_model.language.prompt_parser import CompactPrompt, read_prompt
+from agentrec.embedded_model.language.prompt_parser import CompactPrompt, parse_prompt
 from agentrec.embedded_model.language.vocabulary import UNKNOWN
 from agentrec.llm.prompts.session_view import SessionView, as_data
 from agentrec.llm.prompts.templates import PromptName
@@ -202,7 +202,7 @@ def test_candidates_behind_the_hundredth_have_no_handle_and_are_told_as_unknown(
     ],
 )
 def test_a_conversation_without_a_known_task_is_none(films: Planted, messages: list) -> None:  # type: ignore[type-arg]
-    assert read_prompt(messages, films.vocabulary) is None
+    assert parse_prompt(messages, films.vocabulary) is None
 
 
 def test_a_task_without_any_section_is_read_as_that(films: Planted) -> None:

@@ -13,7 +13,7 @@ SEQUENCES = st.lists(st.text("ab\n", max_size=4), max_size=3)
 
 def passed(pieces: Sequence[str], sequences: Sequence[str]) -> list[str]:
     stopping = StopSequences(sequences)
-    return [*(stopping.pass_on(piece) for piece in pieces), stopping.rest()]
+    return [*(stopping.feed(piece) for piece in pieces), stopping.flush()]
 
 
 def cut(text: str, sequences: Sequence[str]) -> str:
@@ -37,7 +37,7 @@ def test_no_more_is_held_back_than_may_yet_turn_out_to_be_a_sequence(
     so_far = said = ""
     for piece in pieces:
         so_far += piece
-        said += stopping.pass_on(piece)
+        said += stopping.feed(piece)
         wanted = cut(so_far, sequences)
         assert wanted.startswith(said)
         assert len(wanted) - len(said) <= max(0, longest - 1)
@@ -54,5 +54,5 @@ def test_a_sequence_that_is_split_over_pieces_is_found() -> None:
 
 def test_what_comes_behind_the_end_is_never_said() -> None:
     stopping = StopSequences(["."])
-    assert [stopping.pass_on(p) for p in ("a. b", "c", ".")] == ["a", "", ""]
-    assert stopping.rest() == stopping.rest() == ""
+    assert [stopping.feed(p) for p in ("a. b", "c", ".")] == ["a", "", ""]
+    assert stopping.flush() == stopping.flush() == ""

@@ -72,7 +72,7 @@ def test_phrases_say_how_much_of_it_an_item_has(made: Planted) -> None:
 
 def test_likeness_is_what_things_are_about_and_no_number(films: Planted) -> None:
     columns = item_columns(films.features, films.aspects)
-    about = columns.vectors[:, list(columns.likeness)]
+    about = columns.vectors[:, list(columns.content)]
     like = about @ about.T
     kinds = films.features.categories[0].vectors
     text = films.features.text

@@ -42,7 +42,7 @@ def handle_logits(
 
 def prompts(planted: Planted, count: int = 6) -> list[list[int]]:
     corpus = planted.corpus()
-    return prompt_rows(corpus, corpus.asked(count), corpus.distinct(count, SIZE))
+    return prompt_rows(corpus, corpus.sample(count), corpus.distinct(count, SIZE))
 
 
 def test_which_handles_candidates_carry_changes_nothing_but_their_names(

@@ -9,7 +9,7 @@ from transformers import GPT2LMHeadModel
 
 from agentrec.embedded_model.folder import CatalogModel
 from agentrec.embedded_model.teaching import training
-from agentrec.embedded_model.teaching.text_lessons import NOT_LOOKED_AT, text_lesson
+from agentrec.embedded_model.teaching.text_lessons import IGNORED_LABEL, text_lesson
 from agentrec.embedded_model.teaching.training import (
     Checkpoint,
     OnStep,
@@ -185,7 +185,7 @@ def test_the_text_loss_is_that_of_words_behind_the_mark(films: Planted) -> None:
         for row, wanted in zip(tokens, labels, strict=True):
             logits = network(input_ids=row[None]).logits[0, :, : films.vocabulary.first_item]
             for place, token in enumerate(wanted.tolist()):
-                if token != NOT_LOOKED_AT:
+                if token != IGNORED_LABEL:
                     expected.append(-float(logits[place - 1].log_softmax(-1)[token]))
     assert loss == pytest.approx(sum(expected) / len(expected), rel=1e-4)
 

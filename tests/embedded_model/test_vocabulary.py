@@ -5,7 +5,7 @@ import pytest
 from embedded_model.planted import HOSTILE, TEXT_TASKS, Planted, rank_prompt, text_prompt
 from transformers import AutoTokenizer
 
-from agentrec.embedded_model.language.prompt_parser import read_prompt
+from agentrec.embedded_model.language.prompt_parser import parse_prompt
 from agentrec.embedded_model.language.vocabulary import (
     ANSWER,
     END,
@@ -93,7 +93,7 @@ def test_the_compact_text_encodes_to_the_very_prompt(films: Planted, tokenizer: 
             rank_prompt(films, session),
             *(text_prompt(name, films, session) for name in TEXT_TASKS),
         ):
-            prompt = read_prompt(messages, films.vocabulary)
+            prompt = parse_prompt(messages, films.vocabulary)
             assert prompt is not None
             tokens = prompt_tokens(prompt.task, prompt.sections, films.vocabulary)
             assert tokenizer.encode(written(tokens, films), add_special_tokens=False) == tokens

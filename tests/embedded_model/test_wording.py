@@ -9,12 +9,12 @@ from agentrec.embedded_model.language.aspects import Aspect
 from agentrec.embedded_model.language.text_grammar import (
     HINT_END,
     all_words,
-    as_words,
     critique_words,
+    detokenize,
     diagnosis_words,
     hint_list_words,
     hint_words,
-    phrased,
+    known_words,
     preference_words,
     question_words,
 )
@@ -40,7 +40,7 @@ def made(request: pytest.FixtureRequest) -> Planted:
 
 
 def said_as_hint(words: list[str]) -> str:
-    return phrased("critique", 1, words)
+    return detokenize("critique", 1, words)
 
 
 def test_every_hint_survives_being_said_and_read(made: Planted) -> None:
@@ -56,7 +56,7 @@ def test_every_hint_survives_being_said_and_read(made: Planted) -> None:
         for source in (None, rng, rng):
             words = hint_words(wanted, source)
             said = Hint(text=said_as_hint(words)).text
-            assert as_words(said, known) == words, said
+            assert known_words(said, known) == words, said
             assert set(words) <= known
 
 
@@ -70,17 +70,17 @@ def test_the_plain_wording_reads_well(films: Planted) -> None:
         said_as_hint(hint_words([(horror, -1), (old, 1)]))
         == "Avoid kind horror and prefer low made in."
     )
-    assert phrased("critique", 1, critique_words([horror, old])) == (
+    assert detokenize("critique", 1, critique_words([horror, old])) == (
         "The predictions lean to kind horror and low made in, perhaps too much."
     )
-    assert phrased("diagnose", 1, diagnosis_words([horror], [old])) == (
+    assert detokenize("diagnose", 1, diagnosis_words([horror], [old])) == (
         "The target has more: kind horror. The predictions have more: low made in."
     )
-    assert phrased("question", 1, question_words(horror, old)) == (
+    assert detokenize("question", 1, question_words(horror, old)) == (
         "Do you prefer kind horror or low made in?"
     )
     preferred = [("kind", [horror]), ("made in", [old, films.aspect("high made in")])]
-    assert phrased("preference", 9, preference_words(preferred)) == (
+    assert detokenize("preference", 9, preference_words(preferred)) == (
         "kind: horror\nmade in: low made in and high made in"
     )
 
@@ -97,13 +97,13 @@ def test_paraphrases_differ_and_keep_the_phrases(films: Planted) -> None:
 def test_the_longest_phrase_is_read_and_unknown_words_are_dropped(films: Planted) -> None:
     known = {"prefer", "made_in", "made_in_1950", "made_in_1950_to_1955"}
     text = "Zounds! PREFER, verily, Made in 1950 to 1955; made-in 1950 or made in."
-    assert as_words(text, known) == [
+    assert known_words(text, known) == [
         "prefer",
         "made_in_1950_to_1955",
         "made_in_1950",
         "made_in",
     ]
-    assert as_words("", known) == as_words("nothing here \x00 ...", known) == []
+    assert known_words("", known) == known_words("nothing here \x00 ...", known) == []
 
 
 def test_a_list_of_hints_closes_each(films: Planted) -> None:
@@ -122,5 +122,5 @@ def test_no_word_occurs_twice_in_the_vocabulary(made: Planted) -> None:
 def test_nothing_to_say_is_no_crash() -> None:
     none: list[Aspect] = []
     assert hint_list_words([]) == preference_words([]) == []
-    assert phrased("critique", 1, critique_words(none)).startswith("The predictions lean to")
-    assert phrased("diagnose", 1, diagnosis_words(none, none)).endswith(".")
+    assert detokenize("critique", 1, critique_words(none)).startswith("The predictions lean to")
+    assert detokenize("diagnose", 1, diagnosis_words(none, none)).endswith(".")

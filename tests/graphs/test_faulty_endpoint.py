@@ -30,7 +30,7 @@ from agentrec.policies.hint_policies.untrained import RandomHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
-from agentrec.stores.in_memory import InMemoryHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 from agentrec.testing.faulty_server import FAULTS, Fault, FaultPlan, FaultyServer
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.planted_sessions import write_planted_sessions

@@ -22,7 +22,7 @@ from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.sessions import Session
-from agentrec.stores.in_memory import InMemoryHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 from agentrec.testing.planted_rewards import PlantedRewards
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

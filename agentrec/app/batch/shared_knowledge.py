@@ -16,7 +16,7 @@ from agentrec.assembly import know_catalog, teach_embedded_model
 from agentrec.errors import StoreError
 from agentrec.named_components import NamedEmbeddings, open_embeddings
 from agentrec.runs.open_run import ResolvedRun
-from agentrec.stores.qdrant import QdrantHintStore
+from agentrec.stores.hints.opening import open_hint_store
 
 _FOLDER = "knowledge-base"
 
@@ -69,7 +69,7 @@ async def copy_of_knowledge(place: ResolvedRun, batch: Path, console: Console) -
         await teach_embedded_model(dataset.catalog, knowledge, display, settings.lm_steps)
     source, copy = place.folder.knowledge_base, (batch / _FOLDER).absolute()
     dimension = knowledge.text_vectors.shape[1]
-    async with await QdrantHintStore.open(source, dimension, embedding_model=settings.embeddings):
+    async with await open_hint_store(source, dimension, embedding_model=settings.embeddings):
         # While it is open here nobody else writes to it.
         await asyncio.to_thread(_copy, source, copy)
     return copy

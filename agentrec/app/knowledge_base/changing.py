@@ -22,10 +22,16 @@ from agentrec.app.reports.kb_tables import print_hints, short_ids
 from agentrec.catalog import clean_text
 from agentrec.errors import InputError
 from agentrec.hints import STATES, Hint
-from agentrec.stores.exchange import import_hints
-from agentrec.stores.exchange_file import as_record, read_hints
-from agentrec.stores.lifecycle import MAX_REASON_LENGTH, admit, edit, merge, retire, text_fault
-from agentrec.stores.reembedding import reembed
+from agentrec.stores.hints.exchange import as_record, import_hints, read_hints
+from agentrec.stores.hints.lifecycle import (
+    MAX_REASON_LENGTH,
+    admit,
+    edit,
+    merge,
+    retire,
+    text_fault,
+)
+from agentrec.stores.hints.opening import reembed
 
 
 async def add_hint(

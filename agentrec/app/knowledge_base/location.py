@@ -7,14 +7,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentrec.app.knowledge_base.server import describe_server, server_namespaces
 from agentrec.contracts import HintStore
 from agentrec.errors import InputError
 from agentrec.runs.run_folder import RunFolder
-from agentrec.stores.folder_description import KnowledgeBaseInfo, describe, namespaces
-from agentrec.stores.lifecycle import Embed
-from agentrec.stores.naming import check_namespace
-from agentrec.stores.qdrant import QdrantHintStore
+from agentrec.stores.hints.history import check_namespace
+from agentrec.stores.hints.lifecycle import Embed
+from agentrec.stores.hints.opening import (
+    KnowledgeBaseInfo,
+    describe,
+    namespaces,
+    open_hint_store,
+    shown_address,
+)
 
 DEFAULT_RUN = Path("runs/demo")
 
@@ -43,10 +47,12 @@ class Place:
     @property
     def shown(self) -> str:
         """The place, for people; without a name or password in an address."""
-        if self.url is None:
-            return str(self.folder)
-        before, _, behind = self.url.rpartition("@")
-        return f"{before.partition('//')[0]}//{behind}" if before else self.url
+        return str(self.folder) if self.url is None else shown_address(self.url)
+
+    @property
+    def location(self) -> Path | str:
+        """What a store is opened with."""
+        return self.folder if self.url is None else self.url
 
 
 @dataclass(frozen=True)
@@ -137,8 +143,7 @@ async def found(place: Place) -> KnowledgeBaseInfo | None:
             check_namespace(place.namespace)
         except ValueError as error:
             raise InputError(str(error), field="namespace") from error
-    url, folder = place.url, place.folder
-    there = await (namespaces(folder) if url is None else server_namespaces(url))
+    there = await namespaces(place.location)
     if not there:
         return None
     names = ", ".join(repr(name) for name in there)
@@ -149,7 +154,7 @@ async def found(place: Place) -> KnowledgeBaseInfo | None:
                 f"{place.shown} has namespaces {names}; choose with --namespace", field="namespace"
             )
         wanted = there[0]
-    return await (describe(folder, wanted) if url is None else describe_server(url, wanted))
+    return await describe(place.location, wanted)
 
 
 @asynccontextmanager
@@ -189,7 +194,7 @@ async def opened_or_made(place: Place, embeddings: str | None) -> AsyncIterator[
 
 async def missing(place: Place) -> str:
     """Why there is nothing to open, in one line."""
-    there = await (namespaces(place.folder) if place.url is None else server_namespaces(place.url))
+    there = await namespaces(place.location)
     if there:
         names = ", ".join(repr(name) for name in there)
         return f"{place.shown} has no namespace {place.namespace!r}; it has {names}"
@@ -202,12 +207,6 @@ async def missing(place: Place) -> str:
 async def _open(
     place: Place, namespace: str, model: str, dimension: int
 ) -> AsyncIterator[KnowledgeBase]:
-    opening = (
-        QdrantHintStore.open(place.folder, dimension, namespace=namespace, embedding_model=model)
-        if place.url is None
-        else QdrantHintStore.open_server(
-            place.url, dimension, namespace=namespace, embedding_model=model
-        )
-    )
+    opening = open_hint_store(place.location, dimension, namespace=namespace, embedding_model=model)
     async with await opening as store:
         yield KnowledgeBase(store, namespace, model, dimension, place.shown)

@@ -19,10 +19,9 @@ from agentrec.app.reports.kb_tables import (
 )
 from agentrec.errors import InputError
 from agentrec.hints import STATES
-from agentrec.stores.differences import Differences, between_revisions, since_export
-from agentrec.stores.exchange import export_hints
-from agentrec.stores.exchange_file import as_record
-from agentrec.stores.lifecycle import lineage
+from agentrec.stores.hints.differences import Differences, between_revisions, since_export
+from agentrec.stores.hints.exchange import as_record, export_hints
+from agentrec.stores.hints.lifecycle import lineage
 
 
 async def list_hints(place: Place, state: str) -> Answer:

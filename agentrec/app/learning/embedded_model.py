@@ -40,7 +40,7 @@ from agentrec.runs.open_run import load_data
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
 from agentrec.settings.run_settings import RunSettings
-from agentrec.stores.in_memory import InMemoryHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 from agentrec.streaming.stream import map_concurrently
 
 _CONCURRENCY = 64

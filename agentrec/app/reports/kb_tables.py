@@ -16,7 +16,7 @@ from rich.text import Text
 from agentrec.app.reports.run_report import narrow_table
 from agentrec.catalog import clean_text
 from agentrec.hints import Hint, HintEvidence, Revision, ScoredHint
-from agentrec.stores.differences import Differences, HintChange
+from agentrec.stores.hints.differences import Differences, HintChange
 
 SHORT_ID = 8
 _LONGEST_VALUE = 400

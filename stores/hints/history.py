@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -234,6 +235,22 @@ class HintHistory:
             raise StoreError(
                 f"there is no revision {revision}; this knowledge base has 0 to {self.latest}"
             )
+
+
+_NAMESPACE = re.compile(r"[\w.-]{0,64}")
+
+
+def check_namespace(namespace: str) -> None:
+    """Refuse what no hint can have as its namespace.
+
+    Raises:
+        ValueError: It is longer than 64 characters or holds other characters than letters, digits,
+            ``_``, ``.`` and ``-``.
+    """
+    if not _NAMESPACE.fullmatch(namespace):
+        raise ValueError(
+            f"a namespace is at most 64 letters, digits, '_', '.' and '-', not {namespace[:80]!r}"
+        )
 
 
 def check_of_namespace(hints: Sequence[Hint], namespace: str) -> None:

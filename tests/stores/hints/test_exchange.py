@@ -10,11 +10,10 @@ import pytest
 from agentrec.errors import InputError
 from agentrec.hints import STATES, Hint, HintEvidence, HintProvenance
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings
-from agentrec.stores import exchange_file
-from agentrec.stores.exchange import ImportReport, export_hints, import_hints
-from agentrec.stores.exchange_file import read_hints
-from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.stores.lifecycle import edit, merge
+from agentrec.stores.hints import exchange as exchange_file
+from agentrec.stores.hints.exchange import ImportReport, export_hints, import_hints, read_hints
+from agentrec.stores.hints.lifecycle import edit, merge
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 
 EMBEDDINGS = HashedWordEmbeddings(16)
 embed = EMBEDDINGS.aembed_documents

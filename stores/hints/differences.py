@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from agentrec.contracts import HintStore
 from agentrec.hints import STATES, Hint
-from agentrec.stores.exchange_file import read_hints
+from agentrec.stores.hints.exchange import read_hints
 
 # The id and the text are the same, or it is another hint; a version only counts changes, and a
 # roll-back counts up while it changes things back.

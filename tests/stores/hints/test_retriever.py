@@ -11,8 +11,8 @@ from langchain_tests.integration_tests import RetrieversIntegrationTests
 from agentrec.errors import InputError
 from agentrec.hints import STATES, Hint, HintEvidence, HintProvenance
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings
-from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.stores.retriever import HintRetriever
+from agentrec.stores.hints.logged_store import InMemoryHintStore
+from agentrec.stores.hints.retriever import HintRetriever
 
 EMBEDDINGS = HashedWordEmbeddings(64)
 HINTS = [

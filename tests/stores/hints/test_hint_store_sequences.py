@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from agentrec.hints import STATES, Hint, HintEvidence, HintState
-from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.stores.qdrant import QdrantHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
+from agentrec.stores.hints.opening import open_hint_store
 
 Result = TypeVar("Result")
 numbers = st.integers(0, 7)
@@ -46,8 +46,8 @@ class ChangingAKnowledgeBase(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        opening = QdrantHintStore.open(self.folder, 2, embedding_model="m")
-        self.qdrant = self.wait(opening)
+        opening = open_hint_store(self.folder, 2, embedding_model="m")
+        self.folder_store = self.wait(opening)
 
     def wait(self, what: Awaitable[Result]) -> Result:
         async def waiting() -> Result:
@@ -72,7 +72,7 @@ class ChangingAKnowledgeBase(RuleBasedStateMachine):
 
     def changed(self, hints: list[Hint], note: str) -> None:
         number = self.wait(self.memory.change(hints, note))
-        assert self.wait(self.qdrant.change(hints, note)) == number
+        assert self.wait(self.folder_store.change(hints, note)) == number
         self.revised(number)
 
     @rule(chosen=st.lists(st.tuples(numbers, states), max_size=4))
@@ -80,7 +80,7 @@ class ChangingAKnowledgeBase(RuleBasedStateMachine):
         hints = [hint(number, state) for number, state in chosen]
         vectors = [vector(number) for number, _ in chosen]
         answers = self.wait(self.memory.add_many(hints, vectors, "added"))
-        assert self.wait(self.qdrant.add_many(hints, vectors, "added")) == answers
+        assert self.wait(self.folder_store.add_many(hints, vectors, "added")) == answers
         known = {each.hint_id for each in self.seen[-1]}
         assert sum(answers) == len({each.hint_id for each in hints} - known)
         if any(answers):
@@ -111,7 +111,7 @@ class ChangingAKnowledgeBase(RuleBasedStateMachine):
     def roll_back(self, data: st.DataObject) -> None:
         revision = data.draw(st.integers(0, len(self.seen) - 1))
         number = self.wait(self.memory.roll_back(revision))
-        assert self.wait(self.qdrant.roll_back(revision)) == number
+        assert self.wait(self.folder_store.roll_back(revision)) == number
         self.revised(number)
         then, now = self.seen[revision], self.seen[-1]
         assert without_versions(now[: len(then)]) == without_versions(then)
@@ -119,14 +119,14 @@ class ChangingAKnowledgeBase(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        self.wait(self.qdrant.aclose())
+        self.wait(self.folder_store.aclose())
         self.open()
 
     @rule(towards=st.integers(0, 3), limit=st.integers(1, 9), asked=st.sets(states))
     def search(self, towards: int, limit: int, asked: set[HintState]) -> None:
         query, order = [1.0, towards / 2], tuple(sorted(asked))
         found = self.wait(self.memory.search(query, limit, order))
-        others = self.wait(self.qdrant.search(query, limit, order))
+        others = self.wait(self.folder_store.search(query, limit, order))
         assert [each.hint for each in others] == [each.hint for each in found]
         assert [each.similarity for each in others] == pytest.approx(
             [each.similarity for each in found], abs=2e-6
@@ -135,23 +135,23 @@ class ChangingAKnowledgeBase(RuleBasedStateMachine):
 
     @invariant()
     def both_remember_everything(self) -> None:
-        if not hasattr(self, "qdrant"):
+        if not hasattr(self, "folder_store"):
             return
-        for store in (self.memory, self.qdrant):
+        for store in (self.memory, self.folder_store):
             assert [self.wait(store.as_of(n)) for n in range(len(self.seen))] == self.seen
             assert self.wait(store.all(STATES)) == self.seen[-1]
         ids = [each.hint_id for each in self.seen[-1]]
         assert len(ids) == len(set(ids))
         revisions = self.wait(self.memory.revisions())
-        others = self.wait(self.qdrant.revisions())
+        others = self.wait(self.folder_store.revisions())
         assert [(each.number, each.note, each.hint_ids) for each in others] == [
             (each.number, each.note, each.hint_ids) for each in revisions
         ]
         assert [each.number for each in revisions] == list(range(1, len(self.seen)))
 
     def teardown(self) -> None:
-        if hasattr(self, "qdrant"):
-            self.wait(self.qdrant.aclose())
+        if hasattr(self, "folder_store"):
+            self.wait(self.folder_store.aclose())
         self.loop.close()
         shutil.rmtree(self.folder)
 

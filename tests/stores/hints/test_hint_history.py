@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agentrec.hints import Hint
-from agentrec.stores import hint_history
-from agentrec.stores.in_memory import InMemoryHintStore
+from agentrec.stores.hints import history as hint_history
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 
 
 async def test_a_clock_that_is_set_back_does_not_change_the_order(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrec.stores.cosine import nearest_first, unit_vector
+from agentrec.stores.hints.cosine import nearest_first, unit_vector
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -7,10 +7,15 @@ from pydantic import ValidationError
 
 from agentrec.errors import StoreError
 from agentrec.hints import STATES, Hint, HintEvidence
-from agentrec.stores.differences import Differences, between_revisions, differences, since_export
-from agentrec.stores.exchange import export_hints
-from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.stores.lifecycle import admit, retire
+from agentrec.stores.hints.differences import (
+    Differences,
+    between_revisions,
+    differences,
+    since_export,
+)
+from agentrec.stores.hints.exchange import export_hints
+from agentrec.stores.hints.lifecycle import admit, retire
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 
 A, B, C = (Hint(text=text, state="nominated") for text in ("a", "b", "c"))
 

@@ -7,8 +7,8 @@ import pytest
 from agentrec.errors import InputError
 from agentrec.hints import STATES, Hint, HintEvidence, HintProvenance
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings
-from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.stores.lifecycle import admit, edit, lineage, merge, retire, text_fault
+from agentrec.stores.hints.lifecycle import admit, edit, lineage, merge, retire, text_fault
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 
 EMBEDDINGS = HashedWordEmbeddings(16)
 embed = EMBEDDINGS.aembed_documents
