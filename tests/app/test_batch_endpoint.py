@@ -120,7 +120,7 @@ def test_ctrl_c_leaves_valid_output_and_the_same_goes_on(
             process.send_signal(signal.SIGINT)
             _, told = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert b"Stopped. The same command goes on" in told
+        assert b"Stopped. Run the same command again" in told
         some = results(out)
         assert 0 < len(some) < len(sessions)
         asked = server.requests

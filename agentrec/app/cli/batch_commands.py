@@ -10,9 +10,14 @@ from typing import Annotated, TypeVar
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.cli_overrides import cli_overrides, without_none
-from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
-from agentrec.app.cli.policy import ConfigOption, DataOption, JsonOption
+from agentrec.app.cli.options import (
+    ConfigOption,
+    DataOption,
+    DebugOption,
+    JsonOption,
+    cli_overrides,
+    exit_with_error,
+)
 from agentrec.errors import InputError
 
 Choice = TypeVar("Choice", bound=str)
@@ -25,7 +30,7 @@ def batch(
     sessions: Annotated[
         Path, typer.Argument(help="Sessions with candidates: .jsonl, .csv or .parquet.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the results; a batch there goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; resumes a batch in it.")],
     run: Annotated[
         Path | None,
         typer.Option(help="Run whose model, hints and policy are used. Default: runs/demo."),
@@ -37,13 +42,13 @@ def batch(
     data: DataOption = None,
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, help="Most sessions, and calls, at a time. Default: as the run."),
+        typer.Option(min=1, help="Most model calls at a time. Default: as in the run."),
     ] = None,
     requests_per_minute: Annotated[
-        float | None, typer.Option(help="Most model calls a minute. Default: as the run.")
+        float | None, typer.Option(help="Most model calls a minute. Default: as in the run.")
     ] = None,
     tokens_per_minute: Annotated[
-        float | None, typer.Option(help="Most tokens a minute. Default: as the run.")
+        float | None, typer.Option(help="Most tokens a minute. Default: as in the run.")
     ] = None,
     limit_tokens: Annotated[
         int | None, typer.Option(help="Budget: most tokens over all attempts of this batch.")
@@ -53,13 +58,14 @@ def batch(
         typer.Option(help="Budget: most money over all attempts, by the prices in the settings."),
     ] = None,
     time_limit: Annotated[
-        float | None, typer.Option(help="Give a session up after so many seconds. Default: never.")
+        float | None,
+        typer.Option(help="Seconds until a session is given up. Default: never."),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try sessions again that failed before.")
+        bool, typer.Option("--retry-failed", help="Retry sessions that failed before.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Go on with a batch that is there.")
+        bool, typer.Option("--resume/--no-resume", help="Resume the batch in the folder.")
     ] = True,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that work on it; limits are divided among them.")
@@ -73,17 +79,17 @@ def batch(
         typer.Option(min=1, help="Parts of a new batch. Default: as many as workers."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell what the batch would cost and ask nothing.")
+        bool, typer.Option("--dry-run", help="Estimate the cost without calling the model.")
     ] = False,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Recommend for all sessions of a file, each once, and go on after any interruption.
+    """Recommend for every session of a file, exactly once, across any interruption.
 
-    Ctrl-C stops it; the same command goes on where it was. Exit code 3: all rows were gone
-    through, and some failed (failures.jsonl, --retry-failed) or were no sessions (rejected.jsonl).
+    Stop with Ctrl-C; the same command resumes. Exit code 3: finished, but some sessions failed
+    (failures.jsonl, --retry-failed) or some rows were rejected (rejected.jsonl).
     """
-    try:
+    with exit_with_error(debug):
         from agentrec.app.batch.options import BatchOptions
         from agentrec.app.batch.planning import tell_batch_plan
         from agentrec.app.batch.work import run_batch
@@ -92,14 +98,18 @@ def batch(
         from agentrec.runs.open_run import settings_of_run
 
         if time_limit is not None and not time_limit > 0:
-            raise InputError(f"is above 0, not {time_limit:g}", field="time-limit")
-        given = cli_overrides(run, data, None, None, concurrency)
-        given["limits"] |= {
-            "requests_per_minute": requests_per_minute,
-            "tokens_per_minute": tokens_per_minute,
-        }
-        given["budget"] = {"tokens": limit_tokens, "money": limit_cost}
-        settings = settings_of_run(without_none(given), config)
+            raise InputError(f"must be above 0, not {time_limit:g}", field="time-limit")
+        given = cli_overrides(
+            run=run,
+            data=data,
+            concurrency=concurrency,
+            limits={
+                "requests_per_minute": requests_per_minute,
+                "tokens_per_minute": tokens_per_minute,
+            },
+            budget={"tokens": limit_tokens, "money": limit_cost},
+        )
+        settings = settings_of_run(given, config)
         console = Console(stderr=json_)
         options = BatchOptions(
             sessions=sessions,
@@ -121,8 +131,6 @@ def batch(
             sys.stdout.write(summary.model_dump_json() + "\n")
         else:
             print_summary(summary, out, console)
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug)
     if not summary.is_clean:
         raise typer.Exit(INCOMPLETE)
 

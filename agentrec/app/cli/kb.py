@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agentrec.app.cli.exit_with_error import DebugOption
+from agentrec.app.cli.options import DebugOption
 from agentrec.app.knowledge_base.answers import ending
 
 BaseOption = Annotated[

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import get_args
 
 from rich.console import Console
 
-from agentrec.app.cli.exit_with_error import exit_with_error
+from agentrec.app.cli.options import exit_with_error
 from agentrec.catalog import clean_text
 from agentrec.errors import InputError
 from agentrec.hints import STATES, Hint, HintState
@@ -38,13 +38,9 @@ class Answer:
             self.show(Console())
 
 
-@contextmanager
-def ending(debug: bool) -> Iterator[None]:
+def ending(debug: bool) -> AbstractContextManager[None]:
     """Let a command that fails or is interrupted end with one line."""
-    try:
-        yield
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug, stopped="Stopped. What was stored stays stored.")
+    return exit_with_error(debug, stopped="Stopped. What was stored stays stored.")
 
 
 def say(console: Console, line: str) -> None:
