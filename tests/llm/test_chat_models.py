@@ -218,6 +218,3 @@ async def test_a_client_of_the_callers_own_is_used_and_stays_open() -> None:
         assert model.http_async_client is own
         await close_client(model)
         assert not own.is_closed
-    proxied = open_chat_model("openai:m", {"openai_proxy": "http://127.0.0.1:9"})
-    assert isinstance(proxied, ChatOpenAI)
-    assert proxied.http_async_client is None
