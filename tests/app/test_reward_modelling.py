@@ -18,7 +18,7 @@ from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.preferences.reward_modelling import RECORD_FILE, obtain_reward_model, reward_of
 from agentrec.app.preferences.run_collection import collect_in_run, opened
 from agentrec.app.preferences.text_writing import texts_for
-from agentrec.graphs.preferences.preference_sampling import TextAttempt
+from agentrec.graphs.preferences.preference_sampling import SampledText
 from agentrec.graphs.preferences.ranking_reward import RankingRewardModel
 from agentrec.llm.gateway.requests import Sampling
 from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
@@ -116,13 +116,13 @@ async def test_several_texts_of_a_session_are_drawn_apart(monkeypatch: pytest.Mo
 
     async def attempted(
         session: Session, *_: object, sampling: Sampling | None, **__: object
-    ) -> TextAttempt:
+    ) -> SampledText:
         asked.append((session.session_id, sampling))
         if len(asked) == 4:
-            return TextAttempt("", "the model is asleep")
-        return TextAttempt(f"text {len(asked)}")
+            return SampledText("", "the model is asleep")
+        return SampledText(f"text {len(asked)}")
 
-    monkeypatch.setattr("agentrec.app.preferences.text_writing.attempt_preference", attempted)
+    monkeypatch.setattr("agentrec.app.preferences.text_writing.sample_preference", attempted)
     said = io.StringIO()
     parts = cast(
         "OpenRun",

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from agentrec.components import Components
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.graphs.preferences.preference_sampling import (
-    TextAttempt,
-    attempt_preference,
+    SampledText,
     find_factors,
+    sample_preference,
 )
 from agentrec.llm.gateway.requests import Sampling, sample_seed
 from agentrec.runs.open_run import OpenRun
@@ -64,12 +64,12 @@ async def texts_for(
     """
     seed = parts.settings.seed
 
-    async def attempted(wanted: tuple[int, Session]) -> TextAttempt:
+    async def attempted(wanted: tuple[int, Session]) -> SampledText:
         sample, session = wanted
         sampling = None
         if temperature is not None:
             sampling = Sampling(temperature, sample_seed(seed, session.session_id, sample))
-        return await attempt_preference(
+        return await sample_preference(
             session, factors, components or parts.components, share=share, sampling=sampling
         )
 

@@ -10,15 +10,14 @@ from langchain_core.messages import BaseMessage
 from testing.answering import make_components, make_session
 
 from agentrec.errors import InputError, ModelCallError
-from agentrec.graphs.preferences.collection_graph import build_preference_graph
-from agentrec.graphs.preferences.context import PreferenceParts
+from agentrec.graphs.preferences.collection_graph import PreferenceContext, build_preference_graph
 from agentrec.graphs.preferences.pairing import PairingRules
 from agentrec.graphs.preferences.preference_sampling import (
-    TextAttempt,
-    attempt_preference,
+    SampledText,
     find_factors,
     first_part,
     known_factors,
+    sample_preference,
 )
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.preferences import PreferencePair, PreferenceReward
@@ -88,10 +87,10 @@ def answers(*texts: str) -> Callable[[Sequence[BaseMessage]], str]:
     return answer
 
 
-def parts(answer: Callable[[Sequence[BaseMessage]], str], **changes: object) -> PreferenceParts:
+def parts(answer: Callable[[Sequence[BaseMessage]], str], **changes: object) -> PreferenceContext:
     components = make_components(ScriptedChatModel([answer] * 20))
     given: dict[str, object] = {"samples": 3, "reward_model": LongestIsBest(), **changes}
-    return PreferenceParts(components, **given)  # type: ignore[arg-type]
+    return PreferenceContext(components, **given)  # type: ignore[arg-type]
 
 
 WORSE = "genre: war films"
@@ -149,18 +148,18 @@ async def test_a_spent_budget_is_no_failure_of_one_text() -> None:
     with pytest.raises(ModelCallError, match="nothing is left"):
         await build_preference_graph().ainvoke({"session": SESSION}, context=made)
     with pytest.raises(ModelCallError, match="nothing is left"):
-        await attempt_preference(SESSION, ("genre",), made.components)
+        await sample_preference(SESSION, ("genre",), made.components)
 
 
 async def test_a_failed_attempt_says_why() -> None:
     def asleep(messages: Sequence[BaseMessage]) -> str:
         raise ValueError("the model is asleep")
 
-    attempt = await attempt_preference(SESSION, ("genre",), parts(asleep).components)
+    attempt = await sample_preference(SESSION, ("genre",), parts(asleep).components)
     assert attempt.text == ""
     assert "asleep" in (attempt.failure or "")
-    attempt = await attempt_preference(SESSION, ("genre",), parts(answers(WORSE)).components)
-    assert attempt == TextAttempt(WORSE)
+    attempt = await sample_preference(SESSION, ("genre",), parts(answers(WORSE)).components)
+    assert attempt == SampledText(WORSE)
 
 
 async def test_a_pair_knows_its_user_and_the_model_does_not() -> None:
@@ -181,7 +180,7 @@ async def test_equal_texts_are_scored_once_and_make_no_pair() -> None:
     made = parts(answers(WORSE, WORSE, WORSE))
     state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
     assert state["pairs"] == ()
-    assert state["refused"] == "equal texts"
+    assert state["rejection"] == "equal texts"
     reward_model = made.reward_model
     assert isinstance(reward_model, LongestIsBest)
     assert reward_model.asked == [[WORSE]]
@@ -199,7 +198,7 @@ async def test_a_text_whose_worth_is_not_known_is_in_no_pair_and_is_told_of() ->
         state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
         [pair] = state["pairs"]
         assert (pair.chosen, pair.rejected) == kept
-        assert state["failures"] == ["what a text is worth could not be found out"]
+        assert state["failures"] == ["the reward of a text could not be measured"]
         rewarded = {text.text for text in state["texts"] if text.reward is not None}
         assert rewarded == {MIDDLE, BETTER, WORSE} - {unknown}
 
@@ -207,7 +206,7 @@ async def test_a_text_whose_worth_is_not_known_is_in_no_pair_and_is_told_of() ->
 async def test_where_the_worth_of_one_text_alone_is_known_there_is_no_pair() -> None:
     made = parts(answers(MIDDLE, BETTER, WORSE), reward_model=KnowsNot(MIDDLE, WORSE))
     state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
-    assert (state["pairs"], state["refused"]) == ((), "nothing rewarded")
+    assert (state["pairs"], state["rejection"]) == ((), "nothing rewarded")
     assert len(state["failures"]) == 2
 
 
@@ -226,7 +225,7 @@ async def test_several_pairs_of_a_session_are_kept() -> None:
     assert (first.chosen, first.rejected) == (said[3], said[0])
     assert (second.chosen, second.rejected) == (said[2], said[1])
     assert sink.pairs == [first, second]
-    assert state["refused"] is None
+    assert state["rejection"] is None
 
 
 async def test_factors_are_asked_for_once_and_attributes_stand_in() -> None:
@@ -255,7 +254,7 @@ def test_parts_out_of_range_are_refused(wrong: dict[str, object]) -> None:
 
 
 async def test_a_graph_without_its_parts_says_so() -> None:
-    with pytest.raises(InputError, match="PreferenceParts"):
+    with pytest.raises(InputError, match="PreferenceContext"):
         await build_preference_graph().ainvoke({"session": SESSION})
 
 
