@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from agentrec.atomic_files import write_atomically
 from agentrec.llm.cost.prices import PriceTable
-from agentrec.llm.cost.usage import NodeUsage, lifelong_usage
+from agentrec.llm.cost.usage import NodeUsage, Spending, lifelong_usage
 from agentrec.llm.journal.journal import CallJournal
 
 
@@ -40,12 +40,6 @@ class UsageRow(BaseModel):
         """The row of some usage."""
         return cls.model_validate(asdict(used))
 
-    def __add__(self, other: UsageRow) -> UsageRow:
-        return UsageRow.of(self._used() + other._used())
-
-    def _used(self) -> NodeUsage:
-        return NodeUsage(**self.model_dump())
-
 
 class UsageReport(BaseModel):
     """What the calls of a run came to.
@@ -65,7 +59,12 @@ class UsageReport(BaseModel):
     @classmethod
     async def of(cls, journal: CallJournal, prices: PriceTable) -> UsageReport:
         """What a journal says."""
-        usage = lifelong_usage(await journal.spendings(), prices)
+        return cls.of_spendings(await journal.spendings(), prices)
+
+    @classmethod
+    def of_spendings(cls, spendings: Iterable[Spending], prices: PriceTable) -> UsageReport:
+        """Return the report of what one or several journals say."""
+        usage = lifelong_usage(spendings, prices)
         return cls(
             currency=prices.currency,
             by_node={node: UsageRow.of(used) for node, used in usage.by_node.items()},

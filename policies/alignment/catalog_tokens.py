@@ -1,4 +1,4 @@
-"""Pairs in the tokens of the embedded model: its compact prompt, and the words of a text."""
+"""Preference pairs in the tokens of the embedded model: its compact prompt and its words."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _LONGEST_PHRASE = 64
 
 
 class EmbeddedPairTokenizer:
-    """The inverse of how the embedded model reads a chat prompt and says its words.
+    """Inverts how the embedded model reads a chat prompt and writes its words.
 
-    Words that say exactly the text again are looked for; a text for which there are none, such as
-    one that another model wrote, is refused.
+    It finds the words that write exactly the same text. A text without such words, as another
+    model may write, is refused.
 
     Args:
         vocabulary: The model's tokens.
@@ -55,12 +55,12 @@ class EmbeddedPairTokenizer:
         return read, chosen, rejected
 
     def words(self, text: str) -> list[str]:
-        """The words that the model would have said to write a text about preferences.
+        """Find the words that the model would have written a preference text with.
 
         Raises:
-            NotEncodableError: If no words of its own say it.
+            NotEncodableError: If there are none.
         """
-        # Its texts are short; what is longer need not be looked at.
+        # Its texts are short; longer ones are not its own.
         lines = text.splitlines() if len(text) <= MAX_PREFERENCE_LENGTH else []
         words: list[str] = []
         for line in lines:
@@ -83,7 +83,7 @@ class EmbeddedPairTokenizer:
         return [factor_token(factor), ":", *phrases]
 
     def _loose(self, line: str) -> list[str]:
-        """Words of any other line: the longest known phrase at each place, marks by themselves."""
+        """Words of any other line: the longest known phrase at each position, and single marks."""
         pieces = _PIECE.findall(line)
         words: list[str] = []
         said: Mapping[str, str] = {}
@@ -97,7 +97,7 @@ class EmbeddedPairTokenizer:
                     break
             else:
                 raise NotEncodableError("a text that the embedded model has no words for")
-            # What a line begins with is left out of the phrases behind it.
+            # Phrases leave out the factor that their line begins with.
             said = self._said_in_sentence.get(words[0].replace("_", " "), {})
         return words
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import shutil
+import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from app.preference_runs import QUICK, Settings, quiet, sha256
+from pydantic import ValidationError
 from rich.console import Console
 from testing.answering import make_components, make_session
 
+from agentrec import plugins
 from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.preferences.reward_modelling import RECORD_FILE, obtain_reward_model, reward_of
 from agentrec.app.preferences.run_collection import collect_in_run, opened
@@ -171,3 +175,23 @@ def test_who_says_what_a_text_is_worth_is_set() -> None:
     halves = MixedRewardModel([(BatchedRewardModel(told), 1.0), (expected, 1.0)])
     assert both.parameter_hash == halves.parameter_hash
     assert asked().parameter_hash == asked(reward="both", relevant="rest").parameter_hash
+
+
+def test_a_reward_model_of_an_installed_package_is_named_in_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    point = EntryPoint("theirs", f"{__name__}:reward_of_theirs", "agentrec.reward_models")
+    monkeypatch.setattr(
+        plugins, "entry_points", lambda *, group: [point] if group == point.group else []
+    )
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+    parts = cast("OpenRun", SimpleNamespace(components="components"))
+    prefer = PreferSettings.model_validate({"reward": "theirs"})
+    given = cast("KnowledgeRewardModel", None)
+    assert cast("object", reward_of(given, parts, prefer)) == ("theirs", "components")
+    with pytest.raises(ValidationError, match=r"reward models: .*theirs"):
+        PreferSettings.model_validate({"reward": "nobody"})
+
+
+def reward_of_theirs(components: object) -> object:
+    return "theirs", components

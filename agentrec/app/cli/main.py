@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.batch_commands import batch
+from agentrec.app.cli.batch import batch
 from agentrec.app.cli.dpo import dpo_app
 from agentrec.app.cli.kb import kb_app
 from agentrec.app.cli.lm import lm_app

@@ -244,5 +244,5 @@ def places_told(
         judged: The sessions.
         vectors: The texts' vectors, ``[sessions, text_dim]``; zeros for none.
     """
-    odds = CandidateScores.of_continuations(recommender.recommender, judged)
-    return odds.places(recommender.moves(vectors))
+    scores = CandidateScores.of_continuations(recommender.recommender, judged)
+    return scores.relevant_ranks(recommender.text_scores(vectors))
