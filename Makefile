@@ -3,19 +3,17 @@
 
 PYTHON ?= python3
 ARGS ?=
-# Tests run side by side in so many processes, each with one compute thread. Each process has a
-# part of its own, so that what tests of a file share is made once, and helps out when it is done.
+# Number of test processes; each uses one compute thread.
 WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
-# Present from the first moment of an installation and renamed to READY at its end,
-# so an installation that was interrupted is told from one that is complete.
+# Present while an installation runs and renamed to READY at its end: an interrupted one starts anew.
 UNFINISHED := $(VENV)/.unfinished
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test quick lint format bench clean
 
 help: ## List the targets
 	@echo 'Usage: make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -46,9 +44,13 @@ demo: $(READY) ## Run the demonstration; ARGS go to `agentrec demo`
 test: lint ## Check style and types, then run the tests; ARGS go to pytest
 	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not bench' $(ARGS)
 
-lint: $(READY) ## Check style, formatting and types, changing nothing
+quick: $(READY) ## Run the tests that neither train nor start a process: the inner loop
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not bench and not slow' $(ARGS)
+
+lint: $(READY) ## Check style, formatting, layers and types, changing nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
 format: $(READY) ## Format the code and mend what can be mended safely
@@ -59,6 +61,6 @@ bench: $(READY) ## Run the long measurements; ARGS go to pytest
 	$(BIN)/pytest -m bench -s tests/benchmarks $(ARGS)
 
 clean: ## Remove caches and build leftovers; keeps .venv and run folders
-	rm -rf build dist agentrec.egg-info .benchmarks .coverage \
+	rm -rf build dist agentrec.egg-info .benchmarks .coverage .import_linter_cache \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +

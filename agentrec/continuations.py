@@ -1,4 +1,4 @@
-"""What came after the part of a history that a text is written from: what a text is judged by."""
+"""The part of a session that a text about its first part is judged by."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Literal
 from agentrec.sessions import Session
 
 Relevant = Literal["target", "rest"]
-"""What is relevant to a text: the target alone, or all that came after what the text is about."""
+"""``target``: the next item alone is relevant. ``rest``: all that came after the first part is."""
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """A session as a text about its first part is judged by it.
+    """A session to rank, and the items that should come first.
 
     Attributes:
-        session: What is ranked: a history, and candidates that hold all that is relevant.
-        relevant: Ids of what is to come first, the target first, at least one.
+        session: The history, and candidates that contain all relevant items.
+        relevant: Ids of the relevant items, the target first, at least one.
     """
 
     session: Session
@@ -28,7 +28,7 @@ class Continuation:
 
 
 def first_part(session: Session, share: float) -> Session:
-    """A session with the first part of its history alone, at least one item.
+    """Return a session with only the first part of its history, at least one item.
 
     Args:
         session: The session.
@@ -39,17 +39,16 @@ def first_part(session: Session, share: float) -> Session:
 
 
 def continuation_of(session: Session, share: float, relevant: Relevant) -> Continuation:
-    """Say what is to be ranked, and what is to come first in it.
+    """Return the session to rank and its relevant items.
 
-    One target says little of a text: it is one draw of what the user might have chosen. With
-    ``rest`` the items between the text's part and the target are relevant too: the history ends
-    with the first part, and they stand among the candidates, at places drawn by the session's id,
-    so that no place gives them away.
+    One target says little about a text: it is one draw of what the user might have chosen. With
+    ``rest`` the items between the first part and the target are relevant too. They join the
+    candidates at positions drawn by the session's id, so that no position gives them away.
 
     Args:
         session: With target and candidates.
         share: Share of the history that the text is written from, above 0 to 1.
-        relevant: What is relevant.
+        relevant: Which items are relevant.
 
     Raises:
         ValueError: If the session has no target or no candidates.

@@ -1,4 +1,4 @@
-"""What a policy chooses among for a batch of sessions, and what it chose."""
+"""The hints that a policy chooses from for a batch of sessions, and its choices."""
 
 from __future__ import annotations
 
@@ -17,22 +17,20 @@ NO_CANDIDATE = -1
 
 @dataclass(frozen=True, eq=False)
 class HintOffer:
-    """The hints that each session of a batch may be given, and what is known of both.
-
-    "No hint" is on offer always and is not listed.
+    """The hints offered to each session of a batch. "No hint" is always offered and not listed.
 
     Attributes:
         states: Encoded sessions, float32, shape ``[batch, state_dim]``.
-        hints: Every hint that any of the sessions may be given, each once.
+        hints: Every hint that any session is offered, each once.
         vectors: Their text vectors, float32 of length 1, shape ``[num_hints, dimension]``.
-        candidates: Places in ``hints`` of what each session is offered, int64, shape
+        candidates: Indices in ``hints`` of the hints offered to each session, int64, shape
             ``[batch, width]``; ``NO_CANDIDATE`` where there are fewer. No session is offered a
             hint twice.
         similarities: Cosine of each candidate's vector and the session's query, float32, shape
             ``[batch, width]``, -1 to 1; 0 where there is no candidate.
 
     Raises:
-        ValueError: If a shape, a place or a value is not as above.
+        ValueError: If a shape, an index or a value is not as above.
     """
 
     states: npt.NDArray[np.float32]
@@ -63,28 +61,30 @@ class HintOffer:
         if self.candidates.size and not (
             self.candidates.min() >= NO_CANDIDATE and self.candidates.max() < len(self.hints)
         ):
-            raise ValueError(f"candidates are places in {len(self.hints)} hints, or {NO_CANDIDATE}")
+            raise ValueError(
+                f"candidates must be indices of {len(self.hints)} hints, or {NO_CANDIDATE}"
+            )
 
     def __len__(self) -> int:
-        """How many sessions choose."""
+        """Return the number of sessions."""
         return len(self.states)
 
     @property
     def width(self) -> int:
-        """How many hints a session is offered at most."""
+        """Most hints that a session is offered."""
         return int(self.candidates.shape[1])
 
     @cached_property
     def present(self) -> npt.NDArray[np.bool_]:
         """Where there is a candidate, shape ``[batch, width]``."""
-        there: npt.NDArray[np.bool_] = self.candidates != NO_CANDIDATE
-        # Kept for all who ask, so nobody may write into it.
-        there.setflags(write=False)
-        return there
+        present: npt.NDArray[np.bool_] = self.candidates != NO_CANDIDATE
+        # Cached and shared, therefore read-only.
+        present.setflags(write=False)
+        return present
 
     @cached_property
     def hint_ids(self) -> tuple[str, ...]:
-        """The ids of ``hints``, in order."""
+        """Ids of ``hints``, in order."""
         return tuple(hint.hint_id for hint in self.hints)
 
     @classmethod
@@ -95,18 +95,18 @@ class HintOffer:
         vectors: npt.NDArray[np.float32] | None = None,
         queries: npt.NDArray[np.float32] | None = None,
     ) -> Self:
-        """Offer every session all the hints.
+        """Offer all the hints to every session.
 
         Args:
             states: Shape ``[batch, state_dim]``.
-            hints: The hints; one that comes twice is offered once.
+            hints: The hints; a repeated one is offered once.
             vectors: Their text vectors, of any length, shape ``[num_hints, dimension]``; ``None``
-                where they are not known, for policies that do without: all zeros.
-            queries: What a hint store would be searched with, shape ``[batch, dimension]``;
-                ``None`` for similarities of 0.
+                for zeros, which policies that do not use them accept.
+            queries: Search vectors of the sessions, shape ``[batch, dimension]``; ``None`` for
+                similarities of 0.
         """
         states = np.asarray(states, dtype=np.float32)
-        first = {hint.hint_id: place for place, hint in reversed(list(enumerate(hints)))}
+        first = {hint.hint_id: index for index, hint in reversed(list(enumerate(hints)))}
         kept = sorted(first.values())
         known = (
             np.zeros((len(hints), 1), dtype=np.float32) if vectors is None else unit_rows(vectors)
@@ -118,10 +118,10 @@ class HintOffer:
         return cls(states, tuple(hints[at] for at in kept), known, candidates, similarities)
 
     def nearest(self, count: int) -> Self:
-        """Offer each session only the hints most similar to it, most similar first.
+        """Return an offer of only the most similar hints for each session, most similar first.
 
         Args:
-            count: How many at most, at least 0.
+            count: Most hints, at least 0.
         """
         order = np.argsort(
             np.where(self.present, -self.similarities, np.inf), axis=1, kind="stable"
@@ -132,13 +132,15 @@ class HintOffer:
             np.take_along_axis(self.similarities, order, axis=1),
         )
 
-    def rows(self, places: Sequence[int] | npt.NDArray[np.int64] | slice) -> Self:
-        """The offer of some of the sessions, in the order given."""
-        return self._with(self.states[places], self.candidates[places], self.similarities[places])
+    def rows(self, indices: Sequence[int] | npt.NDArray[np.int64] | slice) -> Self:
+        """Return the offer of some sessions, in the order given."""
+        return self._with(
+            self.states[indices], self.candidates[indices], self.similarities[indices]
+        )
 
     def without(self, hint_ids: Sequence[str]) -> Self:
-        """The offer with some hints taken out of every session's candidates."""
-        gone = [place for place, hint in enumerate(self.hints) if hint.hint_id in set(hint_ids)]
+        """Return the offer without some hints."""
+        gone = [index for index, hint in enumerate(self.hints) if hint.hint_id in set(hint_ids)]
         out = np.isin(self.candidates, gone)
         return self._with(
             self.states,
@@ -147,7 +149,7 @@ class HintOffer:
         )
 
     def with_states(self, states: npt.NDArray[np.float32]) -> Self:
-        """The same offer to sessions that are described in another way."""
+        """Return the same offer with other session states."""
         return self._with(states, self.candidates, self.similarities)
 
     def _with(
@@ -161,17 +163,16 @@ class HintOffer:
 
 @dataclass(frozen=True, eq=False)
 class HintChoices(Sequence[HintChoice]):
-    """What a policy chose for each session of an offer; a sequence of ``HintChoice``.
+    """A policy's choice for each session of an offer, as a sequence of ``HintChoice``.
 
     Attributes:
-        offer: What was on offer.
+        offer: The offer.
         options: 0 for no hint, else 1 + the column of the chosen candidate, int64, ``[batch]``.
-        log_probabilities: Natural log of the probability with which each was chosen, at most 0,
-            ``[batch]``.
-        values: Reward that the policy expects of each session as it acts, -1 to 1, ``[batch]``.
-        scores: What the policy thinks of every option; the higher, the better. Column 0 is no
-            hint, column ``1 + c`` candidate ``c``; ``-inf`` where there is no candidate. Shape
-            ``[batch, 1 + width]``. Scores of different policies do not compare.
+        log_probabilities: Natural log of the probability of each choice, at most 0, ``[batch]``.
+        values: The policy's expected reward of each session, -1 to 1, ``[batch]``.
+        scores: The policy's score of every option, higher is better, ``[batch, 1 + width]``.
+            Column 0 is no hint, column ``1 + c`` candidate ``c``; ``-inf`` where there is no
+            candidate. Scores of different policies are not comparable.
 
     Raises:
         ValueError: If a shape is not as above, or an option is not on offer.
@@ -202,50 +203,50 @@ class HintChoices(Sequence[HintChoice]):
 
     @property
     def hint_ids(self) -> list[str | None]:
-        """The chosen hint of each session, ``None`` for no hint."""
+        """Id of the chosen hint of each session; ``None`` for no hint."""
         ids: list[str | None] = [*self.offer.hint_ids, None]
-        return [ids[place] for place in self.places.tolist()]
+        return [ids[index] for index in self.hint_indices.tolist()]
 
     @property
-    def places(self) -> npt.NDArray[np.int64]:
-        """Places of the chosen hints in ``offer.hints``, -1 for no hint, ``[batch]``."""
+    def hint_indices(self) -> npt.NDArray[np.int64]:
+        """Indices of the chosen hints in ``offer.hints``, -1 for no hint, ``[batch]``."""
         padded = np.concatenate(
             [np.full((len(self.options), 1), NO_CANDIDATE), self.offer.candidates], axis=1
         )
-        places: npt.NDArray[np.int64] = padded[np.arange(len(padded)), self.options]
-        return places
+        indices: npt.NDArray[np.int64] = padded[np.arange(len(padded)), self.options]
+        return indices
 
     def __len__(self) -> int:
-        """How many sessions there are."""
+        """Return the number of sessions."""
         return len(self.options)
 
     def __iter__(self) -> Iterator[HintChoice]:
-        """Every choice, in the order of the sessions."""
+        """Yield the choices in the order of the sessions."""
         columns = (self.log_probabilities.tolist(), self.values.tolist())
         for hint_id, log_probability, value in zip(self.hint_ids, *columns, strict=True):
             yield HintChoice(hint_id=hint_id, log_probability=log_probability, value=value)
 
     @overload
-    def __getitem__(self, place: int) -> HintChoice: ...
+    def __getitem__(self, index: int) -> HintChoice: ...
     @overload
-    def __getitem__(self, place: slice) -> Sequence[HintChoice]: ...
-    def __getitem__(self, place: int | slice) -> HintChoice | Sequence[HintChoice]:
-        """The choice of one session, or of some."""
-        if isinstance(place, slice):
-            return list(self)[place]
-        option = int(self.options[place])
-        candidate = int(self.offer.candidates[place, option - 1]) if option else NO_CANDIDATE
+    def __getitem__(self, index: slice) -> Sequence[HintChoice]: ...
+    def __getitem__(self, index: int | slice) -> HintChoice | Sequence[HintChoice]:
+        """Return the choice of one session, or of some."""
+        if isinstance(index, slice):
+            return list(self)[index]
+        option = int(self.options[index])
+        candidate = int(self.offer.candidates[index, option - 1]) if option else NO_CANDIDATE
         return HintChoice(
             hint_id=None if candidate == NO_CANDIDATE else self.offer.hint_ids[candidate],
-            log_probability=float(self.log_probabilities[place]),
-            value=float(self.values[place]),
+            log_probability=float(self.log_probabilities[index]),
+            value=float(self.values[index]),
         )
 
-    def scores_of(self, place: int) -> dict[str | None, float]:
-        """What the policy thinks of every option of one session, by hint id, best first."""
-        of_none, *of_candidates = self.scores[place].tolist()
+    def scores_of(self, session: int) -> dict[str | None, float]:
+        """Return the score of every option of one session, by hint id, best first."""
+        of_none, *of_candidates = self.scores[session].tolist()
         scored: dict[str | None, float] = {None: of_none}
-        candidates = self.offer.candidates[place].tolist()
+        candidates = self.offer.candidates[session].tolist()
         for candidate, score in zip(candidates, of_candidates, strict=True):
             if candidate != NO_CANDIDATE:
                 scored[self.offer.hint_ids[candidate]] = score
@@ -257,21 +258,21 @@ def choose_best(
     scores: npt.NDArray[np.float32],
     values: npt.NDArray[np.float32] | None = None,
 ) -> HintChoices:
-    """Choose for every session the option with the best score, for certain.
+    """Choose the option with the best score for every session, with probability 1.
 
-    Of equal scores no hint is chosen before a hint, and of hints the one with the smaller id,
-    so that the order in which hints are listed decides nothing.
+    Of equal scores no hint wins over a hint, and the smaller id over the larger one: the order in
+    which hints are listed decides nothing.
 
     Args:
-        offer: What is on offer.
-        scores: Of no hint and each candidate, shape ``[batch, 1 + width]``; what they hold where
-            there is no candidate is not looked at.
+        offer: The offer.
+        scores: Scores of no hint and each candidate, shape ``[batch, 1 + width]``; values where
+            there is no candidate are ignored.
         values: Expected reward of each session, ``[batch]``; ``None`` for 0.
     """
     scores = masked(offer, scores)
     is_best = scores == scores.max(axis=1, keepdims=True)
     options = is_best.argmax(axis=1)
-    # No hint comes first among the options; of hints the first is not always the right one.
+    # argmax prefers no hint, which is right; among hints it may prefer a larger id.
     if np.count_nonzero(is_best[options > 0]) > np.count_nonzero(options):
         by_id = np.argsort(np.argsort(np.array(offer.hint_ids, dtype=np.str_), kind="stable"))
         order = np.concatenate([by_id + 1, [len(by_id) + 1]])[offer.candidates]
@@ -288,14 +289,14 @@ def choose_best(
 
 
 def masked(offer: HintOffer, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Scores ``[batch, 1 + width]`` with ``-inf`` where there is no candidate."""
+    """Return scores ``[batch, 1 + width]`` with ``-inf`` where there is no candidate."""
     of_present = np.array(scores, dtype=np.float32)
     of_present[:, 1:][~offer.present] = -np.inf
     return of_present
 
 
 def unit_rows(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Rows scaled to length 1; a row of zeros stays as it is."""
+    """Return rows scaled to length 1; a row of zeros stays as it is."""
     rows = np.asarray(rows, dtype=np.float32)
     norms = np.linalg.norm(rows, axis=-1, keepdims=True)
     return np.asarray(rows / np.maximum(norms, 1e-12), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Short imperative sentences an LLM wrote after an error, and a policy's choice among them."""
+"""Hints: short advice that an LLM wrote after an error, and a policy's choice among them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from agentrec.catalog import clean_text
 MAX_HINT_LENGTH = 300
 
 HintState = Literal["nominated", "admitted", "retired"]
-"""``nominated``: repaired the error it came from, no more is known of it. ``admitted``: may be
-used. ``retired``: kept for what was learnt, never used."""
+"""``nominated``: repaired the error it came from, nothing else is known. ``admitted``: in use.
+``retired``: kept as a record, never used."""
 
 STATES: tuple[HintState, ...] = get_args(HintState)
 
@@ -33,10 +33,10 @@ class HintProvenance(BaseModel):
         model: The language model that wrote it.
         prompt_hash: Hash of the prompt set it was written with.
         run: Name of the run it was written in.
-        diagnosis: What the model said about the error.
+        diagnosis: The model's diagnosis of the error.
         ndcg_before: NDCG@10 of the session without the hint, 0 to 1.
         ndcg_after: NDCG@10 of the same session with the hint, 0 to 1. The model had seen the
-            target when it wrote the hint: a nomination, never evidence of a gain.
+            target when it wrote the hint, so this is no evidence of a gain.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,16 +51,16 @@ class HintProvenance(BaseModel):
 
 
 class HintEvidence(BaseModel):
-    """What a hint did on sessions other than the one it came from.
+    """The effects of a hint on sessions other than the one it came from.
 
     Attributes:
-        sessions: How many training sessions it was tried on.
+        sessions: Number of training sessions it was tried on.
         mean_gain: Mean of NDCG@10 with the hint minus without, -1 to 1.
         low: Lower end of its one-sided interval (normal approximation).
         wins: Sessions it made better.
         losses: Sessions it made worse.
         model: The language model that was measured.
-        effects: The gain on each session, by its id; empty where only the summary is known.
+        effects: Gain on each session, by its id; empty if only the summary is known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -75,15 +75,15 @@ class HintEvidence(BaseModel):
 
     @classmethod
     def of(cls, effects: Mapping[str, float], model: str = "", confidence: float = 0.9) -> Self:
-        """Sum up what was measured.
+        """Summarise measured gains.
 
         Args:
-            effects: The gain on each session, by its id; at least one.
+            effects: Gain on each session, by its id; at least one.
             model: The language model that was measured.
             confidence: Of the one-sided lower bound, above 0.5 to below 1.
         """
         gains = list(effects.values())
-        # One session alone says nothing of the spread: the bound is as low as a gain can be.
+        # One session says nothing about the spread: the bound is as low as a gain can be.
         error = stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else 1.0
         return cls(
             sessions=len(gains),
@@ -107,7 +107,7 @@ class HintEvidence(BaseModel):
 
 
 class HintEmbedding(BaseModel):
-    """What a stored hint's vector was made with.
+    """The embedding model of a stored hint's vector.
 
     Attributes:
         model: Name of the embedding model, as in the settings.
@@ -124,16 +124,16 @@ class Hint(BaseModel):
     """One piece of advice for the recommending model.
 
     Attributes:
-        text: One line, control characters removed, capped.
-        namespace: The catalogue it is about; the same text is another hint in another namespace.
+        text: One line without control characters, capped.
+        namespace: The catalogue it is about. The same text in another namespace is another hint.
         state: Whether it may be used.
-        version: 1 when it is added; a store counts up with every change.
-        provenance: Where it comes from; ``None`` for one written by a person.
-        evidence: What it did on other sessions; ``None`` where it was not tried on any.
-        embedding: What its vector was made with, where a store knows.
+        version: 1 when added; a store increases it with every change.
+        provenance: Where it comes from; ``None`` if a person wrote it.
+        evidence: Its effects on other sessions; ``None`` if it was not tried.
+        embedding: The embedding model of its vector, if a store knows it.
         replaces: Id of the hint whose text was edited into this one.
-        merged_into: Id of the hint that stands for this one too.
-        reason: Why it is in its state, in a few words.
+        merged_into: Id of the hint that replaces this one as its equivalent.
+        reason: The reason for its state, in a few words.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -159,15 +159,15 @@ class Hint(BaseModel):
 
     @property
     def hint_id(self) -> str:
-        """Content-derived identity: the same text, however cased, is the same hint.
+        """Content-derived id: the same text in any case is the same hint.
 
-        Texts therefore never change: an edited hint is another one that ``replaces`` this one, and
-        what was measured of an id stays true of it.
+        Texts never change: an edited hint is another one that ``replaces`` this one. What was
+        measured for an id stays true.
         """
         return _hint_id(self.text, self.namespace)
 
 
-# Every session asks each hint that it is offered several times over.
+# Every session asks for the ids of all hints it is offered, several times.
 @lru_cache(maxsize=4096)
 def _hint_id(text: str, namespace: str) -> str:
     content = text.casefold()
@@ -177,13 +177,13 @@ def _hint_id(text: str, namespace: str) -> str:
 
 
 class Revision(BaseModel):
-    """One change to a knowledge base.
+    """A change to a knowledge base.
 
     Attributes:
         number: 1 for the first change, then counting up.
-        at: When, with time zone.
-        note: What was done, in a few words.
-        hint_ids: The hints that it added or changed.
+        at: The time, with time zone.
+        note: What changed, in a few words.
+        hint_ids: The hints that were added or changed.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -194,7 +194,7 @@ class Revision(BaseModel):
     hint_ids: tuple[str, ...]
 
 
-# No model of pydantic's: a search makes thousands of these, of what is known to be right.
+# A dataclass without validation: a search makes thousands of these from valid hints.
 @dataclass(frozen=True, slots=True)
 class ScoredHint:
     """A hint found by a search.
@@ -202,7 +202,7 @@ class ScoredHint:
     Attributes:
         hint: The hint.
         similarity: Cosine of its vector and the query, -1 to 1.
-        vector: Its stored vector, of length 1, ``[dimension]``; empty where a store does not tell.
+        vector: Its stored unit vector, ``[dimension]``; empty if the store does not return it.
     """
 
     hint: Hint
@@ -211,13 +211,12 @@ class ScoredHint:
 
 
 class HintChoice(BaseModel):
-    """What a policy chose for one session.
+    """A policy's choice for one session.
 
     Attributes:
         hint_id: The chosen hint, or ``None`` for "no hint", which is always an option.
-        log_probability: Natural log of the probability with which it was chosen, at most 0.
-        value: Expected reward (NDCG@10 gain over no hint, -1 to 1) the policy's critic predicts
-            for this session.
+        log_probability: Natural log of the probability of the choice, at most 0.
+        value: The reward (NDCG@10 gain over no hint, -1 to 1) that the policy's critic predicts.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -1,4 +1,4 @@
-"""Texts in which an LLM says what a user prefers, what they are worth, and pairs of them."""
+"""Texts in which an LLM states a user's preferences, their rewards, and preference pairs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from agentrec.catalog import clean_text
 MAX_PREFERENCE_LENGTH = 4_000
 
 PairKind = Literal["reward", "structure"]
-"""``reward``: both texts are whole, and the recommender was helped more by the chosen one.
-``structure``: the rejected text is the chosen one with its form broken."""
+"""``reward``: both texts are well-formed, and the chosen one has the higher reward.
+``structure``: the rejected text is the chosen one in broken form, a kind
+that only files of earlier versions hold."""
 
 
 class PreferenceReward(BaseModel):
-    """What a text is worth to a recommender that is told it.
+    """The reward of a text: how well a recommender ranks with it.
 
     Attributes:
         value: Mean of NDCG@K and MAP@K of the target in the ranking with the text, 0 to 1.
-        margin: Log-probability of the target with the text minus without it, in nats: the
-            tie-break, for with one target most values are equal.
+        margin: Log-probability of the target with the text minus without it, in nats. It breaks
+            ties: with one target most values are equal.
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
@@ -33,18 +34,18 @@ class PreferenceReward(BaseModel):
 
     @property
     def order(self) -> tuple[float, float]:
-        """What rewards are compared by: the value, then the margin."""
+        """The sort key of rewards: the value, then the margin."""
         return self.value, self.margin
 
 
 class PreferenceText(BaseModel):
-    """One text that a model wrote about the user of a session.
+    """A text that a model wrote about the user of a session.
 
     Attributes:
         session_id: The session.
-        sample: Which of the texts written for it, from 0.
+        sample: Number of the text among those of the session, from 0.
         text: The text: lines without control characters, not empty, cut at 4,000 characters.
-        reward: What it is worth; ``None`` until somebody said so.
+        reward: Its reward; ``None`` if unknown.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,11 +62,11 @@ class PreferenceText(BaseModel):
 
 
 class ChatTurn(BaseModel):
-    """One message of a prompt, in the form that training libraries take.
+    """A message of a prompt, in the form of training libraries.
 
     Attributes:
-        role: Who speaks.
-        content: What is said.
+        role: The speaker.
+        content: The text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,11 +80,11 @@ class PairProvenance(BaseModel):
 
     Attributes:
         model: The language model that wrote the texts.
-        reward_model: Parameter hash of what rewarded them.
+        reward_model: Parameter hash of the reward model.
         prompt_hash: Hash of the prompt set they were written with.
-        temperature: Of the sampling, at least 0.
-        samples: How many texts were written for the session, at least 1.
-        seed: Seed that the draws of the texts come from, at least 0; ``None`` if not known.
+        temperature: Sampling temperature, at least 0.
+        samples: Number of texts written for the session, at least 1.
+        seed: Seed of the sampling, at least 0; ``None`` if unknown.
         broken: How the rejected text of a structure pair was broken; empty for any other pair.
         run: Name of the run.
     """
@@ -101,17 +102,17 @@ class PairProvenance(BaseModel):
 
 
 class PreferencePair(BaseModel):
-    """A text that helped the recommender more, one that helped it less, and what was asked.
+    """Two texts that answer one prompt: one that helped a recommender more, and one less.
 
     Attributes:
         session_id: The session.
-        user_id: Whose session it is; empty if not known. Caps count by it.
+        user_id: The user; empty if unknown.
         kind: Why one is chosen over the other.
-        prompt: What the model was asked, the last turn the user's.
+        prompt: The prompt; its last turn is the user's.
         chosen: The better text.
         rejected: The worse text, another one.
-        chosen_reward: What the better text is worth.
-        rejected_reward: The same of the worse one; ``None`` for a text nobody rewarded.
+        chosen_reward: Reward of the better text.
+        rejected_reward: Reward of the worse text; ``None`` if it has none.
         provenance: Where it comes from.
     """
 
@@ -130,17 +131,17 @@ class PreferencePair(BaseModel):
     @model_validator(mode="after")
     def _is_a_pair(self) -> Self:
         if self.prompt[-1].role != "user":
-            raise ValueError("the last turn of a prompt is the user's")
+            raise ValueError("the last turn of a prompt must be the user's")
         if self.chosen == self.rejected:
             raise ValueError("chosen and rejected are the same text")
         worse = self.rejected_reward
         if self.kind == "reward" and (worse is None or worse.order >= self.chosen_reward.order):
-            raise ValueError("the chosen text is not worth more than the rejected one")
+            raise ValueError("the chosen text needs a higher reward than the rejected one")
         return self
 
     @property
     def pair_id(self) -> str:
-        """Content-derived identity: session, kind and what was asked and answered."""
+        """Content-derived id: of session, kind, prompt and texts."""
         content = [
             self.session_id,
             self.kind,
@@ -152,18 +153,18 @@ class PreferencePair(BaseModel):
 
     @property
     def gap(self) -> float | None:
-        """Difference of the two values, 0 to 1; ``None`` for a text nobody rewarded."""
+        """Difference of the two values, 0 to 1; ``None`` without a second reward."""
         if self.rejected_reward is None:
             return None
         return self.chosen_reward.value - self.rejected_reward.value
 
 
 def clean_lines(text: str, longest: int = MAX_PREFERENCE_LENGTH) -> str:
-    """A text without control characters and empty lines, its lines kept apart.
+    """Return a text without control characters and empty lines.
 
     Args:
         text: Anything a model wrote.
-        longest: Characters to keep at most, at least 1.
+        longest: Most characters to keep, at least 1.
     """
     lines = (clean_text(line, longest) for line in text.splitlines())
     return "\n".join(line for line in lines if line)[:longest].rstrip()

@@ -1,4 +1,4 @@
-"""What comes back to the user: candidates, ranked, each of them valid and unique."""
+"""Rankings: the recommended candidates of a session, each valid and unique."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ class Ranking(BaseModel):
 
     Attributes:
         session_id: The session it is for.
-        item_ids: Best first, unique, all of them candidates of the session.
-        hint_id: The hint it was made with, ``None`` for none.
-        backfilled: How many of the items, from the end, the model did not name itself.
-        illegal: How many lines of the model's answer named no candidate, or one twice.
-        repaired: Whether the model had to be asked a second time.
-        structured: Whether the model's answer was read as JSON.
-        notes: What a person should know about how it came about, one line each.
+        item_ids: Candidates of the session, unique, best first.
+        hint_id: The hint it was made with; ``None`` for no hint.
+        backfilled: Number of items at the end that the model did not name.
+        illegal: Number of lines of the answer that named no candidate, or one twice.
+        repaired: Whether the model was asked a second time.
+        structured: Whether the answer was read as JSON.
+        notes: Remarks for people on how it was made, one line each.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,5 +37,5 @@ class Ranking(BaseModel):
         return self
 
     def rank_of(self, item_id: str) -> int | None:
-        """1-based place of an item, ``None`` if it is not in the list."""
+        """Return the 1-based rank of an item; ``None`` if it is not in the ranking."""
         return self.item_ids.index(item_id) + 1 if item_id in self.item_ids else None

@@ -1,4 +1,4 @@
-"""What a user did, in time order, and what there is to choose from next."""
+"""Sessions: what a user did, in time order, and the candidates for what comes next."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ class Session(BaseModel):
     """One session of one user.
 
     Attributes:
-        session_id: Its identity, unique in its data set.
+        session_id: Its id, unique in its data set.
         items: Item ids the user interacted with, oldest first, at least one.
         target: The item that came next; ``None`` where it is not known (live use).
-        candidates: Item ids to rank, without repetition; empty where none were given.
-            When both are given, the target is one of the candidates.
-        user_id: Whose session it is; ``None`` where it is not known. No model is shown it: it
-            counts the sessions of one user, and keeps them on one side of a split.
+        candidates: Item ids to rank, each once; empty where none were given. They contain the
+            target if there is one.
+        user_id: The user, ``None`` where not known. Never in a prompt: it counts the sessions of
+            a user and keeps them on one side of a split.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -1,8 +1,9 @@
-"""Getting the components inside a node."""
+"""The context of graphs: the components inside a node."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from langgraph.runtime import Runtime
 
@@ -11,29 +12,42 @@ from agentrec.errors import InputError
 
 
 @dataclass(frozen=True)
-class GraphParts:
-    """The components, and in what is made of this more that one kind of graph needs.
+class GraphContext:
+    """The components, and in subclasses what one kind of graph needs besides.
 
-    Graphs that need the components alone take it as well, so that graphs of both kinds can be
-    nodes of one graph with one context.
+    Graphs that need only the components accept it too, so that both kinds can be nodes of one
+    graph with one context.
 
     Attributes:
-        components: The parts of every graph: catalogue, language model, prompts and more.
+        components: The components of every graph.
     """
 
     components: Components
 
 
+Context = TypeVar("Context", bound=GraphContext)
+
+
 def components_of(runtime: Runtime[Components]) -> Components:
-    """The components a graph was called with.
+    """Return the components that a graph was called with.
 
     Raises:
-        InputError: If the graph was called without ``context=``; LangGraph would pass ``None``
-            on, to fail somewhere deeper.
+        InputError: If the graph was called without ``context=``; LangGraph would pass ``None`` on.
     """
     context: object = runtime.context
-    if isinstance(context, GraphParts):
+    if isinstance(context, GraphContext):
         return context.components
     if not isinstance(context, Components):
         raise InputError("call the graph with context=Components(...)", field="context")
     return context
+
+
+def context_of(runtime: Runtime[Context], kind: type[Context]) -> Context:
+    """Return the context of one kind that a graph was called with.
+
+    Raises:
+        InputError: If the graph was called without it.
+    """
+    if not isinstance(runtime.context, kind):
+        raise InputError(f"call the graph with context={kind.__name__}(...)", field="context")
+    return runtime.context

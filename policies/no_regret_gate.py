@@ -14,7 +14,7 @@ from agentrec.evaluation.intervals import Interval, bootstrap_intervals
 from agentrec.rewarded_offers import RewardedOffer
 
 NO_HINT = "no_hint"
-"""What is live where nothing passed."""
+"""Name of what is live where nothing passed."""
 
 _TIE = 1e-9
 
@@ -24,11 +24,11 @@ class GatedCandidate(BaseModel):
 
     Attributes:
         name: Its name.
-        gain: Mean of the reward with its choices minus that of no hint, -1 to 1, session by
-            session, with its bootstrap interval.
-        changed: Sessions on which its choice brought anything at all, good or bad.
+        gain: Mean of the reward with its choices minus that of no hint, -1 to 1, with its
+            bootstrap interval over sessions.
+        changed: Number of sessions on which its choice brought anything, good or bad.
         passed: Whether it is certainly better than no hint.
-        fallback: Whether it was to be considered only if no wanted policy passed.
+        fallback: Whether it counts only if no wanted policy passes.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,13 +44,13 @@ class GateVerdict(BaseModel):
     """Which policy goes live, and why; ``model_dump_json`` gives the file's content.
 
     Attributes:
-        live: Name of what goes live, ``"no_hint"`` for nothing.
-        wanted: Name of the policy that was preferred.
+        live: Name of the policy that goes live, ``"no_hint"`` for none.
+        wanted: Name of the preferred policy.
         wanted_passed: Whether that one passed.
         candidates: Every candidate, in order of preference, fallbacks last.
         sessions: How many held-out sessions every number is over.
         level: Level of the intervals.
-        least_changed: Fewer sessions changed than this prove nothing at this level.
+        least_changed: Fewer changed sessions than this prove nothing at this level.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -67,9 +67,9 @@ class GateVerdict(BaseModel):
     def sentence(self) -> str:
         """The verdict in a sentence; names stand in it as they were given."""
         first = self.candidates[0]
-        told = self._told(first)
+        gained = self._gained(first)
         if self.wanted_passed:
-            return f"{told}: it goes live."
+            return f"{gained}: it goes live."
         if first.gain.low > 0:
             why = f"it changed only {first.changed} of them, and {self.least_changed} are needed"
         elif first.gain.high < 0:
@@ -77,17 +77,17 @@ class GateVerdict(BaseModel):
         else:
             why = "it is not certainly better than no hint"
         instead = "no hint is given" if self.live == NO_HINT else f"{self.live} goes live"
-        return f"{told}: {why}; {instead} instead."
+        return f"{gained}: {why}; {instead} instead."
 
     def lines(self) -> list[str]:
-        """The sentence, and one line for each of the other candidates."""
+        """Return the sentence, and one line for each of the other candidates."""
         return [self.sentence] + [
-            f"{self._told(one)}: {'passed' if one.passed else 'did not pass'}"
+            f"{self._gained(one)}: {'passed' if one.passed else 'did not pass'}"
             + (", live." if one.name == self.live else ".")
             for one in self.candidates[1:]
         ]
 
-    def _told(self, one: GatedCandidate) -> str:
+    def _gained(self, one: GatedCandidate) -> str:
         gain = one.gain
         return (
             f"{one.name} gains {gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] over no hint "
@@ -98,11 +98,10 @@ class GateVerdict(BaseModel):
 class NoRegretGate:
     """Lets a policy live only if the lower end of its gain's interval is above 0.
 
-    A policy that is worth nothing passes with a probability of about ``(1 - level) / 2``; of ``k``
-    such, one or another does with up to ``k`` times that, so name few. A percentile interval is
-    too sure of itself where few sessions differ from no hint, hence a second condition: so many
-    differ that luck alone would seldom make all of them better, ``2**-n <= (1 - level) / 2``;
-    that is 6 at 0.95.
+    A worthless policy passes with a probability of about ``(1 - level) / 2``; of ``k`` such, at
+    least one does with up to ``k`` times that, so name few. A percentile interval is too narrow
+    where few sessions differ from no hint. Hence a second condition: so many differ that luck alone
+    would seldom make all of them better, ``2**-n <= (1 - level) / 2``; that is 6 at 0.95.
 
     Args:
         level: Share of the draws inside the interval, between 0 and 1.
@@ -142,14 +141,14 @@ class NoRegretGate:
 
         Args:
             policies: The wanted policies by name, the preferred one first; at least one.
-            held_out: Validation sessions of which nothing was learnt and by which nothing was
-                picked: not the iterates of PPO, nor the best single hint. A policy that was
-                picked by these very sessions looks better on them than it is.
+            held_out: Validation sessions that neither trained nor picked a policy: not those that
+                picked the iteration of PPO or the best single hint. A policy that was picked by
+                these very sessions looks better on them than it is.
             fallbacks: What may go live if none of these passes.
 
         Raises:
             ValueError: If there is no policy or no session, a name comes twice, or a policy chose
-                what nobody measured.
+                a hint that was not measured.
         """
         spare = dict(fallbacks or {})
         if not policies:
@@ -194,7 +193,8 @@ def _gains(name: str, policy: HintPolicy, held_out: RewardedOffer) -> npt.NDArra
     unknown = int(np.isnan(gained).sum())
     if unknown:
         raise ValueError(
-            f"nobody measured what {name} chose on {unknown} of {len(gained)} validation sessions"
+            f"{name} chose hints without a measured reward on {unknown} of {len(gained)} "
+            "validation sessions"
         )
     return gained
 

@@ -1,4 +1,4 @@
-"""How a policy of any kind lies on disk: a JSON description and the safetensors file it names."""
+"""Policies on disk: a JSON description, and the safetensors file that it names."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _Description = TypeVar("_Description", bound=BaseModel)
 
 
 class EncoderRecord(BaseModel):
-    """The session encoder whose states a policy was trained on, so that it can be made again.
+    """The session encoder that a policy was trained with, so that it can be made again.
 
     Attributes:
         embeddings: Name of the text embeddings, such as ``minilm``.
         dimension: Width of a text vector.
-        blocks: What a state holds, in this order.
+        blocks: The blocks of a state, in this order.
         recency: Factor between the weights of an item and the one after it, above 0 to 1.
         state_dim: Width of a state; it follows from the blocks and the catalogue.
     """
@@ -67,7 +67,7 @@ class EncoderRecord(BaseModel):
 
 
 class _DescriptionFile(BaseModel):
-    """What ``policy.json`` holds."""
+    """The content of ``policy.json``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -79,22 +79,22 @@ class _DescriptionFile(BaseModel):
 
 
 class _AnyFormat(BaseModel):
-    """As much of a description file as says which format it is in."""
+    """The part of a description file that every version has."""
 
     format: str
 
 
 @dataclass(frozen=True, eq=False)
 class StoredPolicy:
-    """A policy as it was read, for the class of its kind to make one of.
+    """A policy as it was read, from which the class of its kind makes one.
 
     Attributes:
         kind: Name of the kind of policy.
-        description: What the policy wrote about itself, plain JSON.
+        description: What its numbers mean, plain JSON.
         tensors: Its numbers by name; ``take`` removes from these.
         description_file: Where the description came from.
         weights_file: Where the tensors came from.
-        encoder: What its states were made by; ``None`` where that was not recorded.
+        encoder: The encoder it was trained with; ``None`` where that was not recorded.
     """
 
     kind: str
@@ -105,10 +105,10 @@ class StoredPolicy:
     encoder: EncoderRecord | None = None
 
     def parse_description(self, model: type[_Description]) -> _Description:
-        """The description, checked.
+        """Check the description and return it as a model.
 
         Raises:
-            InputError: It is not what ``model`` says.
+            InputError: It does not fit the model.
         """
         try:
             return model.model_validate_json(json.dumps(self.description))
@@ -116,49 +116,43 @@ class StoredPolicy:
             raise _not_valid(error, self.description_file, ("description",)) from error
 
     def take(self, name: str, shape: Sequence[int | None] | None = None) -> npt.NDArray[np.float32]:
-        """Remove a tensor from ``tensors``, or say what is wrong with it.
+        """Remove a tensor from ``tensors`` and return it.
 
         Args:
             name: The tensor.
-            shape: What the policy needs, ``None`` in it for a dimension of any length; ``None``
+            shape: The shape it must have, ``None`` in it for a dimension of any length; ``None``
                 for any shape.
 
         Raises:
             InputError: It is missing, not float32, of another shape, or not finite.
         """
         tensor = self.tensors.pop(name, None)
+        problem = None
         if tensor is None:
-            raise InputError("is missing", file=self.weights_file, field=name)
-        if tensor.dtype != np.float32:
-            raise InputError(
-                f"is {tensor.dtype}; it must be float32", file=self.weights_file, field=name
-            )
-        if shape is not None and not (
+            problem = "is missing"
+        elif tensor.dtype != np.float32:
+            problem = f"is {tensor.dtype}; it must be float32"
+        elif shape is not None and not (
             tensor.ndim == len(shape)
             and all(want in (None, have) for want, have in zip(shape, tensor.shape, strict=True))
         ):
             wanted = ", ".join("any" if want is None else str(want) for want in shape)
-            raise InputError(
-                f"has shape {list(tensor.shape)}; the policy needs [{wanted}]",
-                file=self.weights_file,
-                field=name,
-            )
-        if not bool(np.isfinite(tensor).all()):
-            raise InputError("holds a value that is not finite", file=self.weights_file, field=name)
+            problem = f"has shape {list(tensor.shape)}; the policy needs [{wanted}]"
+        elif not bool(np.isfinite(tensor).all()):
+            problem = "holds a value that is not finite"
+        if tensor is None or problem is not None:
+            raise InputError(problem or "is missing", file=self.weights_file, field=name)
         return tensor
 
     def reject_unused_tensors(self) -> None:
-        """Say so if tensors are left that nobody took.
+        """Check that every tensor was taken.
 
         Raises:
-            InputError: There are.
+            InputError: One was not.
         """
         if self.tensors:
-            raise InputError(
-                "holds tensors the policy does not have",
-                file=self.weights_file,
-                field=min(self.tensors),
-            )
+            problem, field = "holds tensors the policy does not have", min(self.tensors)
+            raise InputError(problem, file=self.weights_file, field=field)
 
 
 @runtime_checkable
@@ -173,19 +167,19 @@ class StorableHintPolicy(HintPolicy, Protocol):
 
 
 class PolicyOnDisk(ABC):
-    """A policy that can be saved and loaded, by the two things a subclass says of itself."""
+    """A policy that can be saved and loaded; a subclass writes and reads its own numbers."""
 
     kind: ClassVar[str]
     """Name of the kind of policy."""
 
     @abstractmethod
     def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
-        """What the numbers mean, and the numbers by name."""
+        """Return what the numbers mean, and the numbers by name."""
 
     @classmethod
     @abstractmethod
     def from_stored(cls, stored: StoredPolicy) -> Self:
-        """Make the policy that was read.
+        """Make a policy of what was read.
 
         Raises:
             InputError: It is not a whole policy of this kind.
@@ -205,7 +199,7 @@ class PolicyOnDisk(ABC):
 
         Args:
             folder: Where; made if missing.
-            encoder: The encoder it was trained with, so that whoever loads it can make that again.
+            encoder: The encoder it was trained with, so that a reader can make it again.
 
         Raises:
             OSError: The folder cannot be written.
@@ -230,14 +224,14 @@ def write_policy(
     *,
     encoder: EncoderRecord | None = None,
 ) -> None:
-    """Write a policy so that a reader finds the previous one or this one, never a mixture.
+    """Write a policy; a reader finds the previous one or this one, never a mixture.
 
     The weights come first, under a name made from their content; renaming the description into
-    place is what publishes them. Weights no description names any more are removed last.
+    place publishes them. Old weights are removed last.
 
     Args:
         folder: Where; made if missing.
-        kind: Name of the kind of policy, which says who can read it.
+        kind: Name of the kind of policy.
         description: What the numbers mean.
         tensors: The numbers by name; there may be none.
         encoder: The encoder that its states come from.
@@ -245,7 +239,7 @@ def write_policy(
     Raises:
         OSError: The folder cannot be written.
     """
-    # The library writes the memory as it lies: of a transposed array, other numbers.
+    # The library writes memory as it is laid out: of a transposed array, other numbers.
     content = save({name: np.array(tensor, order="C") for name, tensor in tensors.items()})
     digest = hashlib.sha256(content).hexdigest()
     weights = _weights_file(folder, digest)
@@ -268,7 +262,7 @@ def read_policy(folder: Path, kind: str | None = None) -> StoredPolicy:
 
     Args:
         folder: Where.
-        kind: What kind of policy it has to be; ``None`` for any.
+        kind: The kind it must be; ``None`` for any.
 
     Raises:
         InputError: A file is missing, broken, or not the one that belongs to the other, or the
@@ -282,7 +276,7 @@ def read_policy(folder: Path, kind: str | None = None) -> StoredPolicy:
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=file) from error
     try:
-        # The format comes first: another one has other fields, which would be named instead.
+        # The format first: in another one, other fields would be named instead.
         found = _AnyFormat.model_validate_json(content).format
         if found != _FORMAT:
             raise InputError(f"is {found!r}; {_FORMAT!r} can be read", file=file, field="format")
@@ -309,7 +303,7 @@ def read_policy(folder: Path, kind: str | None = None) -> StoredPolicy:
 
 
 def read_encoder(folder: Path) -> EncoderRecord | None:
-    """Return what was recorded of the encoder of the policy in a folder; ``None`` for nothing.
+    """Return the encoder that was recorded with the policy in a folder; ``None`` for none.
 
     Raises:
         InputError: As ``read_policy``.
@@ -317,9 +311,9 @@ def read_encoder(folder: Path) -> EncoderRecord | None:
     return read_policy(folder).encoder
 
 
-def _not_valid(error: ValidationError, file: Path, place: tuple[str, ...] = ()) -> InputError:
+def _not_valid(error: ValidationError, file: Path, parents: tuple[str, ...] = ()) -> InputError:
     first = error.errors()[0]
-    field = ".".join((*place, *(str(part) for part in first["loc"]))) or None
+    field = ".".join((*parents, *(str(part) for part in first["loc"]))) or None
     return InputError(first["msg"], file=file, field=field)
 
 

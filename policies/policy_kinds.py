@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -13,26 +13,22 @@ from pydantic import BaseModel, ValidationError
 
 from agentrec.contracts import HintPolicy, HintPolicyTrainer
 from agentrec.errors import InputError
-from agentrec.plugins import load_plugin
-from agentrec.policies.policy_files import StoredPolicy, read_policy
-
-ENTRY_POINTS = "agentrec.hint_policies"
-"""Group of entry points in which an installed package names kinds of its own: the name is the
-kind, the object a ``PolicyKind``."""
+from agentrec.plugins import HINT_POLICIES, load_plugin
+from agentrec.policies.policy_files import read_policy
 
 
 @dataclass(frozen=True)
 class PolicyKind:
     """Where the parts of one kind of policy are, each written ``module:name``.
 
-    Nothing is imported before it is needed, so that knowing of a kind costs nothing.
+    Nothing is imported before it is needed.
 
     Attributes:
         policy: A class with ``from_stored(stored: StoredPolicy) -> HintPolicy``.
         trainer: A class that takes the settings and is a ``HintPolicyTrainer``.
         settings: A pydantic model of its settings.
-        resumes: Whether the trainer also takes ``checkpoint``, a folder in which a training that
-            is stopped is found again.
+        resumes: Whether the trainer also takes ``checkpoint``, a folder in which a stopped
+            training is found again.
     """
 
     policy: str
@@ -41,66 +37,54 @@ class PolicyKind:
     resumes: bool = False
 
 
-def _ours(policy: str, trainer: str, settings: str, resumes: bool = False) -> PolicyKind:
-    ours = "agentrec.policies."
-    return PolicyKind(ours + policy, ours + trainer, ours + settings, resumes)
+def _built_in(
+    module: str, policy: str, trainer: str, settings: str, *, trained_in: str = ""
+) -> PolicyKind:
+    here = f"agentrec.policies.hint_policies.{module}:"
+    there = f"agentrec.policies.hint_policies.{trained_in or module}:"
+    return PolicyKind(here + policy, there + trainer, here + settings)
+
+
+def _ppo(name: str) -> PolicyKind:
+    here = "agentrec.policies.ppo."
+    return PolicyKind(
+        f"{here}policy:{name}Policy",
+        f"{here}trainer:{name}Trainer",
+        f"{here}config:PPOConfig",
+        resumes=True,
+    )
 
 
 POLICY_KINDS: Mapping[str, PolicyKind] = MappingProxyType(
     {
-        "no_hint": _ours(
-            "hint_policies.untrained:NoHintPolicy",
-            "hint_policies.untrained:NoHintTrainer",
-            "hint_policies.untrained:NoSettings",
+        "no_hint": _built_in("untrained", "NoHintPolicy", "NoHintTrainer", "NoSettings"),
+        "fixed": _built_in("untrained", "FixedHintPolicy", "FixedHintTrainer", "FixedHintSettings"),
+        "random": _built_in("untrained", "RandomHintPolicy", "RandomHintTrainer", "NoSettings"),
+        "nearest": _built_in(
+            "untrained", "NearestHintPolicy", "NearestHintTrainer", "NearestHintSettings"
         ),
-        "fixed": _ours(
-            "hint_policies.untrained:FixedHintPolicy",
-            "hint_policies.untrained:FixedHintTrainer",
-            "hint_policies.untrained:FixedHintSettings",
+        # Its result is a fixed policy, and is stored as one.
+        "best_single": _built_in(
+            "untrained",
+            "FixedHintPolicy",
+            "BestSingleHintTrainer",
+            "NoSettings",
+            trained_in="best_single",
         ),
-        "random": _ours(
-            "hint_policies.untrained:RandomHintPolicy",
-            "hint_policies.untrained:RandomHintTrainer",
-            "hint_policies.untrained:NoSettings",
+        "linucb": _built_in(
+            "linear_bandits", "LinUCBPolicy", "LinUCBTrainer", "LinearBanditConfig"
         ),
-        "nearest": _ours(
-            "hint_policies.untrained:NearestHintPolicy",
-            "hint_policies.untrained:NearestHintTrainer",
-            "hint_policies.untrained:NearestHintSettings",
+        "thompson": _built_in(
+            "linear_bandits", "ThompsonPolicy", "ThompsonTrainer", "LinearBanditConfig"
         ),
-        # What comes out of it is a fixed policy, and is stored as one.
-        "best_single": _ours(
-            "hint_policies.untrained:FixedHintPolicy",
-            "hint_policies.best_single:BestSingleHintTrainer",
-            "hint_policies.untrained:NoSettings",
+        "value_regression": _built_in(
+            "value_regression",
+            "ValueRegressionPolicy",
+            "ValueRegressionTrainer",
+            "ValueRegressionConfig",
         ),
-        "linucb": _ours(
-            "hint_policies.linear_bandits:LinUCBPolicy",
-            "hint_policies.linear_bandits:LinUCBTrainer",
-            "hint_policies.linear_bandits:LinearBanditConfig",
-        ),
-        "thompson": _ours(
-            "hint_policies.linear_bandits:ThompsonPolicy",
-            "hint_policies.linear_bandits:ThompsonTrainer",
-            "hint_policies.linear_bandits:LinearBanditConfig",
-        ),
-        "value_regression": _ours(
-            "hint_policies.value_regression:ValueRegressionPolicy",
-            "hint_policies.value_regression:ValueRegressionTrainer",
-            "hint_policies.value_regression:ValueRegressionConfig",
-        ),
-        "categorical_ppo": _ours(
-            "ppo.policy:CategoricalPPOPolicy",
-            "ppo.trainer:CategoricalPPOTrainer",
-            "ppo.config:PPOConfig",
-            resumes=True,
-        ),
-        "scoring_ppo": _ours(
-            "ppo.policy:ScoringPPOPolicy",
-            "ppo.trainer:ScoringPPOTrainer",
-            "ppo.config:PPOConfig",
-            resumes=True,
-        ),
+        "categorical_ppo": _ppo("CategoricalPPO"),
+        "scoring_ppo": _ppo("ScoringPPO"),
     }
 )
 
@@ -112,15 +96,14 @@ def load_policy(folder: Path) -> HintPolicy:
         folder: Where its ``save`` wrote it.
 
     Raises:
-        InputError: The folder holds no whole policy, or one of a kind that nobody knows.
+        InputError: The folder holds no whole policy, or one of an unknown kind.
     """
     stored = read_policy(folder)
     try:
         kind = find_kind(stored.kind)
     except InputError as error:
         raise InputError(error.problem, file=stored.description_file, field="kind") from error
-    from_stored: Callable[[StoredPolicy], HintPolicy] = import_object(kind.policy).from_stored
-    return from_stored(stored)
+    return cast("HintPolicy", import_object(kind.policy).from_stored(stored))
 
 
 def trainer_for(
@@ -129,17 +112,16 @@ def trainer_for(
     *,
     checkpoint: Path | None = None,
 ) -> HintPolicyTrainer:
-    """Make what trains policies of one kind.
+    """Make the trainer of one kind of policy.
 
     Args:
         kind: Its name.
-        settings: What the kind can be set to, as its model or as plain data; ``None`` for the
-            defaults.
-        checkpoint: Folder in which a training that is stopped is found again, for kinds that take
-            long enough to have one; ``None`` for none.
+        settings: Settings of the kind, as its model or as plain data; ``None`` for the defaults.
+        checkpoint: Folder in which a stopped training is found again, for kinds that take long
+            enough to have one; ``None`` for none.
 
     Raises:
-        InputError: Nobody knows the kind, or a setting is not one of its.
+        InputError: The kind, or one of the settings, is unknown or wrong.
     """
     found = find_kind(kind)
     model: type[BaseModel] = import_object(found.settings)
@@ -151,8 +133,8 @@ def trainer_for(
             first = error.errors()[0]
             field = ".".join((kind, *(str(part) for part in first["loc"])))
             raise InputError(first["msg"], field=field) from error
-    places = {"checkpoint": checkpoint} if checkpoint is not None and found.resumes else {}
-    return cast("HintPolicyTrainer", import_object(found.trainer)(settings, **places))
+    options = {"checkpoint": checkpoint} if checkpoint is not None and found.resumes else {}
+    return cast("HintPolicyTrainer", import_object(found.trainer)(settings, **options))
 
 
 def find_kind(name: str) -> PolicyKind:
@@ -163,13 +145,13 @@ def find_kind(name: str) -> PolicyKind:
     """
     if name in POLICY_KINDS:
         return POLICY_KINDS[name]
-    kind = load_plugin(ENTRY_POINTS, name, POLICY_KINDS)
+    kind = load_plugin(HINT_POLICIES, name, POLICY_KINDS)
     if not isinstance(kind, PolicyKind):
-        raise InputError(f"the entry point {name!r} of {ENTRY_POINTS} must be a PolicyKind")
+        raise InputError(f"the entry point {name!r} of {HINT_POLICIES} must be a PolicyKind")
     return kind
 
 
-def import_object(place: str) -> Any:
-    """The object that ``module:name`` names."""
-    module, _, name = place.partition(":")
+def import_object(path: str) -> Any:
+    """Import the object that ``module:name`` names."""
+    module, _, name = path.partition(":")
     return getattr(import_module(module), name)

@@ -59,18 +59,25 @@ class Standardiser:
         return cls(mean.astype(np.float32), projection.astype(np.float32))
 
     @classmethod
-    def from_stored(cls, stored: StoredPolicy, name: str, raw_dim: int | None = None) -> Self:
+    def from_stored(
+        cls,
+        stored: StoredPolicy,
+        name: str,
+        raw_dim: int | None = None,
+        num_features: int | None = None,
+    ) -> Self:
         """Read what ``tensors`` returned.
 
         Args:
             stored: Where the tensors are taken from.
             name: Prefix of their names.
             raw_dim: Width that a raw vector must have; ``None`` for any.
+            num_features: How many features there must be; ``None`` for any.
 
         Raises:
             InputError: A tensor is missing or has the wrong shape.
         """
-        projection = stored.take(f"{name}.projection", (raw_dim, None))
+        projection = stored.take(f"{name}.projection", (raw_dim, num_features))
         return cls(stored.take(f"{name}.mean", (len(projection),)), projection)
 
     def tensors(self, name: str) -> dict[str, npt.NDArray[np.float32]]:

@@ -1,1 +1,1 @@
-"""Batches over many sessions, each session exactly once."""
+"""Batches over many sessions: each session gets exactly one result, by one worker or several."""

@@ -1,4 +1,4 @@
-"""What came of every session of a batch, kept so that no crash loses or repeats a result."""
+"""The outcome of every session of a batch, kept so that no crash loses or repeats a result."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from agentrec.batch.records import (
+from agentrec.batch.partitions import ResultFormat
+from agentrec.batch.session_log_file import (
     BatchCounts,
-    DoneSession,
+    FinishedSession,
     KnownSession,
     RejectedSession,
+    SessionLogFile,
 )
-from agentrec.batch.result_format import ResultFormat
-from agentrec.batch.session_log_file import SessionLogFile
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
-_MOST_WAITING = 1000
-"""How many sessions may wait to be written before whoever brings more has to wait."""
+_MAX_PENDING = 1000
+"""How many sessions may wait to be written before ``put`` blocks."""
 
 
 class SessionLog:
-    """Results, failures and rejected rows of a batch, and the files of results beside them.
+    """Results, failures and rejected rows of a batch, and its result files.
 
-    Writes of many share a transaction. A session counts as done once it is written, which is a
-    moment after ``put`` returned: one that a crash took is worked on again, and what its language
-    model answered is in the call journal. ``flush`` waits until all is written.
+    Writes of many sessions share a transaction. A session counts as done once it is written,
+    shortly after ``put`` returned. If a crash comes before, the session is done again, with its
+    language model's answer from the call journal. ``flush`` waits until everything is written.
 
-    Use ``await SessionLog.open(folder, form)`` and ``async with``.
+    Use ``await SessionLog.open(folder, result_format)`` and ``async with``.
     """
 
     def __init__(self, file: SessionLogFile, thread: ThreadPoolExecutor, part_size: int) -> None:
@@ -39,48 +39,48 @@ class SessionLog:
         self._file = file
         self._thread = thread
         self._part_size = part_size
-        self._done: list[DoneSession] = []
+        self._finished: list[FinishedSession] = []
         self._rejected: list[RejectedSession] = []
         self._unwritten = 0
-        # What was put and is not in the file yet, for who asks meanwhile.
-        self._fresh: dict[str, KnownSession] = {}
+        # Sessions that were put and are not in the file yet.
+        self._pending: dict[str, KnownSession] = {}
         self._writer: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(
         cls,
         folder: Path,
-        form: ResultFormat,
+        result_format: ResultFormat,
         *,
         part_size: int = 10_000,
         results: Path | None = None,
-        label: str = "",
+        prefix: str = "",
     ) -> Self:
-        """Open a log, making it where there is none, and finish the part that a crash left.
+        """Open or create a log, and finish the part file that a crash interrupted.
 
         Args:
-            folder: Where the log and the files of results lie.
-            form: How results are written.
-            part_size: How many results a file holds about, at least 1.
-            results: Where the folder of results lies; ``None`` for ``folder`` too.
-            label: What the names of its files begin with, where several logs share that folder.
+            folder: Folder of the log.
+            result_format: How results are written.
+            part_size: About how many results a part file holds, at least 1.
+            results: Folder that holds the folder of part files; ``None`` for ``folder``.
+            prefix: Prefix of part files' names, where several logs share their folder.
 
         Raises:
-            InputError: If the log is none, or cannot be opened or made.
+            InputError: If the file is not a session log, or cannot be opened or created.
             StoreError: If another process has it open.
             ValueError: If ``part_size`` is out of range.
         """
         if part_size < 1:
-            raise ValueError(f"part_size is at least 1, not {part_size}")
+            raise ValueError(f"part_size must be at least 1, not {part_size}")
         thread = ThreadPoolExecutor(1, thread_name_prefix="session-log")
 
-        def opened() -> tuple[SessionLogFile, int]:
-            file = SessionLogFile(folder, form, results=results, label=label)
+        def open_file() -> tuple[SessionLogFile, int]:
+            file = SessionLogFile(folder, result_format, results=results, prefix=prefix)
             return file, file.unwritten()
 
         try:
             loop = asyncio.get_running_loop()
-            file, unwritten = await loop.run_in_executor(thread, opened)
+            file, unwritten = await loop.run_in_executor(thread, open_file)
         except BaseException:
             thread.shutdown(wait=False)
             raise
@@ -89,66 +89,66 @@ class SessionLog:
         return log
 
     async def known(self, session_ids: Sequence[str]) -> dict[str, KnownSession]:
-        """What is known of sessions, by id, those that are being written included."""
+        """Return what is known of sessions, by id, pending ones included."""
         found = await self._run(lambda: self._file.known(session_ids))
-        fresh = {one: self._fresh[one] for one in session_ids if one in self._fresh}
-        # What was kept under an id with a result stays, whatever came after it.
-        kept = {one: known for one, known in found.items() if known.failure is None}
-        return {**found, **fresh, **kept}
+        pending = {one: self._pending[one] for one in session_ids if one in self._pending}
+        # A written result stays, whatever came after it.
+        results = {one: known for one, known in found.items() if known.failure is None}
+        return {**found, **pending, **results}
 
-    async def put(self, done: DoneSession) -> None:
-        """Keep what came of a session; a result that is there stays, a failure gives way.
+    async def put(self, finished: FinishedSession) -> None:
+        """Keep a session's outcome. An existing result stays; a failure is replaced.
 
         Raises:
             StoreError: If the log cannot be written.
         """
-        self._done.append(done)
-        self._fresh[done.session_id] = KnownSession(done.place, done.failure)
-        await self._begun_to_write()
+        self._finished.append(finished)
+        self._pending[finished.session_id] = KnownSession(finished.row_index, finished.failure)
+        await self._start_writing()
 
     async def reject(self, rejected: RejectedSession) -> None:
-        """Keep what became of a row that is no session to be worked on.
+        """Keep a row that is not a usable session.
 
         Raises:
             StoreError: If the log cannot be written.
         """
         self._rejected.append(rejected)
-        await self._begun_to_write()
+        await self._start_writing()
 
     async def counts(self) -> BatchCounts:
-        """How many sessions came to what, in all attempts."""
-        await self._written()
+        """Return how many sessions have which outcome, over all attempts."""
+        await self._write_all()
         return await self._run(self._file.counts)
 
     async def fact(self, name: str) -> str | None:
-        """Something that was noted; ``None`` if it was not."""
+        """Return a noted value; ``None`` if there is none."""
         return await self._run(lambda: self._file.fact(name))
 
-    async def note(self, name: str, value: str) -> None:
-        """Note something; a later value replaces it."""
-        await self._run(lambda: self._file.note(name, value))
+    async def set_fact(self, name: str, value: str) -> None:
+        """Note a value; it replaces an earlier one."""
+        await self._run(lambda: self._file.set_fact(name, value))
 
     async def flush(self) -> None:
-        """Have everything that was put written, and all of it in the files beside the log."""
-        await self._written()
+        """Write everything that was put, and all of it to the result files."""
+        await self._write_all()
 
         def write() -> None:
             self._file.write_part()
-            self._file.write_remarks()
+            self._file.write_failures()
 
         await self._run(write)
         self._unwritten = 0
 
     async def close(self) -> None:
-        """Write what was put, and let go of the file."""
+        """Write what was put, and release the file."""
         try:
-            await self._written()
+            await self._write_all()
         finally:
             await asyncio.to_thread(self._thread.shutdown)
             self._file.close()
 
     async def __aenter__(self) -> Self:
-        """The open log."""
+        """Return the open log."""
         return self
 
     async def __aexit__(
@@ -160,52 +160,52 @@ class SessionLog:
         """Close it."""
         await self.close()
 
-    async def _begun_to_write(self) -> None:
+    async def _start_writing(self) -> None:
         if self._writer is None or self._writer.done():
-            await self._writer_result()
+            await self._finish_writer()
             self._writer = asyncio.create_task(self._write())
-        while len(self._done) + len(self._rejected) > _MOST_WAITING:
-            await self._writer_result()
+        while len(self._finished) + len(self._rejected) > _MAX_PENDING:
+            await self._finish_writer()
             self._writer = asyncio.create_task(self._write())
 
-    async def _written(self) -> None:
-        while self._writer is not None or self._done or self._rejected:
-            await self._writer_result()
-            if self._done or self._rejected:
+    async def _write_all(self) -> None:
+        while self._writer is not None or self._finished or self._rejected:
+            await self._finish_writer()
+            if self._finished or self._rejected:
                 self._writer = asyncio.create_task(self._write())
 
-    async def _writer_result(self) -> None:
-        """Wait for what is being written, and raise what it failed with."""
+    async def _finish_writer(self) -> None:
+        """Wait for the current write, and raise its error."""
         if self._writer is not None:
             writer = self._writer
-            # Shielded: whoever is cancelled here must not leave others' sessions unwritten.
+            # Shielded: a caller that is cancelled must not leave others' sessions unwritten.
             await asyncio.shield(writer)
             if self._writer is writer:
                 self._writer = None
 
     async def _write(self) -> None:
-        while self._done or self._rejected:
-            done, self._done = self._done, []
+        while self._finished or self._rejected:
+            finished, self._finished = self._finished, []
             rejected, self._rejected = self._rejected, []
-            self._unwritten += sum(one.failure is None for one in done)
-            full = self._unwritten >= self._part_size
+            self._unwritten += sum(one.failure is None for one in finished)
+            is_full = self._unwritten >= self._part_size
 
             def write(
-                done: Sequence[DoneSession] = done,
+                finished: Sequence[FinishedSession] = finished,
                 rejected: Sequence[RejectedSession] = rejected,
-                full: bool = full,
+                is_full: bool = is_full,
             ) -> None:
-                self._file.keep(done, rejected)
-                if full:
+                self._file.keep(finished, rejected)
+                if is_full:
                     self._file.write_part()
 
             await self._run(write)
-            waiting = {one.session_id for one in self._done}
-            for one in done:
-                if one.session_id not in waiting:
-                    self._fresh.pop(one.session_id, None)
-            if full:
+            put_again = {one.session_id for one in self._finished}
+            for one in finished:
+                if one.session_id not in put_again:
+                    self._pending.pop(one.session_id, None)
+            if is_full:
                 self._unwritten = 0
 
-    async def _run(self, do: Callable[[], Made]) -> Made:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, do)
+    async def _run(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -20,12 +20,12 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from agentrec.embedded_model.folder import CatalogModel, load_model
 from agentrec.embedded_model.generation.batching import MicroBatcher
 from agentrec.embedded_model.generation.decoding import Sampling, rank_candidates, write_words
-from agentrec.embedded_model.language.prompt_parser import CompactPrompt, read_prompt
-from agentrec.embedded_model.language.text_grammar import Phrasing
+from agentrec.embedded_model.language.prompt_parser import CompactPrompt, parse_prompt
+from agentrec.embedded_model.language.text_grammar import Detokenizer
 
 
 class StopSequences:
-    """Passes a text on up to the first stop sequence, also one that is split over pieces.
+    """Cuts a text that comes in pieces before the first stop sequence, even a split one.
 
     Args:
         sequences: The texts to stop before; empty ones are ignored.
@@ -37,29 +37,30 @@ class StopSequences:
         self._held = ""
         self._stopped = False
 
-    def pass_on(self, piece: str) -> str:
-        """What of the text up to and with this piece can be passed on by now."""
+    def feed(self, piece: str) -> str:
+        """Return what can be passed on of the text up to and including this piece."""
         if self._stopped:
             return ""
         text = self._held + piece
-        found = [place for s in self._sequences if (place := text.find(s)) >= 0]
+        # The sequence that is complete first, so that pieces and the whole text are cut alike.
+        found = [(start + len(s), start) for s in self._sequences if (start := text.find(s)) >= 0]
         if found:
             self._stopped, self._held = True, ""
-            return text[: min(found)]
-        # The end may turn out to be the beginning of a sequence.
+            return text[: min(found)[1]]
+        # The end may be the beginning of a sequence.
         cut = max(0, len(text) - self._held_back)
         self._held = text[cut:]
         return text[:cut]
 
-    def rest(self) -> str:
-        """What was held back and turned out to be text; call it when the text is over."""
+    def flush(self) -> str:
+        """Return the text held back; call it once the text is complete."""
         held, self._held = self._held, ""
         return held
 
 
 MAX_BATCH = 128
 
-WHAT_I_AM = (
+SELF_DESCRIPTION = (
     "I am a small model taught from a catalogue. I rank candidates, criticise and diagnose"
     " rankings, write hints and preferences and ask questions, when a prompt of those kinds asks"
     " me to; I know nothing else."
@@ -71,9 +72,9 @@ class _Request:
     """One call.
 
     Attributes:
-        prompt: What is asked; ``None`` if it is nothing the model knows.
+        prompt: The parsed prompt; ``None`` if it names no task that the model knows.
         sampling: How the answer is drawn.
-        emit: Called, in the computing thread, with each piece of the answer.
+        emit: Called in the computing thread with each piece of the answer.
     """
 
     prompt: CompactPrompt | None
@@ -84,16 +85,16 @@ class _Request:
 class CatalogChatModel(BaseChatModel):
     """Answers the same prompts as any other chat model, from a small network of its own.
 
-    A rule-distilled stand-in for development, tests and demos. It runs in this process, on the
-    CPU; concurrent calls are computed in one batch, and streamed ones yield each word, or line of
-    a ranking, when it is known.
+    It is a rule-distilled stand-in for development, tests and demos. It runs in this process on
+    the CPU. Concurrent calls are computed in one batch; streamed ones yield each word, or line of
+    a ranking, as soon as it is known.
 
     Attributes:
         catalog_model: The trained model.
-        temperature: 0 for the most probable answer (the default), else up to 2. A call may give
-            its own.
-        seed: Seed of draws when the temperature is above 0. A call may give its own.
-        stop: Texts before which every answer ends; a call's own take their place.
+        temperature: 0 for the most probable answer (the default), at most 2. A call may override
+            it.
+        seed: Seed of draws when the temperature is above 0. A call may override it.
+        stop: Texts before which every answer ends. A call may override them.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -102,7 +103,7 @@ class CatalogChatModel(BaseChatModel):
     temperature: float = Field(default=0.0, ge=0, le=2)
     seed: int = 0
     stop: list[str] | None = None
-    # Copies with another temperature or seed share it, so that their calls are one batch too.
+    # Copies with another temperature or seed share it, so that their calls are batched too.
     _batchers: list[MicroBatcher[_Request, None]] = PrivateAttr(default_factory=list)
 
     @classmethod
@@ -173,17 +174,14 @@ class CatalogChatModel(BaseChatModel):
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         answered = self._submit(messages, kwargs, pieces.put)
         answered.add_done_callback(lambda _: pieces.put(None))
-        stopping, said = StopSequences(self._stops(stop)), ""
+        answer = _StreamedAnswer(StopSequences(self._stops(stop)))
         while (piece := pieces.get()) is not None:
-            text = stopping.pass_on(piece)
-            said += text
-            if text:
-                chunk = _chunk(text)
+            if (chunk := answer.chunk_of(piece)) is not None:
                 if run_manager is not None:
-                    run_manager.on_llm_new_token(text, chunk=chunk)
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
         answered.result()
-        yield self._last_chunk(said, stopping.rest(), messages)
+        yield self._last_chunk(answer, messages)
 
     async def _astream(
         self,
@@ -200,27 +198,24 @@ class CatalogChatModel(BaseChatModel):
 
         answered = self._submit(messages, kwargs, put)
         answered.add_done_callback(lambda _: put(None))
-        stopping, said = StopSequences(self._stops(stop)), ""
+        answer = _StreamedAnswer(StopSequences(self._stops(stop)))
         while (piece := await pieces.get()) is not None:
-            text = stopping.pass_on(piece)
-            said += text
-            if text:
-                chunk = _chunk(text)
+            if (chunk := answer.chunk_of(piece)) is not None:
                 if run_manager is not None:
-                    await run_manager.on_llm_new_token(text, chunk=chunk)
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
         await asyncio.wrap_future(answered)
-        yield self._last_chunk(said, stopping.rest(), messages)
+        yield self._last_chunk(answer, messages)
 
     def _submit(
         self, messages: Sequence[BaseMessage], options: dict[str, Any], emit: Callable[[str], None]
     ) -> Future[None]:
         return self._batcher.submit(
             _Request(
-                read_prompt(messages, self.catalog_model.vocabulary),
+                parse_prompt(messages, self.catalog_model.vocabulary),
                 Sampling(
-                    temperature=float(_given(options, "temperature", self.temperature)),
-                    seed=int(_given(options, "seed", self.seed)),
+                    temperature=float(_option(options, "temperature", self.temperature)),
+                    seed=int(_option(options, "seed", self.seed)),
                 ),
                 emit,
             )
@@ -231,7 +226,7 @@ class CatalogChatModel(BaseChatModel):
         writing: list[tuple[CompactPrompt, _Request]] = []
         for request in requests:
             if request.prompt is None:
-                for piece in _pieces(WHAT_I_AM):
+                for piece in _pieces(SELF_DESCRIPTION):
                     request.emit(piece)
             elif request.prompt.task == "rank":
                 ranking.append((request.prompt, request))
@@ -243,29 +238,29 @@ class CatalogChatModel(BaseChatModel):
             self._write(writing)
         return [None] * len(requests)
 
-    def _rank(self, asked: Sequence[tuple[CompactPrompt, _Request]]) -> None:
-        prompts = [prompt for prompt, _ in asked]
-        samplings = [request.sampling for _, request in asked]
+    def _rank(self, requests: Sequence[tuple[CompactPrompt, _Request]]) -> None:
+        prompts = [prompt for prompt, _ in requests]
+        samplings = [request.sampling for _, request in requests]
         orders = rank_candidates(self.catalog_model, prompts, samplings)
-        for (prompt, request), order in zip(asked, orders, strict=True):
-            for place, candidate in enumerate(order[: prompt.count], start=1):
-                end = "" if place == 1 else "\n"
-                request.emit(f"{end}{place}. {prompt.lines[candidate]}")
+        for (prompt, request), order in zip(requests, orders, strict=True):
+            for rank, candidate in enumerate(order[: prompt.count], start=1):
+                start = "" if rank == 1 else "\n"
+                request.emit(f"{start}{rank}. {prompt.lines[candidate]}")
 
-    def _write(self, asked: Sequence[tuple[CompactPrompt, _Request]]) -> None:
-        said = [Phrasing(prompt.task, prompt.count) for prompt, _ in asked]
+    def _write(self, requests: Sequence[tuple[CompactPrompt, _Request]]) -> None:
+        detokenizers = [Detokenizer(prompt.task, prompt.count) for prompt, _ in requests]
 
         def on_word(row: int, word: str) -> None:
-            asked[row][1].emit(said[row].say(word))
+            requests[row][1].emit(detokenizers[row].add(word))
 
         write_words(
             self.catalog_model,
-            [prompt for prompt, _ in asked],
-            [request.sampling for _, request in asked],
+            [prompt for prompt, _ in requests],
+            [request.sampling for _, request in requests],
             on_word,
         )
-        for phrasing, (_, request) in zip(said, asked, strict=True):
-            request.emit(phrasing.end())
+        for detokenizer, (_, request) in zip(detokenizers, requests, strict=True):
+            request.emit(detokenizer.end())
 
     def _stops(self, stop: Sequence[str] | None) -> Sequence[str]:
         return (self.stop or ()) if stop is None else stop
@@ -274,7 +269,7 @@ class CatalogChatModel(BaseChatModel):
         self, text: str, messages: Sequence[BaseMessage], stop: Sequence[str] | None
     ) -> ChatResult:
         stopping = StopSequences(self._stops(stop))
-        text = stopping.pass_on(text) + stopping.rest()
+        text = stopping.feed(text) + stopping.flush()
         message = AIMessage(
             text,
             response_metadata=self._metadata(),
@@ -283,14 +278,15 @@ class CatalogChatModel(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _last_chunk(
-        self, said: str, rest: str, messages: Sequence[BaseMessage]
+        self, answer: _StreamedAnswer, messages: Sequence[BaseMessage]
     ) -> ChatGenerationChunk:
+        rest = answer.stopping.flush()
         # Counted over the whole text: a word may have come in several pieces.
         return ChatGenerationChunk(
             message=AIMessageChunk(
                 content=rest,
                 response_metadata=self._metadata(),
-                usage_metadata=_usage(messages, len((said + rest).split())),
+                usage_metadata=_usage(messages, len((answer.text + rest).split())),
                 chunk_position="last",
             )
         )
@@ -299,13 +295,23 @@ class CatalogChatModel(BaseChatModel):
         return {"model_name": self.catalog_model.name, "model_provider": self._llm_type}
 
 
-def _given(options: dict[str, Any], name: str, default: float) -> float:
+def _option(options: dict[str, Any], name: str, default: float) -> float:
     value = options.get(name)
     return default if value is None else value
 
 
-def _chunk(text: str) -> ChatGenerationChunk:
-    return ChatGenerationChunk(message=AIMessageChunk(content=text))
+@dataclass
+class _StreamedAnswer:
+    """The text of a streamed answer so far, up to its stop sequence."""
+
+    stopping: StopSequences
+    text: str = ""
+
+    def chunk_of(self, piece: str) -> ChatGenerationChunk | None:
+        if not (added := self.stopping.feed(piece)):
+            return None
+        self.text += added
+        return ChatGenerationChunk(message=AIMessageChunk(content=added))
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -316,6 +322,6 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _usage(messages: Sequence[BaseMessage], written: int) -> UsageMetadata:
-    """Tokens, counted as words between blanks, which is what both sides can see."""
+    """Count tokens as words between blanks."""
     read = sum(len(message.text.split()) for message in messages)
     return UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)

@@ -25,11 +25,10 @@ class CatalogModel:
     """A trained embedded model.
 
     Attributes:
-        name: What it is called in provenance and journals; holds the hash of what it was
-            trained from.
+        name: Its name in provenance and journals; holds the hash of what it was trained from.
         network: The network, in evaluation mode.
         vocabulary: Its tokens.
-        folder: Where it was read from, if it was.
+        folder: Where it was read from, if anywhere.
     """
 
     name: str
@@ -39,7 +38,7 @@ class CatalogModel:
 
     @property
     def weights_hash(self) -> str:
-        """SHA-256 over all weights and their names: equal for models that answer alike."""
+        """SHA-256 over all weights and their names."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(name.encode())
@@ -53,7 +52,7 @@ def save_model(model: CatalogModel, card: str, folder: Path) -> None:
     Args:
         model: The trained model.
         card: Text of the model card (``README.md``).
-        folder: Where; an existing folder is left as it is.
+        folder: The new folder; an existing one is left as it is.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -61,13 +60,13 @@ def save_model(model: CatalogModel, card: str, folder: Path) -> None:
         with no_progress_bars():
             model.network.save_pretrained(scratch)
         model.vocabulary.tokenizer().save_pretrained(scratch)
-        described = {
+        description = {
             "name": model.name,
             "words": model.vocabulary.words,
             "labels": model.vocabulary.labels,
             "factors": model.vocabulary.factors,
         }
-        (scratch / _VOCABULARY_FILE).write_text(json.dumps(described), encoding="utf-8")
+        (scratch / _VOCABULARY_FILE).write_text(json.dumps(description), encoding="utf-8")
         (scratch / "README.md").write_text(card, encoding="utf-8")
         if not folder.exists():
             _move(scratch, folder)
@@ -79,7 +78,7 @@ def _move(scratch: Path, folder: Path) -> None:
     try:
         scratch.rename(folder)
     except OSError:
-        # Another process that taught itself the same was first.
+        # Another process that trained the same model was first.
         if not folder.is_dir():
             raise
 
@@ -90,19 +89,19 @@ def load_model(folder: Path) -> CatalogModel:
     Raises:
         InputError: If it is not such a folder.
     """
-    described_in = folder / _VOCABULARY_FILE
-    if not described_in.is_file():
+    vocabulary_file = folder / _VOCABULARY_FILE
+    if not vocabulary_file.is_file():
         raise InputError(
-            f"is not a folder of an embedded model (no {_VOCABULARY_FILE})", file=folder
+            f"is not the folder of an embedded model (no {_VOCABULARY_FILE})", file=folder
         )
     try:
-        described = json.loads(described_in.read_text(encoding="utf-8"))
+        description = json.loads(vocabulary_file.read_text(encoding="utf-8"))
         vocabulary = Vocabulary(
-            *(tuple(described[part]) for part in ("words", "labels", "factors"))
+            *(tuple(description[part]) for part in ("words", "labels", "factors"))
         )
-        name = str(described["name"])
+        name = str(description["name"])
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"cannot be read: {error}", file=described_in) from error
+        raise InputError(f"cannot be read: {error}", file=vocabulary_file) from error
     network = _load_network(folder)
     if network.config.vocab_size != vocabulary.size:
         raise InputError("network and vocabulary do not belong together", file=folder)
@@ -111,14 +110,14 @@ def load_model(folder: Path) -> CatalogModel:
 
 
 def _load_network(folder: Path) -> GPT2LMHeadModel:
-    # Looked at first, because the library's own complaints seldom name the file.
+    # Checked first: the library's own errors seldom name the file.
     config, weights = folder / "config.json", folder / "model.safetensors"
     try:
-        described = json.loads(config.read_text(encoding="utf-8"))
+        description = json.loads(config.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise InputError(f"cannot be read: {error}", file=config) from error
-    # Before anything is built: a network of another kind may be larger than the memory.
-    if not isinstance(described, dict) or described.get("model_type") != "gpt2":
+    # Before anything is built: another kind of network may exceed the memory.
+    if not isinstance(description, dict) or description.get("model_type") != "gpt2":
         raise InputError("does not describe a network of this kind", file=config)
     try:
         with safe_open(weights, framework="pt"):
@@ -134,13 +133,13 @@ def _load_network(folder: Path) -> GPT2LMHeadModel:
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-    except Exception as error:  # of many kinds, and all mean that the folder is of no use
-        told = " ".join(str(error).split())[:300]
-        raise InputError(f"cannot be loaded: {told}", file=folder) from error
+    except Exception as error:  # of many kinds, all of which mean an unusable folder
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"cannot be loaded: {reason}", file=folder) from error
     network, found = loaded
     if not isinstance(network, GPT2LMHeadModel):
         raise InputError("does not describe a network of this kind", file=config)
     if missing := sorted(found["missing_keys"]):
-        # They would have been filled with random numbers.
+        # They would be filled with random numbers.
         raise InputError(f"lacks {', '.join(missing)}", file=weights)
     return network

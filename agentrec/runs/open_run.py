@@ -1,53 +1,41 @@
-"""The parts of a run, open: its data, its model behind the journal, its knowledge base."""
+"""Opening a run: its data, its model behind the journal, its knowledge base."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from langchain_core.language_models import BaseChatModel
-from rich.console import Console
-
-from agentrec.app.cli.progress import ConsoleProgress
-from agentrec.app.reports.run_report import print_usage
-from agentrec.assembly import (
-    CatalogKnowledge,
-    embedded_model,
-    know_catalog,
-    load_data,
-    named_model,
-    open_embeddings,
-    opened_model,
-)
+from agentrec.assembly import CatalogKnowledge, Ingredients, assemble, open_gateway, use_one_thread
 from agentrec.components import Components
-from agentrec.data import Dataset
-from agentrec.errors import InputError
+from agentrec.contracts import HintPolicy, HintStore
+from agentrec.data import Dataset, load_folder, load_movielens
 from agentrec.llm.cost.budget import BudgetAccount
-from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal.journal import CallJournal
-from agentrec.llm.limits.limits import CallLimiter
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.llm.providers.chat_models import drop_connections
+from agentrec.llm.providers.chat_models import close_client
+from agentrec.named_components import (
+    NamedEmbeddings,
+    NamedModel,
+    model_of_settings,
+    open_embeddings,
+    open_policy,
+)
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.progress import ProgressDisplay
-from agentrec.runs.manifest import manifest_of, run_name
+from agentrec.runs.manifest import manifest_of, run_name, settings_in_manifest
 from agentrec.runs.run_folder import Json, RunFolder
-from agentrec.runs.usage_report import UsageReport, open_account
-from agentrec.session_encoding.encoder import RecencySessionEncoder
-from agentrec.settings.model_settings import LlmSettings
+from agentrec.runs.usage_report import UsageReport
 from agentrec.settings.run_settings import RunSettings
-from agentrec.stores.qdrant import QdrantHintStore
-
-PATIENCE = 1.0
-"""For how many seconds a run that is stopped waits for answers that are on their way."""
+from agentrec.settings.sources import SettingsSources
 
 
 @dataclass(frozen=True)
 class ResolvedRun:
-    """What can be had of a run in seconds, so that what is wrong is told before anything long.
+    """A run whose settings, data and model were found and checked; this takes seconds.
 
     Attributes:
         settings: What it is made with.
@@ -61,9 +49,28 @@ class ResolvedRun:
     settings: RunSettings
     dataset: Dataset
     prompts: Prompts
-    named: tuple[BaseChatModel, str] | None
+    named: NamedModel | None
     manifest: Json
     folder: RunFolder
+
+    async def begin(self) -> None:
+        """Write the manifest, or check that the run in the folder is this one.
+
+        Raises:
+            InputError: If the folder holds another run or something that is no run.
+        """
+        await asyncio.to_thread(self.folder.begin, self.manifest)
+
+    async def live_policy(self) -> HintPolicy:
+        """Load the policy that is in use; one that gives no hint if none went live.
+
+        Raises:
+            InputError: If it cannot be read.
+        """
+        live = self.folder.live
+        return await asyncio.to_thread(
+            lambda: open_policy(live) if live.is_dir() else NoHintPolicy()
+        )
 
 
 @dataclass(frozen=True)
@@ -74,11 +81,11 @@ class OpenRun:
         settings: What it is made with.
         dataset: Its sessions.
         knowledge: What is known of the items.
-        components: The parts of its graphs; without a policy.
+        components: The components of its graphs.
         folder: Where it is.
         display: Where progress is shown.
         journal: Every answer.
-        account: What all models of the run spend together; ``None`` where nothing bounds it.
+        account: What all models of the run spend together; ``None`` without a budget.
     """
 
     settings: RunSettings
@@ -92,173 +99,152 @@ class OpenRun:
 
     @property
     def concurrency(self) -> int:
-        """Most model calls in flight."""
+        """Most model calls at a time."""
         return self.settings.limits.max_concurrency
 
 
-async def resolve_run(settings: RunSettings, console: Console) -> ResolvedRun:
-    """Load what a run needs first, and see that it can be had.
+def settings_of_run(
+    given: Mapping[str, Any], config: Path | None = None, *, must_exist: bool = True
+) -> RunSettings:
+    """Return the settings of the run that is named, with those given now in their place.
+
+    Args:
+        given: From the command line, nested like the settings themselves.
+        config: A settings file; by default the one in the working directory, if there is one.
+        must_exist: Whether there has to be a run; otherwise it may be one that is to begin.
+
+    Raises:
+        InputError: If there is no run, or a source of settings is wrong.
+    """
+    sources = SettingsSources(given, config)
+    settings = sources.settings()
+    folder = RunFolder(settings.run)
+    if not must_exist and not folder.manifest.is_file():
+        return settings
+    return sources.settings(below=settings_in_manifest(folder))
+
+
+async def load_data(settings: RunSettings) -> Dataset:
+    """Load the sessions.
+
+    Raises:
+        InputError: If the folder cannot be used.
+        FetchError: If MovieLens-100K cannot be downloaded.
+    """
+    negatives, seed = settings.negatives, settings.seed
+    if settings.data is not None:
+        return await asyncio.to_thread(load_folder, settings.data, negatives=negatives, seed=seed)
+    return await asyncio.to_thread(load_movielens, negatives=negatives, seed=seed)
+
+
+async def resolve_run(settings: RunSettings, display: ProgressDisplay | None = None) -> ResolvedRun:
+    """Load what a run needs first, and check that it can be had; nothing is written.
+
+    Args:
+        settings: Those of the run.
+        display: Where notes on the data are shown; nowhere by default.
 
     Raises:
         InputError: If a setting or a file cannot be used.
-        FetchError: If the data has to be downloaded and cannot be.
+        FetchError: If data has to be downloaded and cannot be.
     """
+    use_one_thread()
     prompts = await asyncio.to_thread(Prompts.load, settings.prompts)
     dataset = await load_data(settings)
     for note in dataset.notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
+        (display or ProgressDisplay()).say(f"note: {note}")
     open_embeddings(settings.embeddings)
-    named = named_model(settings.llm)
-    manifest = manifest_of(settings, dataset, prompts, None if named is None else named[1])
+    named = model_of_settings(settings.llm)
+    manifest = manifest_of(settings, dataset, prompts, None if named is None else named.identity)
     return ResolvedRun(settings, dataset, prompts, named, manifest, RunFolder(settings.run))
 
 
 @asynccontextmanager
 async def open_run(
-    place: ResolvedRun,
-    console: Console,
+    resolved: ResolvedRun,
+    display: ProgressDisplay | None = None,
     *,
-    report_usage: bool = True,
+    model: NamedModel | None = None,
+    policy: HintPolicy | None = None,
+    hints: Path | str | HintStore | None = None,
     calls: Path | None = None,
     usage: Path | None = None,
-    knowledge_base: Path | None = None,
+    on_usage: Callable[[UsageReport, bool], None] | None = None,
 ) -> AsyncIterator[OpenRun]:
-    """Open the journal, the model and the knowledge base; at the end tell what calls came to.
+    """Open a run, for as long as the block lasts.
 
     Args:
-        place: The run; its folder has been begun.
-        console: Where progress and usage are shown.
-        report_usage: Whether usage is shown where nothing new was asked.
-        calls: Another call journal than the run's.
-        usage: Where to write what calls came to, if not into the run; whoever wants it there
-            tells of it. Of another journal nothing is written into the run.
-        knowledge_base: Another folder of hints than the run's: a copy of it.
+        resolved: The run; it has begun.
+        display: Where progress is shown; nowhere by default.
+        model: Another chat model than the run's.
+        policy: Chooses hints; by default none is given.
+        hints: Other hints than the run's; see ``open_hint_store``.
+        calls: Another call journal than the run's; then no usage is written into the run.
+        usage: Where to write what calls came to, if not into the run.
+        on_usage: Called at the end with what calls came to, and whether any was made now.
 
     Raises:
         InputError: If a price is missing where a budget needs one.
-        StoreError: If another process has the knowledge base open.
+        StoreError: If the hint store cannot be opened.
     """
-    settings, dataset, folder = place.settings, place.dataset, place.folder
-    display = ConsoleProgress(console)
-    embeddings = open_embeddings(settings.embeddings)
-    async with await CallJournal.open(calls or folder.calls) as journal:
-        if calls is not None:
-            # What the run has learnt of its model need not be asked again, and paid for.
-            with suppress(InputError):
-                await journal.take_facts(folder.calls)
-        # Before anything long: a price may be missing.
-        account = await open_account(settings, journal)
-        known, named = len(journal), place.named
-        if account is not None and named is not None:
-            account.check(named[1])
-        knowledge = await know_catalog(dataset, embeddings, settings.embeddings, display)
-        if named is None:
-            model = await embedded_model(dataset, knowledge, display, settings.lm_steps)
-            named = (model, model.catalog_model.name)
-        dimension = knowledge.text_vectors.shape[1]
-        async with await QdrantHintStore.open(
-            knowledge_base or folder.knowledge_base, dimension, embedding_model=settings.embeddings
-        ) as store:
-            gateway = ModelGateway(
-                *named,
-                journal,
-                limiter=CallLimiter(settings.limits.limits()),
-                retries=settings.retries.policy(settings.llm.timeout),
-                account=account,
-                prices=settings.prices.table(),
-                structured=settings.llm.structured,
-            )
-            components = Components(
-                catalog=dataset.catalog,
-                model=gateway,
-                prompts=place.prompts,
-                embeddings=embeddings,
-                encoder=RecencySessionEncoder(
-                    dataset.catalog,
-                    knowledge.features,
-                    knowledge.text_vectors,
-                    blocks=settings.state_blocks,
-                ),
-                hint_store=store,
-                hint_policy=NoHintPolicy(),
-                seed=settings.seed,
-                shuffles=settings.llm.shuffles,
-                max_candidates=settings.llm.max_candidates,
-                label_length=settings.llm.label_length,
-                hints_offered=settings.policy.hints_offered(settings.max_hints),
-                max_hints=settings.max_hints,
-                run_name=run_name(place.manifest),
-                **settings.explore.fields(gateway, place.prompts),
-            )
-            parts = OpenRun(
-                settings, dataset, knowledge, components, folder, display, journal, account
-            )
-            patience = None
-            try:
-                yield parts
-            except (asyncio.CancelledError, KeyboardInterrupt):
-                # Whoever stops a run wants the prompt back.
-                patience = PATIENCE
-                raise
-            finally:
-                # Also of a run that is stopped: what was paid is what people want to know then.
-                await gateway.aclose(patience)
-                report = await UsageReport.of(journal, settings.prices.table())
-                # Another journal says nothing of what the run itself came to.
-                told = usage or (folder.usage if calls is None else None)
-                if told is not None:
-                    await asyncio.to_thread(report.save, told)
-                if usage is None and (report_usage or len(journal) > known):
-                    print_usage(report, console)
-                await drop_connections(named[0])
+    settings, folder = resolved.settings, resolved.folder
+    display = display or ProgressDisplay()
+    known = 0
 
+    async def close(journal: CallJournal | None) -> None:
+        # Also of a run that is stopped: then people want to know what was paid.
+        if journal is None:
+            return
+        report = await UsageReport.of(journal, settings.prices.table())
+        file = usage or (folder.usage if calls is None else None)
+        if file is not None:
+            await asyncio.to_thread(report.save, file)
+        if on_usage is not None:
+            on_usage(report, len(journal) > known)
 
-def second_model(name: str, llm: LlmSettings) -> tuple[BaseChatModel, str]:
-    """Open a chat model that is named, and say under which name its answers are kept.
-
-    Args:
-        name: As ``PROVIDER:MODEL``.
-        llm: How patiently the run's models are asked.
-
-    Raises:
-        InputError: If the model cannot be opened.
-    """
-    return opened_model(name, {}, llm.timeout)
+    ingredients = Ingredients(
+        settings=settings,
+        catalog=resolved.dataset.catalog,
+        model=model or resolved.named,
+        embeddings=NamedEmbeddings(open_embeddings(settings.embeddings), settings.embeddings),
+        prompts=resolved.prompts,
+        hints=hints or settings.hints or folder.knowledge_base,
+        policy=policy or NoHintPolicy(),
+        train=resolved.dataset.train,
+        journal=calls or folder.calls,
+        facts=None if calls is None else folder.calls,
+        run_name=run_name(resolved.manifest),
+        display=display,
+    )
+    async with assemble(ingredients, close) as parts:
+        if parts.journal is None:
+            raise RuntimeError("a run has a journal")
+        known = len(parts.journal)
+        yield OpenRun(
+            settings,
+            resolved.dataset,
+            parts.knowledge,
+            parts.components,
+            folder,
+            display,
+            parts.journal,
+            parts.account,
+        )
 
 
 @asynccontextmanager
-async def with_model(
-    parts: OpenRun, model: BaseChatModel, identity: str
-) -> AsyncIterator[Components]:
-    """The parts of a run's graphs with another model; its answers are kept before this ends.
+async def with_model(run: OpenRun, named: NamedModel) -> AsyncIterator[Components]:
+    """Give the components of a run another model, behind the same journal and budget.
 
     Args:
-        parts: The run.
-        model: The other model.
-        identity: The name under which its answers are kept.
+        run: The run.
+        named: The other model, such as a tuned one.
 
     Raises:
         InputError: If the budget is of money, and the model has no price.
     """
-    settings = parts.settings
-    if parts.account is not None:
-        parts.account.check(identity)
-    gateway = ModelGateway(
-        model,
-        identity,
-        parts.journal,
-        limiter=CallLimiter(settings.limits.limits()),
-        retries=settings.retries.policy(settings.llm.timeout),
-        account=parts.account,
-        prices=settings.prices.table(),
-        structured=settings.llm.structured,
-    )
-    patience = None
     try:
-        yield replace(parts.components, model=gateway)
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        patience = PATIENCE
-        raise
+        async with open_gateway(named, run.settings, run.journal, run.account) as gateway:
+            yield replace(run.components, model=gateway)
     finally:
-        await gateway.aclose(patience)
-        await drop_connections(model)
+        await close_client(named.model)

@@ -1,19 +1,17 @@
-"""What a run may spend and what it has spent, over all its attempts."""
+"""What the model calls of a run came to, over all its attempts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from agentrec.atomic_files import write_atomically
-from agentrec.llm.cost.budget import BudgetAccount
 from agentrec.llm.cost.prices import PriceTable
-from agentrec.llm.cost.usage import NodeUsage, lifelong_usage
+from agentrec.llm.cost.usage import NodeUsage, Spending, lifelong_usage
 from agentrec.llm.journal.journal import CallJournal
-from agentrec.settings.run_settings import RunSettings
 
 
 class UsageRow(BaseModel):
@@ -42,12 +40,6 @@ class UsageRow(BaseModel):
         """The row of some usage."""
         return cls.model_validate(asdict(used))
 
-    def __add__(self, other: UsageRow) -> UsageRow:
-        return UsageRow.of(self._used() + other._used())
-
-    def _used(self) -> NodeUsage:
-        return NodeUsage(**self.model_dump())
-
 
 class UsageReport(BaseModel):
     """What the calls of a run came to.
@@ -67,7 +59,12 @@ class UsageReport(BaseModel):
     @classmethod
     async def of(cls, journal: CallJournal, prices: PriceTable) -> UsageReport:
         """What a journal says."""
-        usage = lifelong_usage(await journal.spendings(), prices)
+        return cls.of_spendings(await journal.spendings(), prices)
+
+    @classmethod
+    def of_spendings(cls, spendings: Iterable[Spending], prices: PriceTable) -> UsageReport:
+        """Return the report of what one or several journals say."""
+        usage = lifelong_usage(spendings, prices)
         return cls(
             currency=prices.currency,
             by_node={node: UsageRow.of(used) for node, used in usage.by_node.items()},
@@ -82,15 +79,3 @@ class UsageReport(BaseModel):
     def save(self, file: Path) -> None:
         """Write it, whole or not at all."""
         write_atomically(file, (self.model_dump_json(indent=2) + "\n").encode())
-
-
-async def open_account(settings: RunSettings, journal: CallJournal) -> BudgetAccount | None:
-    """The budget of the run less what earlier attempts spent; ``None`` where there is none.
-
-    Raises:
-        InputError: If the budget is of money, and a model that was paid has no price.
-    """
-    budget = settings.budget.budget()
-    if budget is None:
-        return None
-    return BudgetAccount(budget, settings.prices.table(), await journal.spendings())

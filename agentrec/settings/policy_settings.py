@@ -12,7 +12,7 @@ from agentrec.errors import InputError
 from agentrec.policies.policy_kinds import find_kind, import_object, trainer_for
 from agentrec.policies.rewards.reward_shaping import RewardShape
 from agentrec.policies.rewards.successive_halving import SuccessiveHalving
-from agentrec.settings.validation_messages import PlacedError, first_fault, in_words
+from agentrec.settings.validation_messages import NestedError, first_error, validation_message
 
 
 class PolicySettings(BaseModel):
@@ -40,17 +40,19 @@ class PolicySettings(BaseModel):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        """Tell now what would else come up after hours of measuring."""
+        """Check now what would otherwise fail after hours of measuring."""
         try:
             model: type[BaseModel] = import_object(find_kind(self.kind).settings)
         except InputError as error:
-            raise PlacedError(["kind"], error.problem) from error
+            raise NestedError(["kind"], error.problem) from error
         try:
             model.model_validate(self.settings)
         except ValidationError as error:
-            first = first_fault(error)
+            first = first_error(error)
             keys = [str(part) for part in first["loc"]]
-            raise PlacedError(["settings", *keys], in_words(first, keys, model)) from error
+            raise NestedError(
+                ["settings", *keys], validation_message(first, keys, model)
+            ) from error
         return self
 
     def trainer(self, checkpoint: Path | None = None) -> HintPolicyTrainer:

@@ -9,9 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agentrec.data.negatives import Negatives
 from agentrec.graphs.hint_learning.admission_turns import StoppingRules
-from agentrec.graphs.hint_learning.arbiter import arbiter_named
-from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.sequential.config import BackboneKind
 from agentrec.session_encoding.blocks import DEFAULT_BLOCKS, BlockName
 from agentrec.settings.model_settings import (
@@ -26,24 +23,24 @@ from agentrec.settings.prefer_settings import PreferSettings
 
 
 class ExploreSettings(BaseModel):
-    """What a hint has to be, and for how long hints are looked for.
+    """Which hints are admitted, and when the search for hints ends.
 
     Attributes:
-        max_harm_rate: Share of sessions, 0 to 1, that an admitted hint may make worse. Lower:
-            safer hints, fewer of them.
-        similarity: Cosine of their vectors from which on two hints say the same, above 0 to 1.
-        grey_zone: Cosine from which on two hints may say the same; in between the arbiter decides.
+        max_harm_rate: Largest share of sessions, 0 to 1, that an admitted hint may make worse.
+            Lower: safer hints, but fewer.
+        similarity: Cosine of two hints' vectors, above 0 to 1, from which on they are the same.
+        grey_zone: Cosine from which on two hints may be the same; the arbiter decides.
         arbiter: ``rule`` compares words and costs nothing; ``model`` asks the language model.
-        effect_correlation: Correlation of what two hints did to the same sessions from which on
+        effect_correlation: Correlation of two hints' effects on the same sessions from which on
             they are merged, above 0; above 1 for never.
-        reflection_rounds: How often a model is asked for hints at most until one repairs the
-            error, at least 1.
+        reflection_rounds: Most times a model is asked for hints until one repairs the error, at
+            least 1.
         english_hints_only: Whether proposed hints in other languages are rejected: orders to the
-            model are recognised in English alone.
-        max_questions: Questions about errors after which it is enough, at least 1; ``None`` for
-            no such bound.
-        patience: Reflections in a row without an admission after which it is enough, at least 1;
-            ``None`` for no such bound.
+            model are recognised in English only.
+        max_questions: Questions about errors after which the search ends, at least 1; ``None``
+            for no limit.
+        patience: Reflections in a row without an admission after which the search ends, at least
+            1; ``None`` for no limit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,49 +56,40 @@ class ExploreSettings(BaseModel):
     patience: int | None = Field(default=None, ge=1)
 
     def rules(self) -> StoppingRules:
-        """When to stop."""
+        """Return when to stop."""
         return StoppingRules(max_questions=self.max_questions, patience=self.patience)
-
-    def fields(self, model: ModelGateway, prompts: Prompts) -> dict[str, Any]:
-        """The fields of ``Components`` that these settings decide."""
-        return {
-            "hint_similarity": self.similarity,
-            "hint_grey_zone": self.grey_zone,
-            "hint_arbiter": arbiter_named(self.arbiter, model, prompts),
-            "effect_correlation": self.effect_correlation,
-            "max_harm_rate": self.max_harm_rate,
-            "reflection_rounds": self.reflection_rounds,
-            "english_hints_only": self.english_hints_only,
-        }
 
 
 class RunSettings(BaseModel):
-    """Settings of ``agentrec demo``; ``load_settings`` gathers them from where people put them.
+    """Every setting of a run; ``load_settings`` gathers them from their sources.
 
     Attributes:
         data: A folder in the neutral format; ``None`` for MovieLens-100K.
         run: The run folder.
-        llm: The language model; its name alone stands for a section with nothing else.
-        limits: How fast it is asked.
-        retries: When a failed call is made again.
+        llm: The language model; its name alone may stand for the section.
+        limits: How fast the model is called.
+        retries: When a failed call is repeated.
         budget: What the run may spend.
         prices: What tokens cost.
-        embeddings: Text embeddings: ``minilm``, ``hashed`` or ``provider:model``.
-        negatives: How candidates are sampled for sessions that carry none.
-        prompts: A folder of the user's own prompts.
-        seed: Seed of everything that is drawn.
-        max_hints: How many hints the knowledge base may hold.
-        max_explored: Most training sessions to look for errors in.
+        embeddings: Text embeddings: ``minilm``, ``hashed``, ``PROVIDER:MODEL``, or the name of
+            those that an installed package brings.
+        hints: Where the hints are: a folder, the URL of a Qdrant server, or ``NAME:LOCATION`` of
+            a store that an installed package brings; ``None`` for the run folder.
+        negatives: How candidates are sampled for sessions that come without.
+        prompts: A folder of your own prompts.
+        seed: Seed of everything that is sampled.
+        max_hints: Most hints in the knowledge base.
+        max_explored: Most training sessions that are searched for errors.
         num_probes: On how many other training sessions a hint has to prove itself.
-        explore: What a hint has to be, and for how long hints are looked for.
-        max_rewarded: Most training sessions, and most validation sessions, that hints are
-            measured on.
-        lm_steps: Training steps of the embedded model; ``None`` for its recipe's.
+        explore: Which hints are admitted, and when the search for hints ends.
+        max_rewarded: Most training sessions, and most validation sessions, on which hints are
+            measured.
+        lm_steps: Training steps of the embedded model; ``None`` for those of its recipe.
         state_blocks: What a policy sees of a session, in this order; see ``BlockName``.
         backbone: The recommender by item ids that is trained as a baseline and kept in the run
-            folder: ``sasrec``, ``gru4rec``, or ``None`` (in words ``none``) for none. It takes
-            half a minute on MovieLens-100K; time and memory grow with catalogue and sessions.
-            Where candidates are drawn evenly (``negatives``), it is trained for such.
+            folder: ``sasrec``, ``gru4rec`` or ``none``. It takes half a minute on MovieLens-100K;
+            time and memory grow with catalogue and sessions. If candidates are sampled
+            uniformly (``negatives``), it is trained for that.
         policy: Which hint policy is trained, and on what.
         prefer: How preference texts are collected, and what rewards them.
     """
@@ -116,6 +104,7 @@ class RunSettings(BaseModel):
     budget: BudgetSettings = Field(default_factory=BudgetSettings)
     prices: PricesSettings = Field(default_factory=PricesSettings)
     embeddings: str = "minilm"
+    hints: str | None = None
     negatives: Negatives = "popularity"
     prompts: Path | None = None
     seed: int = Field(default=0, ge=0)
@@ -150,5 +139,5 @@ class RunSettings(BaseModel):
     @classmethod
     def _each_once(cls, blocks: tuple[BlockName, ...]) -> tuple[BlockName, ...]:
         if len(set(blocks)) < len(blocks):
-            raise ValueError("a block is named twice")
+            raise ValueError("names a block twice")
         return blocks

@@ -1,4 +1,4 @@
-"""Settings files: TOML or YAML, read with the lines on which things stand."""
+"""Settings files in TOML or YAML, read with the line of each setting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 from agentrec.errors import InputError
 
 NAMES = ("agentrec.toml", "agentrec.yaml", "agentrec.yml")
-"""Files that are read from the working directory where none is named."""
+"""Files read from the working directory if none is named."""
 
 KeyPath = tuple[str, ...]
 
@@ -25,7 +25,7 @@ _TOML_KEY = re.compile(r"""^\s*((?:[\w\-.\s]|"[^"]*"|'[^']*')+?)\s*=""")
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """What a settings file says.
+    """The content of a settings file.
 
     Attributes:
         path: The file.
@@ -38,7 +38,7 @@ class SettingsFile:
     lines: Mapping[KeyPath, int] = field(default_factory=dict)
 
     def line_of(self, keys: KeyPath) -> int | None:
-        """The line on which a setting stands, or the section around it."""
+        """Return the line of a setting, or of the section around it."""
         for end in range(len(keys), 0, -1):
             if keys[:end] in self.lines:
                 return self.lines[keys[:end]]
@@ -46,7 +46,7 @@ class SettingsFile:
 
 
 def find_settings_file(folder: Path) -> Path | None:
-    """The settings file of a folder, if it has one.
+    """Return the settings file of a folder, if it has one.
 
     Raises:
         InputError: If it has several.
@@ -54,18 +54,18 @@ def find_settings_file(folder: Path) -> Path | None:
     found = [folder / name for name in NAMES if (folder / name).is_file()]
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
-        raise InputError(f"{names} are both there; name one with --config")
+        raise InputError(f"both {names} exist; choose one with --config")
     return found[0] if found else None
 
 
 def read_settings_file(path: Path) -> SettingsFile:
-    """Read a file, in TOML unless its name ends in ``.yaml`` or ``.yml``.
+    """Read a settings file.
 
     Raises:
         InputError: If it cannot be read, or is not in its format.
     """
     if path.suffix.lower() not in {".toml", ".yaml", ".yml"}:
-        raise InputError("a settings file ends in .toml, .yaml or .yml", file=path)
+        raise InputError("must end in .toml, .yaml or .yml", file=path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -78,7 +78,7 @@ def read_settings_file(path: Path) -> SettingsFile:
     try:
         return reader(path, text)
     except RecursionError as error:
-        raise InputError("is nested too deeply for settings", file=path) from error
+        raise InputError("is nested too deeply", file=path) from error
 
 
 def _toml(path: Path, text: str) -> SettingsFile:
@@ -93,7 +93,7 @@ def _toml(path: Path, text: str) -> SettingsFile:
 
 
 def _toml_lines(text: str) -> Iterator[tuple[KeyPath, int]]:
-    """Keys that begin a line; within a value that spans lines this may find too much."""
+    """Yield keys that begin a line; inside a value of several lines it may yield too many."""
     section: KeyPath = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if _TOML_TABLE.match(line):
@@ -108,7 +108,7 @@ def _toml_lines(text: str) -> Iterator[tuple[KeyPath, int]]:
 
 
 def _keys(line: str) -> KeyPath:
-    """The path of keys that a line of TOML names, however they are quoted."""
+    """Return the path of keys that a line of TOML names, however they are quoted."""
     try:
         inner: Any = tomllib.loads(line)
     except tomllib.TOMLDecodeError:
@@ -133,7 +133,7 @@ def _yaml(path: Path, text: str) -> SettingsFile:
     if content is None:
         content = {}
     if not isinstance(content, dict):
-        raise InputError("is no set of names and values, such as `seed: 1`", file=path, line=1)
+        raise InputError("must be a mapping, such as `seed: 1`", file=path, line=1)
     return SettingsFile(path, content, lines)
 
 
@@ -144,7 +144,7 @@ def _yaml_lines(path: Path, node: Any, above: KeyPath) -> Iterator[tuple[KeyPath
     for key, value in node.value:
         name, line = str(key.value), key.start_mark.line + 1
         if name in seen:
-            # YAML's readers let the last one win in silence.
+            # YAML readers silently let the last one win.
             raise InputError("is set twice", file=path, line=line, field=".".join((*above, name)))
         seen.add(name)
         yield (*above, name), line

@@ -1,4 +1,4 @@
-"""Gathering settings: command line before environment before file before defaults."""
+"""Gathering settings. Precedence: command line, environment, file, what a run was made with."""
 
 from __future__ import annotations
 
@@ -20,9 +20,16 @@ from agentrec.llm.providers.secrets import secret_paths
 from agentrec.settings.policy_settings import PolicySettings
 from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.settings_file import SettingsFile, find_settings_file, read_settings_file
-from agentrec.settings.validation_messages import first_fault, in_words, placed
+from agentrec.settings.validation_messages import first_error, nested_error, validation_message
 
-# Options that are not named for the setting they set.
+PREFIX = "AGENTREC_"
+NESTING = "__"
+
+_PATHS = ("data", "run", "prompts")
+# Sections that may be given by one of their settings alone.
+_ALONE = {"llm": "name", "policy": "kind"}
+_DEFAULT_KIND = PolicySettings.model_fields["kind"].default
+# Options of the command line that are not named after their setting.
 _OPTIONS: Mapping[str, str] = {
     "llm.name": "--llm",
     "limits.max_concurrency": "--concurrency",
@@ -32,8 +39,72 @@ _OPTIONS: Mapping[str, str] = {
 }
 
 
+class SettingsSources:
+    """Where settings come from, each source read once.
+
+    Sources are checked one by one, so that a wrong value is reported where it stands, even if
+    another source overrides it. This is why they are merged here, and not by pydantic-settings.
+
+    Args:
+        given: Given by the command line or a program, nested like the settings themselves.
+        config: A settings file; by default the one in the folder, if there is one.
+        folder: Where to look for it; the working directory if not given. Relative paths in a
+            file are relative to the file.
+        environment: Whether the environment and settings files count; else only ``given`` does.
+
+    Raises:
+        InputError: If a file cannot be read, or a variable is unknown.
+    """
+
+    def __init__(
+        self,
+        given: Mapping[str, Any] | None = None,
+        config: Path | None = None,
+        *,
+        folder: Path | None = None,
+        environment: bool = True,
+    ) -> None:
+        self.file = config
+        self._layers: list[tuple[Mapping[str, Any], _Origin]] = []
+        if environment:
+            if config is None:
+                self.file = find_settings_file(Path() if folder is None else folder)
+            if self.file is not None:
+                file = read_settings_file(self.file)
+                self._layers.append((_with_absolute_paths(file), _Origin("file", file)))
+            self._layers.append((_environment(), _Origin("environment")))
+        origin = _Origin("command line" if environment else "arguments")
+        self._layers.append((given or {}, origin))
+
+    def settings(self, below: Mapping[str, Any] | None = None) -> RunSettings:
+        """Merge the sources.
+
+        Args:
+            below: Settings that any source may override, such as those of an existing run.
+
+        Raises:
+            InputError: If a source has an unknown name, a wrong value, or a secret.
+        """
+        merged: dict[str, Any] = dict(below or {})
+        for layer, origin in self._layers:
+            merged = _over(merged, _checked(layer, origin, merged))
+        return RunSettings.model_validate(merged)
+
+
+def load_settings(
+    given: Mapping[str, Any] | None = None,
+    config: Path | None = None,
+    *,
+    folder: Path | None = None,
+    below: Mapping[str, Any] | None = None,
+) -> tuple[RunSettings, Path | None]:
+    """Gather settings at once, see ``SettingsSources``; return them with the file, if any."""
+    sources = SettingsSources(given, config, folder=folder)
+    return sources.settings(below), sources.file
+
+
 @dataclass(frozen=True)
-class Origin:
+class _Origin:
     """Where settings come from.
 
     Attributes:
@@ -41,110 +112,104 @@ class Origin:
         file: The file, if it is one.
     """
 
-    source: Literal["file", "environment", "command line"]
+    source: Literal["file", "environment", "command line", "arguments"]
     file: SettingsFile | None = None
 
-    def fault(self, problem: str, keys: Sequence[str]) -> InputError:
-        """An error about one setting."""
+    def error(self, problem: str, keys: Sequence[str]) -> InputError:
+        """Make an error about one setting."""
+        field = ".".join(keys)
         if self.file is not None:
             line = self.file.line_of(tuple(keys))
-            return InputError(problem, file=self.file.path, line=line, field=".".join(keys))
+            return InputError(problem, file=self.file.path, line=line, field=field)
         if self.source == "environment":
-            variable = "AGENTREC_" + "__".join(keys).upper()
+            variable = PREFIX + NESTING.join(keys).upper()
             return InputError(f"{problem} (environment variable)", field=variable)
-        field = ".".join(keys)
-        option = _OPTIONS.get(field, "--" + keys[-1].replace("_", "-"))
-        return InputError(f"{problem} ({option})", field=field)
+        if self.source == "command line":
+            problem += f" ({_OPTIONS.get(field, '--' + keys[-1].replace('_', '-'))})"
+        return InputError(problem, field=field)
+
+    def validation_error(self, error: ValidationError, layer: Mapping[str, Any]) -> InputError:
+        """Make an error about the setting that validation found wrong first."""
+        first = first_error(error)
+        keys = _keys(first, layer)
+        if nested := nested_error(first):
+            return self.error(nested.problem, [*keys, *nested.keys])
+        return self.error(validation_message(first, keys, RunSettings), keys)
 
 
-def refuse_secrets(layer: Mapping[str, Any], origin: Origin) -> None:
-    """Refuse keys to accounts: files are shared, and settings are written into manifests.
-
-    Raises:
-        InputError: If there is one; its value is not told.
-    """
-    for keys in secret_paths(layer):
-        raise origin.fault(
-            "looks like a key, which has no place among settings: put it into the environment"
-            " variable of the provider (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...) and delete it here",
-            keys,
-        )
-
-
-def fault_of(error: ValidationError, layer: Mapping[str, Any], origin: Origin) -> InputError:
-    """The first fault that validation found, as an error about its setting."""
-    first = first_fault(error)
-    keys = _keys(first, layer)
-    if below := placed(first):
-        return origin.fault(below.problem, [*keys, *below.keys])
-    return origin.fault(in_words(first, keys, RunSettings), keys)
-
-
-def _keys(fault: Mapping[str, Any], layer: Mapping[str, Any]) -> list[str]:
-    """The setting's path of names, without the branches of unions that pydantic adds."""
+def _keys(error: Mapping[str, Any], layer: Mapping[str, Any]) -> list[str]:
+    """Return the setting's path of names, without the branches of unions that pydantic adds."""
     keys: list[str] = []
     inner: Any = layer
-    for each in fault["loc"]:
-        if isinstance(inner, Mapping) and each not in inner and fault["type"] != "missing":
-            break
-        keys.append(str(each))
-        if isinstance(inner, Mapping):
+    for each in error["loc"]:
+        if isinstance(inner, Mapping) and (each in inner or error["type"] == "missing"):
             inner = inner.get(each)
         elif isinstance(inner, list) and isinstance(each, int):
             inner = inner[each]
         else:
-            # The name of a branch, behind the value itself.
-            keys.pop()
             break
+        keys.append(str(each))
     return keys
 
 
-PREFIX = "AGENTREC_"
-NESTING = "__"
+def _checked(
+    layer: Mapping[str, Any], origin: _Origin, below: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return what a source says, with sections that are given by one setting written out."""
+    for keys in secret_paths(layer):
+        # Settings files are shared, and settings are written into manifests.
+        raise origin.error(
+            "looks like a secret, which settings must not hold: set the provider's environment"
+            " variable (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...) and delete it here",
+            keys,
+        )
+    whole = dict(layer)
+    for section, alone in _ALONE.items():
+        if isinstance(layer.get(section), str):
+            whole[section] = {alone: layer[section]}
+    tried = dict(whole)
+    if isinstance(whole.get("policy"), Mapping) and "policy" in below:
+        # What its settings may be depends on its kind, which may stand below.
+        tried["policy"] = _over({"policy": below["policy"]}, {"policy": whole["policy"]})["policy"]
+    try:
+        if origin.file is None:
+            RunSettings.model_validate(tried)
+        else:
+            # As JSON and strictly: a file has types of its own, and "5" is no number in it.
+            RunSettings.model_validate_json(json.dumps(tried, default=str), strict=True)
+    except ValidationError as error:
+        raise origin.validation_error(error, tried) from None
+    return whole
 
-_PATHS = ("data", "run", "prompts")
-# Sections for which one of their settings does, alone.
-_ALONE = {"llm": "name", "policy": "kind"}
-_DEFAULT_KIND = PolicySettings.model_fields["kind"].default
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge settings, setting by setting."""
+    policy, wanted = below.get("policy", {}), above.get("policy", {})
+    kind = policy.get("kind", _DEFAULT_KIND)
+    if wanted.get("kind", kind) != kind:
+        # One kind does not know the settings of another.
+        policy = {name: value for name, value in policy.items() if name != "settings"}
+        below = {**below, "policy": policy}
+    return _merged(below, above)
 
 
-def load_settings(
-    command_line: Mapping[str, Any] | None = None,
-    config: Path | None = None,
-    *,
-    folder: Path | None = None,
-    below: Mapping[str, Any] | None = None,
-) -> tuple[RunSettings, Path | None]:
-    """Gather the settings of a run.
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        known = merged.get(name)
+        if isinstance(known, Mapping) and isinstance(value, Mapping):
+            value = _merged(known, value)
+        merged[name] = value
+    return merged
 
-    Each source is checked by itself, so that what is wrong is told where it stands, also where a
-    source before it would have had the last word.
 
-    Args:
-        command_line: What was given there, nested like the settings themselves.
-        config: A settings file; by default the one in the folder, if there is one.
-        folder: Where to look for it; the working directory if not given. Relative paths in a
-            file are relative to the file.
-        below: Settings that any source may replace, such as those of a run that is there.
-
-    Returns:
-        The settings, and the file they came from, if any.
-
-    Raises:
-        InputError: If a source has an unknown name, a wrong value, or a key to an account.
-    """
-    if config is None:
-        config = find_settings_file(Path() if folder is None else folder)
-    file = None if config is None else read_settings_file(config)
-    layers = [] if file is None else [(_in_place(file), Origin("file", file))]
-    layers += [
-        (_environment(), Origin("environment")),
-        (command_line or {}, Origin("command line")),
-    ]
-    merged: dict[str, Any] = dict(below or {})
-    for layer, origin in layers:
-        merged = _over(merged, _checked(layer, origin, merged))
-    return RunSettings.model_validate(merged), config
+def _with_absolute_paths(file: SettingsFile) -> Mapping[str, Any]:
+    """Return the file's settings, with relative paths seen from where it stands."""
+    content = dict(file.content)
+    for name in _PATHS:
+        if isinstance(content.get(name), str):
+            content[name] = str(file.path.parent / content[name])
+    return content
 
 
 class _Named(BaseSettings, RunSettings):
@@ -166,7 +231,7 @@ class _Environment(EnvSettingsSource):
         )
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """A section as JSON; for some, one of their settings alone does too."""
+        """Decode a section as JSON; some may also be given by one setting alone."""
         try:
             return super().decode_complex_value(field_name, field, value)
         except ValueError:
@@ -178,11 +243,11 @@ def _environment() -> Mapping[str, Any]:
     for variable in sorted(os.environ):
         name = variable.upper()
         section = name.removeprefix(PREFIX).partition(NESTING)[0]
-        if name.startswith(PREFIX) and name != CACHE_VARIABLE and section not in known:
+        if name.startswith(PREFIX) and name not in _OTHER_VARIABLES and section not in known:
             near = difflib.get_close_matches(section, known, n=1)
-            told = f"known are {', '.join(sorted(known.values()))}"
-            meant = f"did you mean {known[near[0]]}?" if near else told
-            raise InputError(f"is no setting; {meant}", field=variable)
+            all_of_them = f"known settings: {', '.join(sorted(known.values()))}"
+            hint = f"did you mean {known[near[0]]}?" if near else all_of_them
+            raise InputError(f"is not a setting; {hint}", field=variable)
     found: dict[str, Any] = _Environment()()
     for section, free in (("llm", "parameters"), ("policy", "settings")):
         held = found.get(section)
@@ -193,6 +258,10 @@ def _environment() -> Mapping[str, Any]:
     return found
 
 
+# Variables of ours that are no settings.
+_OTHER_VARIABLES = frozenset({CACHE_VARIABLE, "AGENTREC_QDRANT_API_KEY"})
+
+
 def _decoded(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -200,62 +269,3 @@ def _decoded(value: Any) -> Any:
         return json.loads(value)
     except ValueError:
         return value
-
-
-def _in_place(file: SettingsFile) -> Mapping[str, Any]:
-    """The file's settings, with relative paths seen from where it stands."""
-    content = dict(file.content)
-    for name in _PATHS:
-        if isinstance(content.get(name), str):
-            content[name] = str(file.path.parent / content[name])
-    return content
-
-
-def _checked(
-    layer: Mapping[str, Any], origin: Origin, below: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """What a source says, with the sections that it names by one setting alone written out."""
-    refuse_secrets(layer, origin)
-    whole = {
-        **layer,
-        **{
-            section: {alone: layer[section]}
-            for section, alone in _ALONE.items()
-            if isinstance(layer.get(section), str)
-        },
-    }
-    tried = dict(whole)
-    if isinstance(whole.get("policy"), Mapping) and "policy" in below:
-        # What its settings may be depends on its kind, which may stand below.
-        tried["policy"] = _over({"policy": below["policy"]}, {"policy": whole["policy"]})["policy"]
-    try:
-        if origin.file is None:
-            RunSettings.model_validate(tried)
-        else:
-            # As JSON and strictly: a file has types of its own, and "5" is no number in it.
-            RunSettings.model_validate_json(json.dumps(tried, default=str), strict=True)
-    except ValidationError as error:
-        raise fault_of(error, tried, origin) from None
-    return whole
-
-
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with others in their place, setting by setting."""
-    policy, wanted = below.get("policy", {}), above.get("policy", {})
-    kind = policy.get("kind", _DEFAULT_KIND)
-    if wanted.get("kind", kind) != kind:
-        # What one kind can be set to, another kind cannot.
-        policy = {name: value for name, value in policy.items() if name != "settings"}
-        below = {**below, "policy": policy}
-    return _merged(below, above)
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for name, value in above.items():
-        known = merged.get(name)
-        if isinstance(known, Mapping) and isinstance(value, Mapping):
-            merged[name] = _merged(known, value)
-        else:
-            merged[name] = value
-    return merged

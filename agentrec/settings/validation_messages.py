@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a value, in words that say what would be right."""
+"""What pydantic finds wrong with a value, as a message that says what would be right."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from agentrec.llm.gateway.call_errors import masked
+from agentrec.llm.providers.secrets import masked
 
 _LONGEST_SHOWN = 40
-# pydantic's ways of saying that a section is none.
+# pydantic's names for a value where there should be a section.
 _NO_SECTION = frozenset({"model_type", "model_attributes_type", "dict_type", "mapping_type"})
 
 
-class PlacedError(ValueError):
-    """What a validator found wrong deeper than where it stands.
+class NestedError(ValueError):
+    """A validator found something wrong below the setting that it validates.
 
     Args:
-        keys: The path of names from there.
+        keys: The path of names from that setting.
         problem: What is wrong, in one line.
     """
 
@@ -29,50 +29,54 @@ class PlacedError(ValueError):
         self.problem = problem
 
 
-def first_fault(error: ValidationError) -> Mapping[str, Any]:
-    """The fault to tell of, as pydantic describes it."""
-    # An unknown name before all else: often it is why another value is not there.
-    faults = error.errors(include_url=False)
-    return min(faults, key=lambda each: each["type"] != "extra_forbidden")
+def first_error(error: ValidationError) -> Mapping[str, Any]:
+    """Return the error to report, as pydantic describes it."""
+    # Unknown names come first: a misspelt name is often why another value is missing.
+    errors = error.errors(include_url=False)
+    return min(errors, key=lambda each: each["type"] != "extra_forbidden")
 
 
-def placed(fault: Mapping[str, Any]) -> PlacedError | None:
-    """What a validator said of a place below the one that pydantic names, if one did."""
-    cause = fault.get("ctx", {}).get("error")
-    return cause if isinstance(cause, PlacedError) else None
+def nested_error(error: Mapping[str, Any]) -> NestedError | None:
+    """Return what a validator raised about a setting below the one that pydantic names."""
+    cause = error.get("ctx", {}).get("error")
+    return cause if isinstance(cause, NestedError) else None
 
 
-def in_words(fault: Mapping[str, Any], keys: Sequence[str], model: type[BaseModel]) -> str:
-    """What is wrong, in one line.
+def validation_message(
+    error: Mapping[str, Any], keys: Sequence[str], model: type[BaseModel]
+) -> str:
+    """Say in one line what is wrong and what would be right.
 
     Args:
-        fault: As pydantic describes it.
-        keys: The path of names to it.
-        model: What the path begins in.
+        error: As pydantic describes it.
+        keys: The path of names to the value.
+        model: The model in which the path begins.
     """
-    if fault["type"] == "extra_forbidden":
-        known = names_in(keys[:-1], model)
+    if error["type"] == "extra_forbidden":
+        known = setting_names(keys[:-1], model)
         near = difflib.get_close_matches(keys[-1], known, n=1)
-        told = f"; known are {', '.join(known)}" if known else ""
-        return "is no setting" + (f"; did you mean {near[0]}?" if near else told)
-    if fault["type"] in _NO_SECTION:
-        names = names_in(keys, model)
+        all_of_them = f"; known settings: {', '.join(known)}" if known else ""
+        return "is not a setting" + (f"; did you mean {near[0]}?" if near else all_of_them)
+    if error["type"] in _NO_SECTION:
+        names = setting_names(keys, model)
         inside = f" with {', '.join(names)}" if names else ""
-        return f"is a section{inside}, not a single value"
-    said = str(fault["msg"]).removeprefix("Value error, ")
-    said = said.replace("Input should be", "must be")
-    said = said.replace("greater than or equal to", "at least").partition(", unable to parse")[0]
-    if said == "Field required":
+        return f"must be a section{inside}, not a single value"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    message = message.replace("Input should be", "must be")
+    message = message.replace("greater than or equal to", "at least")
+    message = message.partition(", unable to parse")[0]
+    if message == "Field required":
         return "is missing"
-    value = fault["input"]
-    if said.startswith("must be") and isinstance(value, str | int | float):
+    value = error["input"]
+    if message.startswith("must be") and isinstance(value, str | int | float):
         shown = masked(repr(value))
-        said += f", not {shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + '...'}"
-    return said
+        shown = shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + "..."
+        message += f", not {shown}"
+    return message
 
 
-def names_in(keys: Sequence[str], model: type[BaseModel]) -> list[str]:
-    """The names in a section of a model; none of what is no section."""
+def setting_names(keys: Sequence[str], model: type[BaseModel]) -> list[str]:
+    """Return the names in a section of a model; none if it is not a section."""
     section = model
     for each in keys:
         kind = section.model_fields[each].annotation if each in section.model_fields else None

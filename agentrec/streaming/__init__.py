@@ -1,1 +1,1 @@
-"""Many things at a time, in bounded numbers."""
+"""Streams of concurrent tasks, and computations that run in the event loop or in a thread."""

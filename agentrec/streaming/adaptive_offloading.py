@@ -1,7 +1,7 @@
-"""Work that computes and does not wait: in the event loop once it is known to be short.
+"""Computations that run in the event loop once they are known to be fast, else in a thread.
 
-A thread keeps the event loop free, and handing work over to one and back costs more than a small
-computation does. How long it takes is not known beforehand, so it is looked at.
+A thread keeps the event loop free, but handing work to a thread costs more than a small computation
+takes. How long a computation takes is measured.
 """
 
 from __future__ import annotations
@@ -15,74 +15,70 @@ from weakref import WeakKeyDictionary
 
 Result = TypeVar("Result")
 
-SHORT = 0.001
-"""Seconds that work may take in the event loop."""
+INLINE_LIMIT = 0.001
+"""Seconds that a computation may take in the event loop."""
 
-_LOOKED_AT = 8
-_MORE_EACH_TIME = 8
-_MUCH_TOO_LONG = 5 * SHORT
+_MEASURED = 8
+_BACK_OFF = 8
+_MUCH_TOO_LONG = 5 * INLINE_LIMIT
 
 
-class ShortWork:
-    """Where to do one kind of work.
+class AdaptiveOffloader:
+    """Runs one kind of computation where it costs least.
 
-    It begins in threads. When most of the last eight times it computed for less than a millisecond,
-    it is done in the event loop from then on: the first times nearly always take longer, with
-    nothing in the processor's caches and many at once. It stays there until it takes five
-    milliseconds twice in a row: a single time may be the machine's doing. Then threads do it again,
-    for eight times as long before it may come back.
+    It starts in threads. Once most of the last eight runs computed for less than a millisecond,
+    it runs in the event loop: the first runs are slower, with cold caches and many at once. After
+    two runs in a row of over five milliseconds (one may be the machine's doing) it goes back to
+    threads, for eight times as many runs before the next try.
     """
 
     def __init__(self) -> None:
-        self._short: deque[bool] = deque(maxlen=_LOOKED_AT)
-        self._left = _LOOKED_AT
-        self._wanted = _LOOKED_AT
+        self._fast: deque[bool] = deque(maxlen=_MEASURED)
+        self._remaining = _MEASURED
+        self._required = _MEASURED
         self._too_long = 0
 
     @property
-    def in_the_loop(self) -> bool:
-        """Whether the next one is done in the event loop."""
-        return self._left <= 0 and sum(self._short) > _LOOKED_AT // 2
+    def runs_inline(self) -> bool:
+        """Whether the next computation runs in the event loop."""
+        return self._remaining <= 0 and sum(self._fast) > _MEASURED // 2
 
-    async def do(self, work: Callable[[], Result]) -> Result:
-        """Do it, here or in a thread.
+    async def run(self, compute: Callable[[], Result]) -> Result:
+        """Run a computation, here or in a thread.
 
         Raises:
-            Exception: What the work raises.
+            Exception: What the computation raises.
         """
-        if self.in_the_loop:
+        if self.runs_inline:
             begun = perf_counter()
-            result = work()
+            result = compute()
             self._too_long = self._too_long + 1 if perf_counter() - begun > _MUCH_TOO_LONG else 0
             if self._too_long > 1:
-                self._wanted *= _MORE_EACH_TIME
-                self._left, self._too_long = self._wanted, 0
+                self._required *= _BACK_OFF
+                self._remaining, self._too_long = self._required, 0
             return result
-        result, seconds = await asyncio.to_thread(_timed, work)
-        self._left -= 1
-        self._short.append(seconds <= SHORT)
+        result, seconds = await asyncio.to_thread(_timed, compute)
+        self._remaining -= 1
+        self._fast.append(seconds <= INLINE_LIMIT)
         return result
 
 
-class ShortWorks:
-    """Where to do the work of each of many objects; threads do that of what is no weak key."""
+class OffloaderByOwner:
+    """One ``AdaptiveOffloader`` for each object; objects that are no weak keys use threads."""
 
     def __init__(self) -> None:
-        self._works: WeakKeyDictionary[object, ShortWork] = WeakKeyDictionary()
+        self._offloaders: WeakKeyDictionary[object, AdaptiveOffloader] = WeakKeyDictionary()
 
-    def of(self, owner: object) -> ShortWork:
-        """The work of an object."""
+    def of(self, owner: object) -> AdaptiveOffloader:
+        """Return the offloader of an object."""
         try:
-            work = self._works.get(owner)
-            if work is None:
-                work = self._works[owner] = ShortWork()
+            return self._offloaders.setdefault(owner, AdaptiveOffloader())
         except TypeError:
-            return ShortWork()
-        return work
+            return AdaptiveOffloader()
 
 
-def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
-    # Of this thread's own: waiting for others that compute would count on the clock.
+def _timed(compute: Callable[[], Result]) -> tuple[Result, float]:
+    # The thread's own clock: it does not count waiting for other threads.
     begun = thread_time()
-    result = work()
+    result = compute()
     return result, thread_time() - begun

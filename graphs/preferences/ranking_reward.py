@@ -1,4 +1,4 @@
-"""The reward of preference texts where the language model itself ranks, given the text."""
+"""The reward of preference texts by the language model's own ranking with the text."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from agentrec.graphs.recommendation.ranking import rank
 from agentrec.preferences import PreferenceReward
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
-from agentrec.streaming.streaming import map_concurrently
+from agentrec.streaming.stream import map_concurrently
 
 
 class RankingRewardModel:
-    """Scores texts by the ranking that a language model makes of a session, told the text.
+    """Scores texts by the ranking that a language model makes of a session with the text.
 
-    It costs a call a text, and one a session for the ranking without a text; the same rankings
-    are not paid for again. Nothing in it is trained, so that it may score any session.
+    It costs a call per text, and one per session for the ranking without a text; equal rankings
+    are paid for once. Nothing in it is trained, so it may score any session.
 
-    The reward is the mean of NDCG@K and MAP@K of what is relevant; the tie-break is the mean
-    logarithm of its places without the text minus with it.
+    The reward is the mean of NDCG@K and MAP@K of the relevant items. The margin, which breaks
+    ties, is the mean logarithm of their ranks without the text minus that with it.
 
-    Source: the reward of Re2LLM (arXiv 2403.16427), of a text in place of a hint.
+    Source: the reward of Re2LLM (arXiv 2403.16427), for a text instead of a hint.
 
     Args:
-        components: The parts; its model ranks.
-        relevant: What a text is to find: the target, or all that came after what it is about.
+        components: The components; its model ranks.
+        relevant: The relevant items: the target, or all that came after the text's part.
         shown_share: Share of a history that texts are written from, above 0 to 1.
         cutoff: K, at least 1.
     """
@@ -50,7 +50,7 @@ class RankingRewardModel:
 
     @property
     def parameter_hash(self) -> str:
-        """Over the model's name, the prompts, and what is relevant."""
+        """Hash of the model's name, the prompts, and what is relevant."""
         judged = [
             self._components.gateway.name,
             self._components.prompts.content_hash,
@@ -63,7 +63,7 @@ class RankingRewardModel:
     async def score(
         self, sessions: Sequence[Session], texts: Sequence[Sequence[str]]
     ) -> list[list[PreferenceReward | None]]:
-        """Say what texts are worth; see ``RewardModel.score``.
+        """Score texts; see ``RewardModel.score``.
 
         Raises:
             ModelCallError: If the budget is spent.
@@ -74,7 +74,7 @@ class RankingRewardModel:
         wanted = [
             (one, text) for one, each in zip(judged, texts, strict=True) for text in ("", *each)
         ]
-        # As many at a time as there are: whoever asks bounds that, and so does the model's limiter.
+        # All at once: the caller and the gateway's limiter bound the number.
         made = iter(await map_concurrently(wanted, self._ranking, max(1, len(wanted))))
         rewards = []
         for one, each in zip(judged, texts, strict=True):
@@ -92,17 +92,17 @@ class RankingRewardModel:
             return None
 
     def _reward(
-        self, judged: Continuation, without: Ranking | None, told: Ranking | None
+        self, judged: Continuation, without: Ranking | None, with_text: Ranking | None
     ) -> PreferenceReward | None:
-        if without is None or told is None:
+        if without is None or with_text is None:
             return None
-        places = [told.rank_of(item) for item in judged.relevant]
-        before = [without.rank_of(item) for item in judged.relevant]
+        ranks = [with_text.rank_of(item) for item in judged.relevant]
+        ranks_before = [without.rank_of(item) for item in judged.relevant]
         num_items = len(judged.session.candidates)
-        margin = _mean_log(before, num_items) - _mean_log(places, num_items)
-        return PreferenceReward(value=ranking_value(places, self._cutoff), margin=margin)
+        margin = _mean_log(ranks_before, num_items) - _mean_log(ranks, num_items)
+        return PreferenceReward(value=ranking_value(ranks, self._cutoff), margin=margin)
 
 
-def _mean_log(places: Sequence[int | None], num_items: int) -> float:
-    # What is not in a ranking stands somewhere behind it.
-    return sum(math.log(place or num_items) for place in places) / len(places)
+def _mean_log(ranks: Sequence[int | None], num_items: int) -> float:
+    # An item outside the ranking counts as the last candidate.
+    return sum(math.log(rank or num_items) for rank in ranks) / len(ranks)

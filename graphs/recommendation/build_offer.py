@@ -1,4 +1,4 @@
-"""From what a search found to what a policy is offered, for one session or many."""
+"""Build the offer of hints to a policy from the results of a search, for one session or many."""
 
 from __future__ import annotations
 
@@ -13,32 +13,31 @@ from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer
 from agentrec.hints import Hint, ScoredHint
 from agentrec.sessions import Session
 
-# Vectors of hints kept as rows: what a few knowledge bases offer again and again.
-_ROWS_KEPT = 1024
+_MOST_CACHED_ROWS = 1024
 
 
-def offer_of(
+def build_offer(
     states: npt.NDArray[np.float32], found: Sequence[Sequence[ScoredHint]], dimension: int = 0
 ) -> HintOffer:
     """Offer each session the hints that were found for it.
 
     Args:
         states: Encoded sessions, ``[batch, state_dim]``.
-        found: What a search found for each of them, nearest first, as many lists as states.
-        dimension: Length of the hints' vectors, for where no hint was found that tells.
+        found: The search results of each session, nearest first, as many lists as states.
+        dimension: Length of the hints' vectors, for offers without any vector.
 
     Returns:
-        The offer: candidates in the order given, each hint once among ``hints``, in the order in
-        which the lists name them. A hint whose store does not tell its vector has one of zeros.
+        The offer: candidates in the order given, and each hint once in ``hints``, in the order of
+        its first appearance. A hint without a vector gets zeros.
 
     Raises:
-        ValueError: If there are more or fewer lists than states, or vectors of several lengths.
+        ValueError: If the numbers of lists and states differ, or vectors have several lengths.
     """
     if len(found) != len(states):
         raise ValueError(f"{len(states)} sessions need as many lists of hints, not {len(found)}")
-    places: dict[str, int] = {}
-    # By the object: a hint's id is worked out from its text each time that it is asked for.
-    places_of_objects: dict[int, int] = {}
+    indices: dict[str, int] = {}
+    # By object identity: a hint's id is computed from its text each time.
+    indices_by_object: dict[int, int] = {}
     hints: list[Hint] = []
     vectors: list[tuple[float, ...]] = []
     shape = (len(found), max(map(len, found), default=0))
@@ -46,24 +45,24 @@ def offer_of(
     similarities = np.zeros(shape, dtype=np.float32)
     for row, scored in enumerate(found):
         for each in scored:
-            if id(each.hint) in places_of_objects:
+            if id(each.hint) in indices_by_object:
                 continue
-            place = places.setdefault(each.hint.hint_id, len(hints))
-            places_of_objects[id(each.hint)] = place
-            if place == len(hints):
+            index = indices.setdefault(each.hint.hint_id, len(hints))
+            indices_by_object[id(each.hint)] = index
+            if index == len(hints):
                 hints.append(each.hint)
                 vectors.append(each.vector)
-        candidates[row, : len(scored)] = [places_of_objects[id(each.hint)] for each in scored]
+        candidates[row, : len(scored)] = [indices_by_object[id(each.hint)] for each in scored]
         similarities[row, : len(scored)] = [each.similarity for each in scored]
     return HintOffer(states, tuple(hints), _as_rows(vectors, dimension), candidates, similarities)
 
 
-async def offer_to(sessions: Sequence[Session], components: Components) -> HintOffer:
-    """What the recommendation graph would offer each of many sessions.
+async def offer_hints(sessions: Sequence[Session], components: Components) -> HintOffer:
+    """Offer many sessions at once what the recommendation graph would offer each of them.
 
     Args:
-        sessions: The sessions; may be none.
-        components: The parts; the encoder and the store are each called once.
+        sessions: The sessions; may be empty.
+        components: The components; the encoder and the store are each called once.
     """
     encoder = components.encoder
 
@@ -74,17 +73,17 @@ async def offer_to(sessions: Sequence[Session], components: Components) -> HintO
     states, queries = await asyncio.to_thread(encode)
     found = await components.hint_store.search_many(queries, components.hints_offered)
     dimension = len(queries[0]) if queries else 0
-    return await asyncio.to_thread(offer_of, states, found, dimension)
+    return await asyncio.to_thread(build_offer, states, found, dimension)
 
 
 async def choose_for(sessions: Sequence[Session], components: Components) -> HintChoices:
-    """Let the policy choose for many sessions at once: what the recommendation graph would.
+    """Let the policy choose for many sessions at once, as the recommendation graph would.
 
     Args:
-        sessions: The sessions; may be none.
-        components: The parts; the encoder, the store and the policy are each called once.
+        sessions: The sessions; may be empty.
+        components: The components; the encoder, the store and the policy are each called once.
     """
-    offer = await offer_to(sessions, components)
+    offer = await offer_hints(sessions, components)
     return await asyncio.to_thread(components.hint_policy.choose, offer)
 
 
@@ -99,27 +98,27 @@ def _as_rows(vectors: Sequence[tuple[float, ...]], dimension: int) -> npt.NDArra
     return rows
 
 
-class _KnownRows:
-    """Tuples of numbers as arrays, known by the object: stores hand out the same ones again.
+class _RowCache:
+    """Vectors of hints as arrays, cached by object identity: stores return the same tuples again.
 
-    Reading 384 Python numbers takes longer than all else that is done with a hint.
+    Converting 384 Python numbers takes longer than everything else done with a hint.
     """
 
     def __init__(self) -> None:
         self._rows: dict[int, tuple[tuple[float, ...], npt.NDArray[np.float32]]] = {}
 
     def of(self, vector: tuple[float, ...]) -> npt.NDArray[np.float32]:
-        known = self._rows.get(id(vector))
-        if known is not None:
-            return known[1]
+        cached = self._rows.get(id(vector))
+        if cached is not None:
+            return cached[1]
         row = np.array(vector, dtype=np.float32)
-        # What can change under its address is read each time.
+        # Only tuples: anything else may change.
         if type(vector) is tuple:
-            if len(self._rows) >= _ROWS_KEPT:
+            if len(self._rows) >= _MOST_CACHED_ROWS:
                 self._rows.clear()
-            # With the tuple itself: as long as it is kept, no other object has its address.
+            # Keeps the tuple alive, so that no other object gets its identity.
             self._rows[id(vector)] = vector, row
         return row
 
 
-_ROWS = _KnownRows()
+_ROWS = _RowCache()

@@ -14,7 +14,7 @@ from langgraph.types import Checkpointer
 
 from agentrec.components import Components
 from agentrec.graphs.context import components_of
-from agentrec.graphs.recommendation.build_offer import offer_of
+from agentrec.graphs.recommendation.build_offer import build_offer
 from agentrec.graphs.recommendation.ranking import (
     RankingAnswer,
     ground_shuffled,
@@ -24,14 +24,14 @@ from agentrec.hint_offers import NO_CANDIDATE, HintChoices
 from agentrec.hints import Hint, HintChoice, ScoredHint
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
-from agentrec.streaming.adaptive_offloading import ShortWorks
+from agentrec.streaming.adaptive_offloading import OffloaderByOwner
 
 ENCODED_IN_THE_LOOP = 256
 """Sessions with at most this many candidates are encoded in the event loop: it takes less than a
 millisecond. Larger ones are encoded in a thread."""
 
 # One for each policy: a linear policy is faster than starting a thread, a large network is not.
-_OFFLOADING = ShortWorks()
+_OFFLOADING = OffloaderByOwner()
 
 
 class HintChoosingInput(TypedDict):
@@ -104,10 +104,10 @@ async def choose(state: HintChoosingState, runtime: Runtime[Components]) -> dict
     policy, offered = components_of(runtime).hint_policy, state["offered"]
 
     def chosen() -> HintChoices:
-        return policy.choose(offer_of(state["state"][None], [offered], len(state["query"])))
+        return policy.choose(build_offer(state["state"][None], [offered], len(state["query"])))
 
-    choices = await _OFFLOADING.of(policy).do(chosen)
-    index = int(choices.places[0])
+    choices = await _OFFLOADING.of(policy).run(chosen)
+    index = int(choices.hint_indices[0])
     hint = None if index == NO_CANDIDATE else choices.offer.hints[index]
     return {"choice": choices[0], "scores": choices.scores_of(0), "hint": hint}
 

@@ -1,7 +1,7 @@
-"""One ranking from several that were made with the candidates in different orders.
+"""Fuse rankings that were made with the candidates in different orders.
 
-What a model ranks high wherever it stands is meant; what it ranks high because of where it stands
-is not, and comes from somewhere else each time.
+An item that a model ranks high in every order is meant; one that it ranks high because of its
+position changes with the order.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ Made = TypeVar("Made")
 def reciprocal_rank_fusion(
     lists: Sequence[Sequence[str]], constant: int = FUSION_CONSTANT
 ) -> list[str]:
-    """Fuse ranked lists: ``score(item) = sum over lists of 1 / (constant + place)``.
+    """Fuse ranked lists: ``score(item) = sum over lists of 1 / (constant + rank)``.
 
-    An item that a list lacks gets nothing from it. Of items with equal scores the one with the
-    better best place comes first, and of those the one that an earlier list names earlier, so
-    the result is the same every time.
+    A list adds nothing to items that it lacks. Equal scores are ordered by the best rank, then by
+    the first list that names the item, so the result is deterministic.
 
     Args:
         lists: Ranked items, best first, each at most once a list.
-        constant: How little the first places stand out, at least 0; 60 in the source, where it
-            was found not to matter much.
+        constant: At least 0; larger values give the first ranks less weight. The source uses 60
+            and finds that it matters little.
 
     Returns:
         All items, best first.
@@ -43,33 +42,33 @@ def reciprocal_rank_fusion(
     >>> reciprocal_rank_fusion([["a", "b", "c"], ["b", "a"], ["b", "d"]])
     ['b', 'a', 'd', 'c']
     """
-    places: dict[str, list[int]] = {}
+    ranks: dict[str, list[int]] = {}
     for ranked in lists:
-        for place, item_id in enumerate(ranked, start=1):
-            places.setdefault(item_id, []).append(place)
+        for rank, item_id in enumerate(ranked, start=1):
+            ranks.setdefault(item_id, []).append(rank)
     # Exact sums: rounding must not depend on the order of the lists and so break a tie.
     scores = {
-        item_id: math.fsum(1.0 / (constant + place) for place in at)
-        for item_id, at in places.items()
+        item_id: math.fsum(1.0 / (constant + rank) for rank in own)
+        for item_id, own in ranks.items()
     }
     # Sorting is stable, and items are in the order in which the lists name them.
-    return sorted(places, key=lambda item_id: (-scores[item_id], min(places[item_id])))
+    return sorted(ranks, key=lambda item_id: (-scores[item_id], min(ranks[item_id])))
 
 
-def fuse(rankings: Sequence[Ranking], notes: Iterable[str] = ()) -> Ranking:
+def fuse_rankings(rankings: Sequence[Ranking], notes: Iterable[str] = ()) -> Ranking:
     """Fuse rankings of one session, all of one length.
 
-    Only what the model named counts: what was filled up stands in an order that means nothing.
-    It fills up the fused ranking where too few were named in all.
+    Only items that the model named count. Backfilled items fill up the fused ranking if too few
+    were named.
 
     Args:
-        rankings: At least one, in the order of the attempts; a single one stays as it is.
+        rankings: At least one, in the order of the attempts; a single one is returned as it is.
         notes: Notes to add to those of the rankings.
     """
     first = rankings[0]
-    told = (*(note for ranking in rankings for note in ranking.notes), *notes)
+    all_notes = (*(note for ranking in rankings for note in ranking.notes), *notes)
     if len(rankings) == 1:
-        once = tuple(dict.fromkeys(told))
+        once = tuple(dict.fromkeys(all_notes))
         return first if once == first.notes else first.model_copy(update={"notes": once})
     count = len(first.item_ids)
     named = reciprocal_rank_fusion(
@@ -84,30 +83,30 @@ def fuse(rankings: Sequence[Ranking], notes: Iterable[str] = ()) -> Ranking:
         illegal=sum(ranking.illegal for ranking in rankings),
         repaired=any(ranking.repaired for ranking in rankings),
         structured=all(ranking.structured for ranking in rankings),
-        notes=tuple(dict.fromkeys(told)),
+        notes=tuple(dict.fromkeys(all_notes)),
     )
 
 
-async def settled(
+async def gather_successes(
     calls: Iterable[Awaitable[Made]], failing: str = "requests failed"
 ) -> tuple[list[Made], tuple[str, ...]]:
-    """Await all calls at once; one that fails costs the others nothing.
+    """Await all calls at once and return the results of those that succeed.
 
     Args:
         calls: The calls.
-        failing: What the note says became of those that failed.
+        failing: How the note describes the calls that failed.
 
     Returns:
-        What was made, in order, and a note where a call failed.
+        The results, in order, and a note if a call failed.
 
     Raises:
-        ModelCallError: The first failure, if every call failed; and want of money at once, or
-            who pays later would be left with the lesser result.
+        ModelCallError: The first failure, if every call failed. A spent budget is raised at once:
+            the session must not keep a lesser result when it is resumed with more money.
         Exception: The first failure of any other kind.
     """
     awaited = list(calls)
     if len(awaited) == 1:
-        # Without a task of its own: what it raises is what would be raised below.
+        # No task is needed: it raises what would be raised below.
         return [await awaited[0]], ()
     ended = await asyncio.gather(*awaited, return_exceptions=True)
     failures = [each for each in ended if isinstance(each, ModelCallError)]
@@ -119,6 +118,6 @@ async def settled(
     if failures and len(failures) == len(ended):
         raise failures[0]
     kinds = Counter(failure.kind for failure in failures)
-    said = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    notes = (f"{len(failures)} of {len(ended)} {failing}: {said}",) if failures else ()
+    described = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    notes = (f"{len(failures)} of {len(ended)} {failing}: {described}",) if failures else ()
     return [each for each in ended if not isinstance(each, BaseException)], notes

@@ -1,4 +1,4 @@
-"""Asking the model for a ranking, and grounding its answer in the candidates."""
+"""Ask the model for a ranking, and ground its answer in the candidates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from langchain_core.messages import AIMessage, BaseMessage
 
 from agentrec.components import Components
-from agentrec.graphs.recommendation.rank_fusion import fuse, settled
+from agentrec.graphs.recommendation.rank_fusion import fuse_rankings, gather_successes
 from agentrec.hints import Hint
 from agentrec.llm.answers.answer_schemas import RankedCandidates
 from agentrec.llm.answers.parsing import parse_ranking
@@ -20,14 +20,14 @@ from agentrec.sessions import Session
 
 @dataclass(frozen=True)
 class RankingAnswer:
-    """A model's answer, not yet read.
+    """A model's answer, not parsed yet.
 
     Attributes:
-        session: The session it is about.
-        view: What the model was shown.
+        session: The session.
+        view: The session as the prompt shows it.
         messages: The conversation up to the answer.
         text: The answer.
-        hint: The hint it was given, if any.
+        hint: The hint in the prompt, if any.
     """
 
     session: Session
@@ -38,11 +38,11 @@ class RankingAnswer:
 
 
 def view_of(session: Session, components: Components, attempt: int = 0) -> SessionView:
-    """What the model is shown of a session, as the components have it.
+    """Return a session as prompts show it.
 
     Args:
         session: A session with candidates.
-        components: The parts.
+        components: The components.
         attempt: Number of the request for this session, from 0; each has another order.
     """
     return SessionView.of(
@@ -63,18 +63,17 @@ async def recommend(
     attempt: int = 0,
     preference: str | None = None,
 ) -> RankingAnswer:
-    """Ask for the candidates a user most likely chooses next.
+    """Ask for the candidates that a user most likely chooses next.
 
-    The same prompt serves exploration, training and use, whatever the hint; without a hint the
-    prompt has no trace of one.
+    Exploration, training and use share one prompt; without a hint it has no trace of one.
 
     Args:
         session: A session with candidates.
         hint: Advice to the model, or none.
-        components: The parts.
+        components: The components.
         attempt: Number of the request for this session, from 0; each has another order of the
             candidates.
-        preference: What a model said of the user, or nothing.
+        preference: A text about the user's preferences, or none.
 
     Raises:
         ModelCallError: If the call failed.
@@ -94,13 +93,13 @@ async def recommend(
 
 
 async def ground(answer: RankingAnswer, components: Components) -> Ranking:
-    """Make a valid ranking of an answer: read it, ask once more if it falls short, fill up.
+    """Make a valid ranking from an answer: parse it, ask once more if it falls short, backfill.
 
     Returns:
-        Exactly ``list_length`` candidates (all of them where there are fewer), each once. What
-        the model did not name is filled up in the order of the base ranker, if there is one;
-        else in the order in which candidates were shown, which is a random one, or in the
-        caller's where candidates come ordered; those that were not shown stand behind.
+        Exactly ``list_length`` candidates (all if there are fewer), each once. Candidates that the
+        model did not name follow in the order of the base ranker, if there is one; else in the
+        order of the prompt (random, or the caller's where candidates come ordered), those that
+        were not shown last.
 
     Raises:
         ModelCallError: If the second call failed.
@@ -116,7 +115,7 @@ async def ground(answer: RankingAnswer, components: Components) -> Ranking:
         request = components.prompts.render(
             "repair", {"valid": len(parsed.item_ids), "illegal": illegal, "count": asked}
         )
-        # Half a surrogate pair, as of an answer cut off inside a character, fits in no message.
+        # An answer that was cut inside a character may end with half a surrogate pair.
         given = answer.text.encode("utf-8", "replace").decode("utf-8")
         messages = [*answer.messages, AIMessage(given), *request]
         text = await components.gateway.ask("repair", messages, schema=RankedCandidates)
@@ -127,7 +126,7 @@ async def ground(answer: RankingAnswer, components: Components) -> Ranking:
     named = parsed.item_ids[:count]
     missing: list[str] = []
     if len(named) < count:
-        filling = await _by_merit(filling, answer.session, components)
+        filling = await _in_base_order(filling, answer.session, components)
         missing = [item_id for item_id in filling if item_id not in named]
     return Ranking(
         session_id=view.session_id,
@@ -141,15 +140,15 @@ async def ground(answer: RankingAnswer, components: Components) -> Ranking:
     )
 
 
-async def _by_merit(
+async def _in_base_order(
     filling: Sequence[str], session: Session, components: Components
 ) -> Sequence[str]:
-    """What fills up, in the base ranker's order; what that passes over comes last."""
+    """Return candidates in the base ranker's order; those that it does not rank come last."""
     if components.base_ranker is None:
         return filling
     ranked = await asyncio.to_thread(components.base_ranker.rank, session)
-    places = {item_id: place for place, item_id in enumerate(ranked)}
-    return sorted(filling, key=lambda item_id: places.get(item_id, len(ranked)))
+    order = {item_id: position for position, item_id in enumerate(ranked)}
+    return sorted(filling, key=lambda item_id: order.get(item_id, len(ranked)))
 
 
 async def recommend_shuffled(
@@ -158,12 +157,12 @@ async def recommend_shuffled(
     """Ask ``components.shuffles`` times at once, each time with another order of the candidates.
 
     Returns:
-        The answers, at least one, and a note where a request failed.
+        The answers, at least one, and a note if a request failed.
 
     Raises:
         ModelCallError: If every request failed.
     """
-    return await settled(
+    return await gather_successes(
         recommend(session, hint, components, attempt, preference)
         for attempt in range(components.shuffles)
     )
@@ -172,30 +171,30 @@ async def recommend_shuffled(
 async def ground_shuffled(
     answers: Sequence[RankingAnswer], components: Components, notes: Sequence[str] = ()
 ) -> Ranking:
-    """Make a ranking of each answer and fuse them; see ``reciprocal_rank_fusion``.
+    """Ground each answer and fuse the rankings by ``reciprocal_rank_fusion``.
 
     Raises:
         ModelCallError: If every answer needed a second request and all of these failed.
     """
-    rankings, failed = await settled(
+    rankings, failed = await gather_successes(
         (ground(answer, components) for answer in answers), "answers were lost in repair"
     )
-    return fuse(rankings, (*notes, *failed))
+    return fuse_rankings(rankings, (*notes, *failed))
 
 
 async def rank(
     session: Session, hint: Hint | None, components: Components, preference: str | None = None
 ) -> Ranking:
-    """Ask and ground in one step, as often as ``components.shuffles`` says.
+    """Ask and ground in one step, ``components.shuffles`` times.
 
     Args:
         session: A session with candidates.
         hint: Advice to the model, or none.
-        components: The parts.
-        preference: What a model said of the user, or nothing.
+        components: The components.
+        preference: A text about the user's preferences, or none.
 
     Raises:
-        ModelCallError: If no request came to a ranking.
+        ModelCallError: If no request led to a ranking.
     """
     answers, notes = await recommend_shuffled(session, hint, components, preference)
     return await ground_shuffled(answers, components, notes)

@@ -1,4 +1,4 @@
-"""Recommending for very many sessions: any compiled graph, so many sessions at a time."""
+"""Run a graph for very many sessions, a bounded number at a time."""
 
 from __future__ import annotations
 
@@ -16,34 +16,62 @@ from agentrec.errors import FailureKind, InputError, ModelCallError
 from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
-from agentrec.streaming.streaming import Outcome, UnfinishedError, stream
+from agentrec.streaming.stream import Outcome, UnfinishedError, stream
 from agentrec.timed_spans import METER, TimedSpan
+
+_MAX_PROBLEM = 300
+
+_DURATION = METER.create_histogram(
+    "agentrec.session.duration",
+    unit="s",
+    description="How long sessions were worked on.",
+    explicit_bucket_boundaries_advisory=[0.01 * 2**step for step in range(16)],
+)
+
+SessionFailureKind = FailureKind | str
+"""A kind of ``ModelCallError``; or ``unfinished``: not done in time; ``bad_input``: the session or
+the components cannot be used; ``error``: anything else that a graph raised."""
 
 
 class InvokableGraph(Protocol):
-    """What is needed of a graph: LangGraph's compiled graphs have it."""
+    """The one method that is needed of a graph; LangGraph's compiled graphs have it."""
 
     async def ainvoke(
         self, given: Any, /, config: RunnableConfig | None = None, *, context: Any = None
     ) -> Any:
-        """Run the graph once, and return its last state."""
+        """Run the graph once and return its last state."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class SessionResult:
-    """What came of one session.
+class SessionFailure:
+    """Why a session has no result.
 
     Attributes:
-        place: Number of the session in the stream, from 0.
-        session: The session.
-        seconds: How long it was worked on, waits for limits included.
-        state: What the graph returned; ``None`` if it failed.
-        failure: Why; ``None`` if it did not.
-        error: What was raised then, for who wants the traceback.
+        kind: A stable word for reports.
+        problem: What is wrong, in one line.
+        transient: Whether the same may succeed later without any change.
     """
 
-    place: int
+    kind: SessionFailureKind
+    problem: str
+    transient: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResult:
+    """The result of one session.
+
+    Attributes:
+        position: Position of the session in the stream, from 0.
+        session: The session.
+        seconds: Time it took, waits for limits included.
+        state: The final state of the graph; ``None`` if it failed.
+        failure: Why it failed; ``None`` if it did not.
+        error: The exception it failed with, with its traceback.
+    """
+
+    position: int
     session: Session
     seconds: float
     state: Mapping[str, Any] | None
@@ -52,10 +80,10 @@ class SessionResult:
 
     @property
     def ranking(self) -> Ranking:
-        """The ranking that the graph made.
+        """The graph's ranking.
 
         Raises:
-            Exception: What was raised, if the session failed.
+            Exception: The error, if the session failed.
             KeyError: If the graph makes no ranking.
         """
         if self.error is not None:
@@ -75,40 +103,39 @@ async def recommend_many(
     config: RunnableConfig | None = None,
     inputs: Callable[[Session], Any] | None = None,
 ) -> AsyncGenerator[SessionResult, None]:
-    """Have a graph work on many sessions, and say of each what came of it.
+    """Run a graph for many sessions and yield the results.
 
-    Memory is bounded however many sessions there are, and none is taken up while nobody takes
-    results. A session that fails costs no other one. Answers of the language model are kept by the
-    gateway's journal before they count, so that doing it again pays for nothing twice. Whoever may
-    stop before the end closes it: ``async with contextlib.aclosing(recommend_many(...))``.
+    Memory is bounded however many sessions there are, and a slow consumer slows down the source. A
+    failed session does not affect the others. The gateway's journal keeps every answer before it
+    counts, so a repeated run pays for nothing twice. A consumer that may stop early closes it:
+    ``async with contextlib.aclosing(recommend_many(...))``.
 
-    A graph with a checkpointer has a thread of its own for each session, named by its id.
+    A graph with a checkpointer has one thread per session, named by the session's id.
 
     Args:
-        sessions: The sessions, also without end; taken up one after the other.
-        components: The graph's context, ``Components`` for the graphs that come along.
+        sessions: The sessions; the source may be endless.
+        components: The graph's context: ``Components`` for the graphs of this package.
         graph: Any compiled graph; by default the recommendation graph.
-        concurrency: Most sessions at a time, at least 1. How many calls of the language model are
-            made at a time, and how fast, is for the gateway's limiter; fewer sessions than calls
-            leave it idle, and some more have one ready for each call that ends.
-        ordered: Whether results come in the order of the sessions, and not as they finish.
-        time_limit: After how many seconds, above 0, a session is given up.
-        deadline: After how many seconds, at least 0, from now no session is begun any more and
-            those under way are given up.
-        config: Callbacks, tags and what else LangChain takes, for every session.
-        inputs: Makes the graph's input of a session; by default ``{"session": session}``.
+        concurrency: Most sessions at a time, at least 1. The gateway limits the model's calls; a
+            few more sessions than calls keep one ready for each call that ends.
+        ordered: Whether results come in the order of the sessions instead of as they finish.
+        time_limit: Seconds, above 0, after which a session fails.
+        deadline: Seconds from now, at least 0, after which no session starts and running ones
+            fail.
+        config: LangChain's callbacks, tags and the like, for every session.
+        inputs: Makes the graph's input from a session; by default ``{"session": session}``.
 
     Raises:
         InputError: If the default graph is called without ``Components``.
         ValueError: If a number is out of range.
-        Exception: What ``sessions`` raises, after the results of those that were taken up before.
+        Exception: What ``sessions`` raises, after the results of the sessions before.
     """
     if graph is None and not isinstance(components, Components):
         raise InputError("the recommendation graph needs Components", field="components")
     used: InvokableGraph = build_recommendation_graph() if graph is None else graph
     has_threads = bool(getattr(used, "checkpointer", None))
 
-    async def work(session: Session) -> Mapping[str, Any]:
+    async def run(session: Session) -> Mapping[str, Any]:
         own = config
         if has_threads:
             thread: RunnableConfig = {"configurable": {"thread_id": session.session_id}}
@@ -119,49 +146,15 @@ async def recommend_many(
         return state
 
     outcomes = stream(
-        sessions, work, concurrency, ordered=ordered, time_limit=time_limit, deadline=deadline
+        sessions, run, concurrency, ordered=ordered, time_limit=time_limit, deadline=deadline
     )
     async with aclosing(outcomes):
         async for outcome in outcomes:
             yield _result(outcome)
 
 
-def _result(outcome: Outcome[Session, Mapping[str, Any]]) -> SessionResult:
-    error = outcome.failure
-    return SessionResult(
-        place=outcome.place,
-        session=outcome.piece,
-        seconds=outcome.seconds,
-        state=None if error is not None else outcome.made,
-        failure=None if error is None else failure_of(error),
-        error=error,
-    )
-
-
-_MAX_PROBLEM = 300
-
-SessionFailureKind = FailureKind | str
-"""A kind of ``ModelCallError``, or ``unfinished``: not done in time, ``bad_input``: the session or
-what it was handed with cannot be used, ``error``: anything else that a graph raised."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionFailure:
-    """Why a session has no result.
-
-    Attributes:
-        kind: A stable word for reports.
-        problem: What is wrong, in one line.
-        transient: Whether the same may succeed later without anybody doing anything.
-    """
-
-    kind: SessionFailureKind
-    problem: str
-    transient: bool
-
-
 def failure_of(error: Exception) -> SessionFailure:
-    """Say in a stable word and one line what an exception means for a session."""
+    """Describe an exception by a stable kind and one line."""
     problem = clean_text(str(error), _MAX_PROBLEM)
     if isinstance(error, ModelCallError):
         return SessionFailure(error.kind, problem, error.transient)
@@ -173,19 +166,26 @@ def failure_of(error: Exception) -> SessionFailure:
     return SessionFailure("error", named, False)
 
 
-_DURATION = METER.create_histogram(
-    "agentrec.session.duration",
-    unit="s",
-    description="How long sessions were worked on.",
-    explicit_bucket_boundaries_advisory=[0.01 * 2**step for step in range(16)],
-)
-
-
 def session_span() -> TimedSpan:
-    """What to work on one session in; calls to the model that it is first to ask for are inside."""
+    """Return the OpenTelemetry span for work on one session; spans of model calls are its children.
+
+    It reports the time and the kind of a failure, never the session's id or content.
+    """
     return TimedSpan("agentrec.session", _DURATION, {}, _kind_of)
 
 
 def _kind_of(error: BaseException) -> str:
-    # What is no Exception stops the work from outside: a limit of time, or whoever wants no more.
+    # Anything but an Exception comes from outside: a time limit, or a consumer that stopped.
     return failure_of(error).kind if isinstance(error, Exception) else "unfinished"
+
+
+def _result(outcome: Outcome[Session, Mapping[str, Any]]) -> SessionResult:
+    error = outcome.failure
+    return SessionResult(
+        position=outcome.position,
+        session=outcome.task,
+        seconds=outcome.seconds,
+        state=None if error is not None else outcome.result,
+        failure=None if error is None else failure_of(error),
+        error=error,
+    )

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 AlignmentMethod = Literal["dpo", "rft"]
 Tuned = Literal["all", "embedded", "lora"]
-"""What changes: all parameters, those of the embedded model, or an adapter beside them."""
+"""What is tuned: all parameters, those of the embedded model, or an adapter beside them."""
 
 _LEARNING_RATES: dict[tuple[AlignmentMethod, Tuned], float] = {
     ("dpo", "all"): 1e-6,
@@ -21,7 +21,7 @@ _LEARNING_RATES: dict[tuple[AlignmentMethod, Tuned], float] = {
 
 
 class AlignmentConfig(BaseModel):
-    """What decides how a language model is tuned.
+    """Hyper-parameters of tuning a language model.
 
     Source: RLRF4Rec, Direct Preference Optimization on the pairs, rejection-sampling fine-tuning
     as the baseline beside it; DPO (arXiv 2305.18290), sections 4 and 6.
@@ -30,17 +30,16 @@ class AlignmentConfig(BaseModel):
 
     Attributes:
         method: ``dpo``: the chosen text is made more probable than the rejected one, as measured
-            against the model as it was. ``rft``, rejection-sampling fine-tuning: the chosen texts
-            are learnt by heart, each once, and the rejected ones are not looked at: cheaper, and
-            the baseline that DPO has to beat.
+            against the model as it was. ``rft``, rejection-sampling fine-tuning: supervised on
+            the chosen texts, each once, without the rejected ones: cheaper, and the baseline that
+            DPO has to beat.
         beta: How closely the model is held to what it was, above 0. Larger: stays closer, learns
             less; smaller: follows the pairs further, noise and odd texts included. DPO section 4;
-            RLRF4Rec: 0.1. Of no consequence to ``rft``.
+            RLRF4Rec: 0.1. Ignored by ``rft``.
         nll_weight: Weight of the negative log-likelihood of the chosen text a token, beside the
             loss of DPO, at least 0. Larger: the chosen texts themselves become more probable,
             not just more so than the rejected ones; 0: none, as in the DPO paper, where both may
-            become far less probable and the model forgets how to write. Of no consequence to
-            ``rft``.
+            become far less probable and the model forgets how to write. Ignored by ``rft``.
         epochs: Passes over the pairs, at least 1. More: fits the pairs more closely, the wrong
             ones too; RLRF4Rec: 1 to 3.
         learning_rate: AdamW's highest step size, above 0; falls linearly to 0. Larger: learns
@@ -50,34 +49,32 @@ class AlignmentConfig(BaseModel):
             at the start; 0: none. DPO appendix B: 150 steps.
         batch_size: Pairs an optimiser step, at least 1. Larger: fewer and less noisy steps.
             DPO appendix B: 64.
-        accumulation: Pieces that the pairs of a step are computed in, one after another; divides
+        accumulation: Number of pieces in which the pairs of a step are computed; divides
             ``batch_size``. More: less memory, slower; the result is the same but for rounding.
         gradient_clip: Largest gradient norm of a step, above 0. Smaller: steadier, slower.
         weight_decay: Decoupled weight decay, at least 0. Larger: pulls what is tuned towards 0;
             not for the embedded model, whose items have to stay what they are.
-        max_length: Most tokens of prompt and text together, at least 8; a pair that is longer is
-            left out and counted, for half a text is not the one that was judged. Larger: more
+        max_length: Most tokens of prompt and text together, at least 8; longer pairs are left out
+            and counted, for half a text is not the one that was judged. Larger: more
             memory; smaller: fewer pairs.
         lora_rank: Rank of a LoRA adapter on all linear layers, at least 1; ``None`` tunes all
             parameters, as always for the embedded model. Larger: can change more, more memory.
             RLRF4Rec: 8 to 16.
         lora_scale: Factor of the adapter's product, ``alpha / rank``, above 0. Larger: each step
-            changes more. Of no consequence without an adapter.
-        eval_share: Share of users (of sessions, where no user is known) whose pairs are kept out
-            of training, 0 to 0.5, to look at now and then. More: a surer look, fewer pairs to
-            learn from; 0: none.
-        check_every: Optimiser steps between two looks at the pairs kept out, each of which also
-            writes a checkpoint, at least 1. Smaller: finer choice, less to do again after a stop,
-            slower.
-        keep_best: Whether the state with the lowest loss on the pairs kept out is the result, not
-            the last one. Of no consequence where none are kept out.
-        precision: What is computed in: ``float32``, ``bfloat16`` (half the memory, faster on a
-            GPU that has it, coarser), or ``auto``, the second on such a GPU and the first
-            elsewhere.
+            changes more. Ignored without an adapter.
+        eval_share: Share of users (of sessions, where no user is known) whose pairs are held out
+            of training to evaluate on, 0 to 0.5. More: a surer evaluation, fewer pairs to learn
+            from; 0: none.
+        check_every: Optimiser steps between two evaluations, each of which also writes a
+            checkpoint, at least 1. Smaller: finer choice, less to repeat after a stop, slower.
+        keep_best: Whether the result is the state with the lowest loss on the held-out pairs, not
+            the last one. Ignored where none are held out.
+        precision: ``float32``, ``bfloat16`` (half the memory, faster on a GPU that has it,
+            coarser), or ``auto``, the second on such a GPU and the first elsewhere.
         gradient_checkpointing: Whether inner results are computed twice rather than kept. On:
             less memory, about a fifth slower.
         seed: Seed of everything that is drawn, at least 0: the order of the pairs, an adapter's
-            first values, the users kept out.
+            first values, the users held out.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -111,7 +108,7 @@ class AlignmentConfig(BaseModel):
         return self
 
     def rate(self, tuned: Tuned) -> float:
-        """The highest step size: the one that was set, else 1e-6 to 1e-3 by what is tuned.
+        """Return the highest step size: the one that was set, else a default by method and part.
 
         An adapter takes steps ten times as large as all parameters do, fine-tuning larger ones than
         DPO, and the embedded model, a thousandth as large as others, far larger ones.

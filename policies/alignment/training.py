@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +15,13 @@ import torch
 
 from agentrec.errors import InputError
 from agentrec.policies.alignment.config import AlignmentConfig, Tuned
-from agentrec.policies.alignment.models import OpenedModel, folder_hash, needed, open_model
+from agentrec.policies.alignment.models import OpenedModel, folder_hash, import_extra, open_model
 from agentrec.policies.alignment.pair_encoding import (
     Example,
-    Examples,
     distinct_chosen,
     encode_pairs,
     examples_hash,
+    no_usable_pair,
     split_by_user,
 )
 from agentrec.policies.alignment.training_folder import (
@@ -33,7 +33,7 @@ from agentrec.policies.alignment.training_folder import (
 from agentrec.policies.alignment.trl_trainers import (
     AlignmentCallback,
     OnProgress,
-    computed_in,
+    compute_precision,
     make_trainer,
     restored_process_state,
 )
@@ -47,6 +47,8 @@ from agentrec.policies.alignment.tuned_model import (
 )
 from agentrec.preferences import PreferencePair
 
+_DATA_FORMAT = 2
+
 
 @dataclass(frozen=True)
 class Alignment:
@@ -55,7 +57,7 @@ class Alignment:
     Attributes:
         folder: Where it lies.
         record: What it was made of.
-        points: How the training went.
+        points: The log of the training.
     """
 
     folder: Path
@@ -72,27 +74,27 @@ def align(
     on_progress: OnProgress = lambda done, steps: None,
     checkpoint: Path | None = None,
 ) -> Alignment:
-    """Tune a model on pairs, or go on where that was stopped.
+    """Tune a model on pairs, or resume where that was stopped.
 
     Blocks for as long as the training takes. Same pairs, model, settings, versions and machine:
-    same parameters, also where the training was stopped or killed and went on. The random states
-    of the process are afterwards what they were, and nothing beyond this computer is asked for
-    but a model that is named ``hub:OWNER/NAME``.
+    same parameters, also where the training was stopped or killed and resumed. The random states
+    of the process are put back afterwards. Nothing is downloaded but a model that is named
+    ``hub:OWNER/NAME``.
 
     Source: RLRF4Rec; DPO (arXiv 2305.18290), section 4.
 
     Args:
-        pairs: The pairs. Those that cannot be said in the model's tokens are counted in the record
-            and left out.
+        pairs: The pairs. Those that cannot be encoded in the model's tokens are left out, and
+            counted in the record.
         model: Folder of a causal language model or of the embedded one, or ``hub:OWNER/NAME``.
-        out: Where the result goes, whole or not at all: a folder of the same kind, or of an
-            adapter where ``lora_rank`` is set. Nothing may be there, or an empty folder, or what
-            this very training came to, which is then returned.
+        out: Folder of the result, written whole or not at all: a model of the same kind, or an
+            adapter where ``lora_rank`` is set. It must be missing, empty, or hold the result of
+            this very training, which is then returned.
         config: The hyper-parameters; ``None`` for the defaults.
         on_progress: Called with optimiser steps done and in all, with 0 done while reference
             log-probabilities are computed. Raising in it stops the training, which is kept.
-        checkpoint: Where a training that was stopped is kept and found again, until it is over;
-            ``None`` for a hidden folder beside ``out``.
+        checkpoint: Folder in which a stopped training is kept until it is over; ``None`` for a
+            hidden folder beside ``out``.
 
     Raises:
         InputError: If the extra is not installed, the model or the folders cannot be used, no pair
@@ -100,7 +102,7 @@ def align(
     """
     config = config or AlignmentConfig()
     for package in ("trl", "peft", "datasets", "accelerate", "huggingface_hub"):
-        needed(package)
+        import_extra(package)
     there = out.exists() and (not out.is_dir() or any(out.iterdir()))
     # Before anything is loaded.
     if there and not (out / RECORD_FILE).is_file():
@@ -112,35 +114,38 @@ def align(
     if config.method == "rft":
         train, held_out = distinct_chosen(train), distinct_chosen(held_out)
     if not train:
-        told = ", ".join(f"{count} {why}" for why, count in examples.left_out.items())
-        raise InputError(f"no pair can be used ({told or 'there is none'})", field="pairs")
-    started = _Started(config, opened, folder_hash(opened.folder), tuple(train), tuple(held_out))
-    place = checkpoint or out.with_name(f".{out.name}-training")
+        raise no_usable_pair(examples)
+    base_hash = folder_hash(opened.folder)
+    plan = _Plan(
+        config, opened, base_hash, tuple(train), tuple(held_out), len(pairs), examples.left_out
+    )
+    kept_in = checkpoint or out.with_name(f".{out.name}-training")
     if there:
-        done = _done_before(started, len(pairs), examples, out)
-        if place.exists():
-            TrainingFolder(place, started.hash).discard()
-        on_progress(started.steps, started.steps)
+        done = _finished_before(plan, out)
+        if kept_in.exists():
+            TrainingFolder(kept_in, plan.hash).discard()
+        on_progress(plan.steps, plan.steps)
         return done
     with restored_process_state():
-        kept = TrainingFolder(place, started.hash)
-        trainer, points, kept_step = _trained(started, kept, on_progress)
-        network = trainer.model
-        record = _record(started, len(pairs), examples, kept_step, parameter_hash(network))
-        write_result(opened, network, record, kept.log, out)
+        kept = TrainingFolder(kept_in, plan.hash)
+        trainer, points, kept_step = _trained(plan, kept, on_progress)
+        record = plan.record(kept_step, parameter_hash(trainer.model))
+        write_result(opened, trainer.model, record, kept.log, out)
     kept.discard()
     return Alignment(out, record, tuple(points))
 
 
 @dataclass(frozen=True)
-class _Started:
-    """All that decides what comes out."""
+class _Plan:
+    """Everything that decides the result."""
 
     config: AlignmentConfig
     model: OpenedModel
     base_hash: str
     train: tuple[Example, ...]
     held_out: tuple[Example, ...]
+    pairs: int
+    left_out: Mapping[str, int]
 
     @property
     def tuned(self) -> Tuned:
@@ -161,23 +166,48 @@ class _Started:
         return self.model.embedded is not None or not torch.cuda.is_available()
 
     @property
+    def precision(self) -> str:
+        return compute_precision(self.config, cpu=self.on_cpu)
+
+    @property
     def hash(self) -> str:
         described = [
+            _DATA_FORMAT,
             self.config.model_dump(mode="json"),
             self.base_hash,
             self.data_hash,
             installed_versions(),
-            computed_in(self.config, cpu=self.on_cpu),
+            self.precision,
         ]
         return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+
+    def record(self, kept_step: int, parameters: str) -> AlignmentRecord:
+        return AlignmentRecord(
+            config=self.config,
+            tuned=self.tuned,
+            learning_rate=self.config.rate(self.tuned),
+            base=self.model.name,
+            base_hash=self.base_hash,
+            pairs=self.pairs,
+            trained_on=len(self.train),
+            held_out=len(self.held_out),
+            left_out=self.left_out,
+            data_hash=self.data_hash,
+            steps=self.steps,
+            kept_step=kept_step,
+            parameter_hash=parameters,
+            device="cpu" if self.on_cpu else torch.cuda.get_device_name(),
+            precision=self.precision,
+            versions=installed_versions(),
+        )
 
 
 def _taken(out: Path) -> InputError:
     return InputError("is there already and not empty; name another", file=out)
 
 
-def _done_before(started: _Started, given: int, examples: Examples, out: Path) -> Alignment:
-    """What this very training came to, as it lies there: whoever asked may have been killed since.
+def _finished_before(plan: _Plan, out: Path) -> Alignment:
+    """Read the result of this very training: the caller may have been killed since.
 
     Raises:
         InputError: If something else lies there.
@@ -187,7 +217,7 @@ def _done_before(started: _Started, given: int, examples: Examples, out: Path) -
         points = read_points(out / LOG_FILE)
     except (OSError, ValueError) as error:
         raise _taken(out) from error
-    if found != _record(started, given, examples, found.kept_step, found.parameter_hash):
+    if found != plan.record(found.kept_step, found.parameter_hash):
         raise _taken(out)
     return Alignment(out, found, tuple(points))
 
@@ -202,49 +232,25 @@ def _check(config: AlignmentConfig, model: OpenedModel) -> None:
 
 
 def _trained(
-    started: _Started, kept: TrainingFolder, on_progress: OnProgress
+    plan: _Plan, kept: TrainingFolder, on_progress: OnProgress
 ) -> tuple[Any, list[AlignmentPoint], int]:
-    config, steps = started.config, started.steps
-    watch = AlignmentCallback(kept, on_progress, started.model.embedded)
+    config, steps = plan.config, plan.steps
+    callback = AlignmentCallback(kept, on_progress, plan.model.embedded)
     trainer = make_trainer(
         config,
-        started.model,
-        started.train,
-        started.held_out,
+        plan.model,
+        plan.train,
+        plan.held_out,
         kept.path,
-        rate=config.rate(started.tuned),
+        rate=config.rate(plan.tuned),
         steps=steps,
-        callback=watch,
+        callback=callback,
         on_reference=lambda: on_progress(0, steps),
     )
     last = kept.last()
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    if watch.stopped_by is not None:
-        raise watch.stopped_by
+    if callback.stopped_by is not None:
+        raise callback.stopped_by
     state = trainer.state
-    best = state.best_global_step if config.keep_best and started.held_out else None
+    best = state.best_global_step if config.keep_best and plan.held_out else None
     return trainer, points_from_log(state.log_history), best or state.global_step
-
-
-def _record(
-    started: _Started, given: int, examples: Examples, kept_step: int, parameters: str
-) -> AlignmentRecord:
-    config = started.config
-    return AlignmentRecord(
-        config=config,
-        tuned=started.tuned,
-        learning_rate=config.rate(started.tuned),
-        base=started.model.name,
-        base_hash=started.base_hash,
-        pairs=given,
-        trained_on=len(started.train),
-        held_out=len(started.held_out),
-        left_out=examples.left_out,
-        data_hash=started.data_hash,
-        steps=started.steps,
-        kept_step=kept_step,
-        parameter_hash=parameters,
-        device="cpu" if started.on_cpu else torch.cuda.get_device_name(),
-        precision=computed_in(config, cpu=started.on_cpu),
-        versions=installed_versions(),
-    )

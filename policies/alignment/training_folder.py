@@ -1,4 +1,10 @@
-"""What a training tells of itself, a row a step."""
+"""A training on disk: its log, and its checkpoints, of which only complete ones are resumed.
+
+The checkpoints are the library's own. Weights are safetensors; ``optimizer.pt``, ``scheduler.pt``
+and ``rng_state.pth`` are in torch's format, which transformers reads with ``weights_only=True``
+(tensors, numbers and, for the random state, numpy arrays; nothing is run), and
+``training_args.bin``, a pickle, is written and never read.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +20,9 @@ from pydantic import BaseModel, ConfigDict
 from agentrec.atomic_files import holds_nothing, write_atomically
 from agentrec.errors import InputError
 
-_NAMES = {
+_COMPLETE = "whole.json"
+_PREFIX = "checkpoint-"
+_LOG_NAMES = {
     "loss": "loss",
     "margin": "rewards/margins",
     "accuracy": "rewards/accuracies",
@@ -25,14 +33,14 @@ _NAMES = {
 
 
 class AlignmentPoint(BaseModel):
-    """Where the training stood at one step.
+    """The training at one step.
 
     Attributes:
         step: Optimiser steps done, from 1.
         epoch: Passes over the pairs done.
-        part: Means over the ``train`` pairs of the step, or over all that were kept out.
-        loss: What is made small, in nats. That of DPO, without the likelihood of the chosen texts,
-            begins at 0.693.
+        part: Means over the ``train`` pairs of the step, or over all that were held out.
+        loss: The loss in nats. That of DPO, without the likelihood of the chosen texts, begins at
+            0.693.
         margin: Reward of the chosen text minus that of the rejected one, nats times beta.
         accuracy: Share of pairs whose margin is above 0.
         chosen_reward: ``beta`` times the log-probability of the chosen text now, minus before.
@@ -58,7 +66,7 @@ class AlignmentPoint(BaseModel):
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> AlignmentPoint | None:
-        """A row of the trainer's log; ``None`` for its last one, a summary, which has no loss."""
+        """Read a row of the trainer's log; ``None`` for its last one, a summary without a loss."""
         part: Literal["train", "held_out"]
         if "eval_loss" in row:
             part, prefix = "held_out", "eval_"
@@ -66,23 +74,20 @@ class AlignmentPoint(BaseModel):
             part, prefix = "train", ""
         else:
             return None
-        values = {name: row.get(prefix + theirs) for name, theirs in _NAMES.items()}
+        values = {name: row.get(prefix + theirs) for name, theirs in _LOG_NAMES.items()}
+        norm = row.get("grad_norm")
         return cls(
             step=row["step"],
             epoch=row["epoch"],
             part=part,
             learning_rate=row.get("learning_rate"),
-            gradient_norm=_finite(row.get("grad_norm")),
+            gradient_norm=norm if norm is not None and math.isfinite(norm) else None,
             **values,
         )
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
 def points_from_log(rows: Sequence[Mapping[str, Any]]) -> list[AlignmentPoint]:
-    """All rows of a trainer's log that tell where a step stood."""
+    """Read all rows of a trainer's log but its summary."""
     return [point for row in rows if (point := AlignmentPoint.of(row)) is not None]
 
 
@@ -96,7 +101,7 @@ def write_points(file: Path, points: Sequence[AlignmentPoint]) -> None:
 
 
 def read_points(file: Path) -> list[AlignmentPoint]:
-    """The points in a file.
+    """Read the points in a file.
 
     Raises:
         OSError: The file cannot be read.
@@ -116,20 +121,12 @@ def append_point(file: Path, point: AlignmentPoint) -> None:
         lines.write(_line(point))
 
 
-def _line(point: AlignmentPoint) -> str:
-    return json.dumps(point.model_dump(exclude_none=True)) + "\n"
-
-
-_MARK = "whole.json"
-_PREFIX = "checkpoint-"
-
-
 class TrainingFolder:
-    """What one training keeps.
+    """The folder of one training.
 
     Args:
-        path: The folder; what lies there of another training is replaced.
-        training: Tells this training from any other: data, model, settings and versions.
+        path: The folder; what another training left there is replaced.
+        training: Hash of the training: data, model, settings and versions.
 
     Raises:
         InputError: If something else lies there, or the folder cannot be written.
@@ -137,74 +134,70 @@ class TrainingFolder:
 
     def __init__(self, path: Path, training: str) -> None:
         self.path = path
-        self._described = path / "training.json"
+        self._description = path / "training.json"
         try:
-            if path.exists() and not self._described.is_file() and not holds_nothing(path):
+            if path.exists() and not self._description.is_file() and not holds_nothing(path):
                 raise InputError("holds something else than a training; name another", file=path)
-            if _read(self._described) != training:
+            if _described(self._description) != training:
                 self.discard()
-                write_atomically(self._described, json.dumps({"training": training}).encode())
-            self._drop_halves()
+                write_atomically(self._description, json.dumps({"training": training}).encode())
+            complete = set(self._complete().values())
+            for folder in path.glob(f"{_PREFIX}*"):
+                if folder not in complete:
+                    shutil.rmtree(folder, ignore_errors=True)
         except OSError as error:
             raise InputError(f"cannot be written ({error.strerror})", file=path) from error
 
     @property
     def log(self) -> Path:
-        """Where points go."""
+        """The file of the points."""
         return self.path / "metrics.jsonl"
 
     def last(self) -> Path | None:
         """The newest checkpoint."""
-        whole = self._whole()
-        return whole[max(whole)] if whole else None
+        complete = self._complete()
+        return complete[max(complete)] if complete else None
 
     def keep(self, step: int, best: int | None) -> None:
-        """Mark a checkpoint that is written as whole, and drop older ones.
+        """Mark a checkpoint as complete, and drop older ones.
 
         Args:
             step: Its step.
-            best: Step of the one that may be the result, if there is one.
+            best: Step of the best one so far, which stays, if there is one.
         """
-        mark = self.path / f"{_PREFIX}{step}" / _MARK
+        mark = self.path / f"{_PREFIX}{step}" / _COMPLETE
         write_atomically(mark, json.dumps({"step": step}).encode())
-        for other, folder in self._whole().items():
+        for other, folder in self._complete().items():
             if other not in (step, best):
-                _drop(folder)
+                # The mark first: what is deleted in part must not be taken for complete.
+                (folder / _COMPLETE).unlink(missing_ok=True)
+                shutil.rmtree(folder, ignore_errors=True)
 
     def discard(self) -> None:
-        """Forget it: the training is over."""
-        # What says that it is one goes last, lest a kill leave a folder of something else.
+        """Remove it: the training is over."""
+        # The description goes last: a kill must not leave a folder that looks like another's.
         for path in self.path.glob("*"):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
-            elif path != self._described:
+            elif path != self._description:
                 path.unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _whole(self) -> dict[int, Path]:
+    def _complete(self) -> dict[int, Path]:
         found = {}
         for folder in self.path.glob(f"{_PREFIX}*"):
             number = folder.name.removeprefix(_PREFIX)
-            if number.isdecimal() and (folder / _MARK).is_file():
+            if number.isdecimal() and (folder / _COMPLETE).is_file():
                 found[int(number)] = folder
         return found
 
-    def _drop_halves(self) -> None:
-        whole = set(self._whole().values())
-        for folder in self.path.glob(f"{_PREFIX}*"):
-            if folder not in whole:
-                shutil.rmtree(folder, ignore_errors=True)
 
-
-def _drop(folder: Path) -> None:
-    # The mark first: what is deleted in part must not be taken for whole.
-    (folder / _MARK).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _read(described: Path) -> str | None:
+def _described(description: Path) -> str | None:
     try:
-        kept = json.loads(described.read_text(encoding="utf-8"))
-        return str(kept["training"])
+        return str(json.loads(description.read_text(encoding="utf-8"))["training"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _line(point: AlignmentPoint) -> str:
+    return json.dumps(point.model_dump(exclude_none=True)) + "\n"

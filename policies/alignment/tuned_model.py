@@ -1,4 +1,4 @@
-"""What a tuned model was made of."""
+"""Writes a tuned model, with a record of what it was made of."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ _VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 
 
 class AlignmentRecord(BaseModel):
-    """What lies beside a tuned model as ``alignment.json``.
+    """What a tuned model was made of; ``alignment.json`` beside it.
 
     Attributes:
-        format: Which form this is in.
+        format: Version of this format.
         config: The hyper-parameters as given.
-        tuned: What was changed.
-        learning_rate: The step size that came of them.
+        tuned: Which parameters were changed.
+        learning_rate: The highest step size.
         base: What was tuned, as named.
         base_hash: SHA-256 over its files.
         pairs: How many pairs were given.
         trained_on: How many examples were learnt from: pairs, or chosen texts.
-        held_out: How many were kept out to look at.
+        held_out: How many were held out to evaluate on.
         left_out: How many pairs could not be used, by reason.
         data_hash: SHA-256 over the tokens of both.
         steps: Optimiser steps.
-        kept_step: After how many of them the result was taken.
+        kept_step: The step whose state is the result.
         parameter_hash: SHA-256 over all that was tuned, equal for equal results.
-        device: What was computed on.
-        precision: What was computed in.
+        device: Where it was computed.
+        precision: In which precision.
         versions: Of the packages that decide the numbers.
     """
 
@@ -74,10 +74,10 @@ def installed_versions() -> dict[str, str]:
 
 
 def parameter_hash(network: Any) -> str:
-    """SHA-256 over the names, types, shapes and values of what was trained in a network.
+    """SHA-256 over the names, types, shapes and values of a network's trained parameters.
 
     Args:
-        network: A torch module; parameters that take no gradient do not count.
+        network: A torch module; parameters without gradient do not count.
     """
     digest = hashlib.sha256()
     trained = {name: one for name, one in network.named_parameters() if one.requires_grad}
@@ -99,10 +99,10 @@ def write_result(
 
     Args:
         model: What was tuned.
-        network: The network as it came out, which is not to be used any more afterwards.
+        network: The tuned network; it must not be used afterwards.
         record: What it was made of.
-        log: File with the points of the training.
-        out: The folder; nothing or an empty one may be there.
+        log: File with the log of the training.
+        out: The folder; it must be missing or empty.
 
     Raises:
         InputError: If it cannot be written.
@@ -110,7 +110,7 @@ def write_result(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = out.with_name(f".{out.name}-result")
-        # Of a writing that was killed.
+        # Left by a write that was killed.
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         try:
@@ -131,7 +131,7 @@ def write_result(
 def _write_embedded(
     base: CatalogModel, folder: Path, network: Any, record: AlignmentRecord, made: Path
 ) -> None:
-    # Into a network as it was read: the trained one has another output layer and library hooks.
+    # Into a fresh network: the trained one has another output layer and hooks of libraries.
     fresh = load_model(folder).network
     fresh.transformer.load_state_dict(network.transformer.state_dict())
     name = f"{base.name}-{record.config.method}-{record.parameter_hash[:8]}"
@@ -143,7 +143,7 @@ def _write_embedded(
 def _write_causal(model: OpenedModel, network: Any, record: AlignmentRecord, made: Path) -> None:
     made.mkdir()
     if record.tuned == "lora":
-        # Whoever loads the adapter is told where its model is; a copy in a cache is no such place.
+        # The adapter names its model by folder or hub name, not by a copy in a cache.
         named = model.name.removeprefix(HUB)
         for adapter in network.peft_config.values():
             adapter.base_model_name_or_path = named
@@ -158,7 +158,7 @@ def _write_causal(model: OpenedModel, network: Any, record: AlignmentRecord, mad
 
 
 def _stored_dtype(folder: Path) -> torch.dtype:
-    """What a model's weights are stored in; they were computed with in 32 bits."""
+    """Type in which a model's weights were stored; they were computed in 32 bits."""
     with safe_open(min(folder.glob("*.safetensors")), framework="pt") as weights:
         kept = weights.get_slice(min(weights.keys())).get_dtype()
     return _DTYPES.get(kept, torch.float32)

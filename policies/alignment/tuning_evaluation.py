@@ -1,4 +1,4 @@
-"""How probable a model holds the texts of pairs, and what texts it writes by itself."""
+"""Compares a tuned model with its base, on pairs that neither was tuned on."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch.nn import functional
 
-from agentrec.embedded_model.generation.decoding import MAX_WORDS, Form
+from agentrec.embedded_model.generation.decoding import MAX_WORDS, AnswerGrammar
 from agentrec.embedded_model.language.prompt_parser import CompactPrompt
 from agentrec.embedded_model.language.text_grammar import HINT_END, factor_token
 from agentrec.embedded_model.language.vocabulary import END, SPECIAL, Vocabulary
 from agentrec.errors import InputError
 from agentrec.evaluation.intervals import Interval, bootstrap_intervals
 from agentrec.policies.alignment.models import OpenedModel, open_tuned
-from agentrec.policies.alignment.pair_encoding import Example, encode_pairs
+from agentrec.policies.alignment.pair_encoding import Example, encode_pairs, no_usable_pair
 from agentrec.preferences import PreferencePair
 
 _BATCH = 16
@@ -31,10 +31,10 @@ def log_probabilities(
     examples: Sequence[Example],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> npt.NDArray[np.float64]:
-    """Log-probability of each chosen and each rejected text, given its prompt.
+    """Compute the log-probability of each chosen and each rejected text, given its prompt.
 
     Args:
-        model: The model; it is computed where its network is.
+        model: The model; the computation runs on its network's device.
         examples: The pairs.
         on_progress: Called with pairs done and in all; raising in it stops.
 
@@ -66,7 +66,7 @@ def _summed(
         said[row, len(prompt) : length] = 1
     tokens, attended, said = tokens.to(device), attended.to(device), said.to(device)
     logits = model.network(input_ids=tokens, attention_mask=attended, use_cache=False).logits
-    # Prompts and fillers may hold tokens that the embedded model's texts cannot: none is looked up.
+    # Prompts and padding may hold tokens that the embedded model's texts cannot: none is read.
     wanted = torch.where(said == 1, tokens, 0)[:, 1:]
     looked_up = functional.log_softmax(logits[:, :-1].float(), dim=-1).gather(2, wanted[..., None])
     summed = (looked_up[..., 0] * said[:, 1:]).sum(dim=1)
@@ -78,10 +78,10 @@ def _summed(
 def well_formed_share(
     model: OpenedModel, prompts: Sequence[Sequence[int]], temperature: float, seed: int
 ) -> float:
-    """Share of lines that have the form of a preference though nothing holds them to it.
+    """Share of lines that have the form of a preference without being forced to.
 
-    As a chat model, the embedded model may only say what the form allows; here it is free, which
-    tells whether tuning made it forget the form.
+    As a chat model, the embedded model may only write what the form allows. Here it is free, which
+    shows whether tuning made it forget the form.
 
     Args:
         model: An embedded model.
@@ -117,11 +117,11 @@ def _sampled(
     temperature: float,
     generator: torch.Generator,
 ) -> list[list[int]]:
-    """A text for each prompt, with its end if it came to one."""
+    """Sample a text for each prompt, with its end mark if it reached one."""
     end = vocabulary.ids[END]
-    barred = [place for place in range(len(SPECIAL)) if place != end]
+    barred = [token for token in range(len(SPECIAL)) if token != end]
     width = max(map(len, prompts))
-    # Filled up in front, so that all texts begin at the same place.
+    # Padded in front, so that all texts begin at the same position.
     step = torch.tensor([[0] * (width - len(row)) + list(row) for row in prompts])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts])
     texts: list[list[int]] = [[] for _ in prompts]
@@ -151,13 +151,13 @@ def _sampled(
 def _lines_in_form(
     prompt: Sequence[int], text: Sequence[int], vocabulary: Vocabulary
 ) -> tuple[int, int]:
-    """How many lines of a text have their form, and how many there are, at least one."""
+    """Count the lines of a text that have the form, and all lines, at least one."""
     names = {vocabulary.ids[factor_token(factor)] for factor in vocabulary.factors}
     marked, ends = vocabulary.ids["<factors>"], vocabulary.ids[HINT_END]
     asked = prompt[prompt.index(marked) + 1 :] if marked in prompt else ()
     phrases = frozenset(vocabulary.ids[w] for w in vocabulary.words if "_" in w) - names
     sections = {"<factors>": tuple(token for token in asked if token in names)}
-    form = Form(CompactPrompt("preference", sections, (), (), 1), vocabulary, phrases)
+    form = AnswerGrammar(CompactPrompt("preference", sections, (), (), 1), vocabulary, phrases)
     written = [token for token in text if token != vocabulary.ids[END]]
     kept: list[int] = []
     good = lines = 0
@@ -166,12 +166,12 @@ def _lines_in_form(
         line, written = written[:length], written[length:]
         lines += 1
         if line[-1] == ends and _allowed(form, kept, line):
-            # A line without its form is passed over: it is not to spoil those behind it.
+            # A line without the form is skipped: it must not spoil those behind it.
             kept, good = kept + line, good + 1
     return good, max(1, lines)
 
 
-def _allowed(form: Form, before: list[int], line: list[int]) -> bool:
+def _allowed(form: AnswerGrammar, before: list[int], line: list[int]) -> bool:
     for at, token in enumerate(line):
         allowed = form.allowed(before + line[:at])
         if allowed is not None and token not in allowed:
@@ -184,22 +184,22 @@ _MOST_PROMPTS = 256
 
 
 class TuningEvaluation(BaseModel):
-    """A tuned model beside the one it came from.
+    """A tuned model compared with its base.
 
     Means are over sessions, each the mean of its pairs, so that a session with many pairs counts
     once; intervals are a 95 % bootstrap over sessions.
 
     Attributes:
-        pairs: How many pairs were looked at.
+        pairs: How many pairs were compared.
         sessions: How many sessions they are about.
-        left_out: How many pairs could not be said in the models' tokens, by reason.
+        left_out: How many pairs could not be encoded in the models' tokens, by reason.
         accuracy: Share of pairs whose chosen text gained more log-probability than the rejected
             one; half a pair where both gained the same. 0.5 is chance.
         margin: Gain of the chosen text minus gain of the rejected one, times ``beta``: the
             reward margin of DPO.
         chosen_gain: Log-probability of the chosen text, tuned minus base, in nats.
         rejected_gain: The same of the rejected text.
-        base_accuracy: Share of pairs whose chosen text the base itself holds more probable.
+        base_accuracy: Share of pairs whose chosen text is the more probable one to the base.
         in_form: Share of lines of freely sampled texts that have the form of a preference, of the
             base and of the tuned model; ``None`` for models whose form is not known.
     """
@@ -227,7 +227,7 @@ def judge(
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TuningEvaluation:
-    """Compare a tuned model with the one it came from.
+    """Compare a tuned model with its base.
 
     Args:
         pairs: Pairs that neither was tuned on.
@@ -239,17 +239,18 @@ def judge(
         on_progress: Called with how much is done and in all; raising in it stops.
 
     Raises:
-        InputError: If a model cannot be used, both read pairs in other tokens, or no pair can be
-            said in them.
+        InputError: If a model cannot be used, the two do not have the same tokens, or no pair can
+            be encoded in them.
     """
     first, second = open_tuned(base), open_tuned(tuned)
     most = min(first.most_tokens, second.most_tokens, _MOST_TOKENS)
     examples = encode_pairs(pairs, first.token_ids, most)
     if encode_pairs(pairs, second.token_ids, most) != examples:
-        raise InputError("reads the pairs in other tokens than the first model", file=second.folder)
+        raise InputError(
+            "encodes the pairs in other tokens than the first model", file=second.folder
+        )
     if not examples.usable:
-        told = ", ".join(f"{count} {why}" for why, count in examples.left_out.items())
-        raise InputError(f"no pair can be used ({told or 'there is none'})", field="pairs")
+        raise no_usable_pair(examples)
     total = 2 * len(examples.usable)
     before = log_probabilities(first, examples.usable, lambda done, half: on_progress(done, total))
     after = log_probabilities(
@@ -268,8 +269,8 @@ def judge(
         axis=1,
     )
     sessions = [example.session_id for example in examples.usable]
-    places = np.unique(sessions, return_inverse=True)[1]
-    by_session = np.stack([columns[places == at].mean(axis=0) for at in range(places.max() + 1)])
+    rows = np.unique(sessions, return_inverse=True)[1]
+    by_session = np.stack([columns[rows == at].mean(axis=0) for at in range(rows.max() + 1)])
     intervals = bootstrap_intervals(by_session, seed=seed)
     prompts = list(dict.fromkeys(example.prompt_ids for example in examples.usable))
     return TuningEvaluation(

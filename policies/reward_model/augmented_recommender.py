@@ -1,10 +1,4 @@
-"""Knowledge adapters: from what a text says of a user to what the user wants of items.
-
-Source: KAR (arXiv 2306.10933), section 4.3.
-Differs: what is known of items is taken as it is, without a second adapter; and a text adds to the
-backbone's scores instead of becoming one more feature, so that without a text the recommender is
-the backbone alone, and a few hundred texts are enough to learn from.
-"""
+"""A sequential recommender whose scores an adapter changes by what a text says of a user."""
 
 from __future__ import annotations
 
@@ -24,9 +18,21 @@ from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.standardiser import Standardiser
 from agentrec.sessions import Session
 
+Floats = npt.NDArray[np.float32]
+
+_BACKBONE = "backbone."
+_ADAPTER = "adapter."
+_CHUNK = 512
+_DECIMALS = 4
+
 
 class MLPAdapter(nn.Module):
-    """One hidden layer.
+    """Knowledge adapter with one hidden layer: from a text to what it wants of items.
+
+    Source: KAR (arXiv 2306.10933), section 4.3.
+    Differs: the items' features are used as they are, without a second adapter; and a text adds to
+    the backbone's scores instead of becoming one more feature, so that without a text the
+    recommender is the backbone alone, and a few hundred texts are enough to learn from.
 
     Args:
         inputs: Width of a text.
@@ -42,15 +48,15 @@ class MLPAdapter(nn.Module):
         self.dropout = config.dropout
         self.hidden = seeded_linear(inputs, config.hidden, generator)
         self.out = seeded_linear(config.hidden, outputs, generator)
-        # At first a text wants nothing: what training starts from is the backbone.
+        # At first a text wants nothing: training starts from the backbone.
         nn.init.zeros_(self.out.weight)
 
     def forward(self, texts: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
-        """What texts want of items.
+        """Compute what texts want of items.
 
         Args:
             texts: ``[batch, text_dim]``.
-            dropout: Where the chance of dropout comes from; ``None`` for none.
+            dropout: Source of the dropout; ``None`` for none.
 
         Returns:
             ``[batch, outputs]``.
@@ -61,14 +67,7 @@ class MLPAdapter(nn.Module):
 
 
 class MixtureAdapter(nn.Module):
-    """Several experts, weighed by the text.
-
-    Args:
-        inputs: Width of a text.
-        outputs: Width of what comes out.
-        config: The hyper-parameters.
-        generator: Source of the initial parameters.
-    """
+    """Several expert adapters, weighted by the text; see ``MLPAdapter``."""
 
     def __init__(
         self, inputs: int, outputs: int, config: RewardModelConfig, generator: torch.Generator
@@ -82,7 +81,7 @@ class MixtureAdapter(nn.Module):
         self.gate = seeded_linear(inputs, config.experts, generator)
 
     def forward(self, texts: torch.Tensor, dropout: torch.Generator | None = None) -> torch.Tensor:
-        """What texts want of items; see ``MLPAdapter.forward``."""
+        """Compute what texts want of items; see ``MLPAdapter.forward``."""
         inputs = drop(texts, self.dropout, dropout)
         weights = torch.softmax(self.gate(inputs), dim=-1)
         wanted = torch.stack([expert(inputs) for expert in self.experts], dim=-1)
@@ -92,26 +91,18 @@ class MixtureAdapter(nn.Module):
 def make_adapter(
     inputs: int, outputs: int, config: RewardModelConfig, generator: torch.Generator
 ) -> MLPAdapter | MixtureAdapter:
-    """The adapter that the configuration names."""
+    """Make the adapter that the configuration names."""
     kind = MLPAdapter if config.adapter == "mlp" else MixtureAdapter
     return kind(inputs, outputs, config, generator)
 
 
-Floats = npt.NDArray[np.float32]
-
-_BACKBONE = "backbone."
-_ADAPTER = "adapter."
-_CHUNK = 512
-_DECIMALS = 4
-
-
 class RewardEpoch(BaseModel):
-    """How training stood after an epoch.
+    """The learning curve after one epoch.
 
     Attributes:
         loss: Mean cross-entropy of the epoch's steps in nats, dropout on.
         valid_log_probability: Mean log-probability of the target among the candidates of the
-            validation sessions, texts counting as much as is best, in nats; ``None`` without any.
+            validation sessions, in nats, with the best strength of the texts; ``None`` without any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -121,12 +112,12 @@ class RewardEpoch(BaseModel):
 
 
 class Fusion(BaseModel):
-    """How a text's scores and the backbone's come together.
+    """How a text's scores and the backbone's are combined.
 
     Attributes:
-        strength: What a text's scores are multiplied by, at least 0.
-        temperature: What all scores are divided by to be log-probabilities, above 0; rankings do
-            not depend on it.
+        strength: Factor of a text's scores, at least 0.
+        temperature: Divisor that turns all scores into log-probabilities, above 0; rankings do not
+            depend on it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -151,20 +142,20 @@ class _Description(BaseModel):
 class AugmentedRecommender(PolicyOnDisk):
     """A frozen backbone, and an adapter that adds what a text wants of items.
 
-    An item's score is the backbone's plus, times the strength, how far the item has what the text
+    An item's score is the backbone's plus, times the strength, how well the item has what the text
     wants. Without a text it is the backbone's.
 
     Source: RLRF4Rec, knowledge-augmented recommender.
 
     Args:
         recommender: The backbone.
-        adapter: What a text does.
-        texts: From a text's vector to features.
-        item_features: What is known of the items, ``[num_items, item_dim]``.
-        fusion: How both come together.
+        adapter: From a text's features to what it wants.
+        texts: From a text's vector to its features.
+        item_features: Features of the items, ``[num_items, item_dim]``.
+        fusion: How both scores are combined.
         config: What it was trained with.
-        seed: What it was trained with.
-        curve: How training went.
+        seed: Seed of its training.
+        curve: The learning curve.
     """
 
     kind: ClassVar[str] = "augmented_recommender"
@@ -196,15 +187,15 @@ class AugmentedRecommender(PolicyOnDisk):
         return self.recommender.item_ids
 
     @torch.no_grad()
-    def moves(self, vectors: Floats) -> torch.Tensor:
-        """What texts add to the scores of all items.
+    def text_scores(self, vectors: Floats) -> torch.Tensor:
+        """Compute what texts add to the scores of all items.
 
         Args:
             vectors: The texts' vectors, ``[batch, text_dim]``; may be none.
 
         Returns:
             Float32 ``[batch, num_items]``, in catalogue order; 0 for a text whose vector is all
-            zeros: nothing was said.
+            zeros, the empty text.
         """
         features = torch.from_numpy(self.texts(vectors))
         said = torch.from_numpy(np.abs(vectors).max(axis=1, initial=0) > 0)
@@ -216,7 +207,7 @@ class AugmentedRecommender(PolicyOnDisk):
         return torch.cat(parts)
 
     def scores(self, sessions: Sequence[Session], vectors: Floats) -> torch.Tensor:
-        """How well every item fits every session, as ``SequentialRecommender.scores``.
+        """Compute how well every item fits every session; see ``SequentialRecommender.scores``.
 
         Args:
             sessions: The sessions, one a text; may be none.
@@ -225,11 +216,11 @@ class AugmentedRecommender(PolicyOnDisk):
         Returns:
             Float32 ``[batch, num_items]``, in catalogue order, higher is better.
         """
-        told = self.recommender.scores(sessions) + self.moves(vectors)
-        return told.round(decimals=_DECIMALS)
+        scores = self.recommender.scores(sessions) + self.text_scores(vectors)
+        return scores.round(decimals=_DECIMALS)
 
     def description_and_tensors(self) -> tuple[BaseModel, Mapping[str, np.ndarray[Any, Any]]]:
-        """What it has to remember: the backbone as well."""
+        """See ``PolicyOnDisk``; the backbone is part of it."""
         inner, of_backbone = self.recommender.description_and_tensors()
         description = _Description(
             config=self.config,
@@ -245,18 +236,13 @@ class AugmentedRecommender(PolicyOnDisk):
         return description, {
             **{_BACKBONE + name: values for name, values in of_backbone.items()},
             **{_ADAPTER + name: values for name, values in adapter.items()},
-            "texts.mean": self.texts.mean,
-            "texts.projection": self.texts.projection,
+            **self.texts.tensors("texts"),
             "item_features": self.item_features.numpy(),
         }
 
     @classmethod
     def from_stored(cls, stored: StoredPolicy) -> Self:
-        """Make the recommender that was read.
-
-        Raises:
-            InputError: It is not a whole augmented recommender.
-        """
+        """See ``PolicyOnDisk``."""
         description = stored.parse_description(_Description)
         own = {name for name in stored.tensors if name.startswith(_BACKBONE)}
         tensors = {name.removeprefix(_BACKBONE): stored.tensors.pop(name) for name in own}
@@ -270,15 +256,10 @@ class AugmentedRecommender(PolicyOnDisk):
             )
         )
         config, num_items = description.config, len(recommender.item_ids)
-        text_dim, features = description.text_dim, description.text_features
-        texts = Standardiser(
-            stored.take("texts.mean", [text_dim]),
-            stored.take("texts.projection", [text_dim, features]),
-        )
-        item_features = torch.from_numpy(
-            stored.take("item_features", [num_items, description.item_dim])
-        )
-        adapter = make_adapter(features, description.item_dim, config, torch.Generator())
+        features, item_dim = description.text_features, description.item_dim
+        texts = Standardiser.from_stored(stored, "texts", description.text_dim, features)
+        item_features = torch.from_numpy(stored.take("item_features", [num_items, item_dim]))
+        adapter = make_adapter(features, item_dim, config, torch.Generator())
         adapter.load_state_dict(
             {
                 name: torch.from_numpy(stored.take(_ADAPTER + name, list(one.shape)))

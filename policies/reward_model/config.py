@@ -23,9 +23,9 @@ class RewardModelConfig(BaseModel):
             noise.
         text_components: Principal components of the training texts' vectors to keep, at least 1;
             ``None`` for the vectors as they are. Fewer: less to memorise, and less to see.
-        item_components: The same of what is known of the items.
-        shown_weight: How much an item of the part that a text is about counts in training beside
-            one that came after it, at least 0. More: surer what words mean of items; 0: only what
+        item_components: The same of the items' features.
+        shown_weight: Weight in training of an item of the part that a text is about; one that came
+            after it has weight 1. At least 0. More: surer what words mean of items; 0: only what
             came after counts, which is little.
         dropout: Share of the adapter's inputs set to 0 in training, 0 to 1 (exclusive).
         learning_rate: AdamW's step size, above 0.
@@ -34,7 +34,7 @@ class RewardModelConfig(BaseModel):
         batch_size: Steps of users at a time, at least 1.
         epochs: Passes over the training sessions at most, at least 1.
         patience: Epochs without a better one after which training ends, at least 1.
-        cutoff: Places of a ranking that count in a reward, at least 1.
+        cutoff: Length of the ranking that counts in a reward, at least 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

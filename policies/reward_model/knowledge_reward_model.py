@@ -1,4 +1,4 @@
-"""The vectors of texts, each text encoded once."""
+"""The reward of preference texts, and ranking by them: the augmented recommender at work."""
 
 from __future__ import annotations
 
@@ -17,43 +17,45 @@ from agentrec.policies.reward_model.candidate_scores import CandidateScores
 from agentrec.preferences import PreferenceReward
 from agentrec.sessions import Session
 
-MOST_KEPT = 20_000
+CACHED_TEXTS = 20_000
+
+_CHUNK = 2_048
 
 
 class TextVectors:
-    """Encodes texts, and keeps the vectors of the 20,000 that were used last.
+    """Encodes texts, and keeps the vectors of the 20,000 used last.
 
     Args:
-        embeddings: What encodes.
-        dimension: How many numbers a vector has, at least 1.
+        embeddings: The text embeddings.
+        dimension: Width of a vector, at least 1.
     """
 
     def __init__(self, embeddings: Embeddings, dimension: int) -> None:
         self.dimension = dimension
         self._embeddings = embeddings
-        # In the order of use, what was used last at the end.
-        self._kept: dict[str, Floats] = {}
+        # In the order of use, the last one at the end.
+        self._cached: dict[str, Floats] = {}
 
     async def of(self, texts: Sequence[str]) -> Floats:
-        """The vectors of texts, each distinct one encoded once.
+        """Return the vectors of texts, each distinct one encoded once.
 
         Args:
-            texts: Any number; an empty text has a vector of zeros: nothing is said.
+            texts: Any number; an empty text has a vector of zeros.
 
         Returns:
             Float32 ``[texts, dimension]``.
 
         Raises:
-            ValueError: If what encodes gives vectors of another dimension.
+            ValueError: If the embeddings give vectors of another dimension.
         """
         distinct = dict.fromkeys(text for text in texts if text)
-        # Taken before anything is awaited: whoever asks meanwhile may push it out.
-        found = {text: self._kept[text] for text in distinct if text in self._kept}
+        # Taken before anything is awaited: another caller may push it out meanwhile.
+        found = {text: self._cached[text] for text in distinct if text in self._cached}
         missing = [text for text in distinct if text not in found]
         if missing:
             made = await self._embeddings.aembed_documents(missing)
             found |= {text: self._vector(one) for text, one in zip(missing, made, strict=True)}
-        self._keep({text: found[text] for text in distinct})
+        self._cache({text: found[text] for text in distinct})
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for row, text in enumerate(texts):
             if text:
@@ -65,30 +67,26 @@ class TextVectors:
             raise ValueError(f"a text was encoded as {len(numbers)} numbers, not {self.dimension}")
         return np.asarray(numbers, dtype=np.float32)
 
-    def _keep(self, used: Mapping[str, Floats]) -> None:
-        """Keep what was used last."""
+    def _cache(self, used: Mapping[str, Floats]) -> None:
         for text, vector in used.items():
-            self._kept.pop(text, None)
-            self._kept[text] = vector
-        while len(self._kept) > MOST_KEPT:
-            del self._kept[next(iter(self._kept))]
-
-
-_AT_A_TIME = 2_048
+            self._cached.pop(text, None)
+            self._cached[text] = vector
+        while len(self._cached) > CACHED_TEXTS:
+            del self._cached[next(iter(self._cached))]
 
 
 class KnowledgeRewardModel:
-    """Scores texts by the ranking of a recommender that is told them.
+    """Scores texts by the ranking of an augmented recommender that reads them.
 
     The reward is the mean of NDCG@K and MAP@K of what is relevant; the tie-break is its mean
     log-probability among the candidates with the text minus without it. All texts of a call are
-    one pass.
+    computed in one pass.
 
     Source: RLRF4Rec, reward model.
 
     Args:
         recommender: The augmented recommender; frozen.
-        embeddings: What its texts were encoded with in training.
+        embeddings: The text embeddings it was trained with.
         relevant: What a text is to find: the target, or all that came after what it is about.
         shown_share: Share of a history that texts are written from, above 0 to 1.
     """
@@ -105,57 +103,54 @@ class KnowledgeRewardModel:
         self._relevant = relevant
         self._shown_share = shown_share
         self.text_vectors = TextVectors(embeddings, recommender.texts.raw_dim)
-        judged = f"{recommender.parameter_hash} {relevant} {shown_share:g}"
-        self._hash = hashlib.sha256(judged.encode()).hexdigest()
+        identity = f"{recommender.parameter_hash} {relevant} {shown_share:g}"
+        self._hash = hashlib.sha256(identity.encode()).hexdigest()
 
     @property
     def parameter_hash(self) -> str:
-        """Over the recommender, backbone included, and what is relevant."""
+        """SHA-256 over the recommender, backbone included, and what is relevant."""
         return self._hash
 
     async def score(
         self, sessions: Sequence[Session], texts: Sequence[Sequence[str]]
     ) -> list[list[PreferenceReward]]:
-        """Say what texts are worth; see ``RewardModel.score``."""
+        """Score texts; see ``RewardModel.score``."""
         if len(texts) != len(sessions):
             raise ValueError(f"{len(sessions)} sessions need as many lists, not {len(texts)}")
         vectors = await self.text_vectors.of([text for each in texts for text in each])
         owners = [row for row, each in enumerate(texts) for _ in each]
-        rewards = await asyncio.to_thread(self._rewards, sessions, owners, vectors)
-        found = iter(rewards)
-        return [[next(found) for _ in each] for each in texts]
+        rewards = iter(await asyncio.to_thread(self._rewards, sessions, owners, vectors))
+        return [[next(rewards) for _ in each] for each in texts]
 
     def _rewards(
         self, sessions: Sequence[Session], owners: Sequence[int], vectors: Floats
     ) -> list[PreferenceReward]:
-        odds = CandidateScores.of_continuations(
+        scores = CandidateScores.of_continuations(
             self.recommender.recommender,
             [continuation_of(one, self._shown_share, self._relevant) for one in sessions],
         )
-        config, temperature = self.recommender.config, self.recommender.fusion.temperature
+        cutoff, temperature = self.recommender.config.cutoff, self.recommender.fusion.temperature
         rewards: list[PreferenceReward] = []
-        for start in range(0, len(owners), _AT_A_TIME):
-            rows = list(owners[start : start + _AT_A_TIME])
-            own = odds.rows(torch.tensor(rows, dtype=torch.int64))
-            moves = self.recommender.moves(vectors[start : start + _AT_A_TIME])
-            without = own.log_probabilities(torch.zeros_like(moves), temperature)
-            margins = own.log_probabilities(moves, temperature) - without
+        for start in range(0, len(owners), _CHUNK):
+            own = scores.rows(torch.tensor(owners[start : start + _CHUNK], dtype=torch.int64))
+            added = self.recommender.text_scores(vectors[start : start + _CHUNK])
+            without = own.log_probabilities(torch.zeros_like(added), temperature)
+            margins = own.log_probabilities(added, temperature) - without
             rewards += [
-                PreferenceReward(value=ranking_value(places, config.cutoff), margin=margin)
-                for places, margin in zip(own.places(moves), margins.tolist(), strict=True)
+                PreferenceReward(value=ranking_value(ranks, cutoff), margin=margin)
+                for ranks, margin in zip(own.relevant_ranks(added), margins.tolist(), strict=True)
             ]
         return rewards
 
 
 class AugmentedPreferenceRanker:
-    """Ranks as an augmented recommender that is told the text; see ``PreferenceRanker``.
+    """Ranks as an augmented recommender that reads the text; see ``PreferenceRanker``.
 
     Without a text the order is the backbone's. Candidates that the catalogue lacks come last.
 
     Args:
         recommender: The recommender; frozen.
-        text_vectors: Vectors of what its texts were encoded with in training, such as a reward
-            model's own.
+        text_vectors: Vectors by the embeddings it was trained with, such as a reward model's own.
     """
 
     def __init__(self, recommender: AugmentedRecommender, text_vectors: TextVectors) -> None:

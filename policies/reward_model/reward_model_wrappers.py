@@ -1,4 +1,4 @@
-"""A reward that several reward models have a share in."""
+"""Reward models made of others: a weighted mean of several, and one that batches its callers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from agentrec.contracts import RewardModel
 from agentrec.preferences import PreferenceReward
 from agentrec.sessions import Session
 
+MAX_TEXTS = 4_096
+
+_Rewards = Sequence[Sequence[PreferenceReward | None]]
+
 
 class MixedRewardModel:
-    """The weighted mean of what several reward models say, of values and of margins.
+    """The weighted mean of several reward models, of values and of margins.
 
     Args:
-        models: Who is asked, each with its weight, above 0; at least one. They are asked at the
-            same time.
+        models: The models, each with its weight, above 0; at least one. They score concurrently.
 
     Raises:
         ValueError: If there is none, or a weight is not above 0.
@@ -31,37 +34,32 @@ class MixedRewardModel:
 
     @property
     def parameter_hash(self) -> str:
-        """Over all models and weights."""
-        told = [f"{model.parameter_hash} {weight:.9g}" for model, weight in self._models]
-        return hashlib.sha256("\n".join(told).encode()).hexdigest()
+        """SHA-256 over all models and weights."""
+        lines = [f"{model.parameter_hash} {weight:.9g}" for model, weight in self._models]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     async def score(
         self, sessions: Sequence[Session], texts: Sequence[Sequence[str]]
     ) -> list[list[PreferenceReward | None]]:
-        """Say what texts are worth; see ``RewardModel.score``."""
-        said = await asyncio.gather(*(model.score(sessions, texts) for model, _ in self._models))
+        """Score texts; see ``RewardModel.score``."""
+        scored = await asyncio.gather(*(model.score(sessions, texts) for model, _ in self._models))
         return [
             [
-                self._mean([of_model[row][column] for of_model in said])
+                self._mean([rewards[row][column] for rewards in scored])
                 for column in range(len(texts[row]))
             ]
             for row in range(len(sessions))
         ]
 
-    def _mean(self, said: Sequence[PreferenceReward | None]) -> PreferenceReward | None:
+    def _mean(self, rewards: Sequence[PreferenceReward | None]) -> PreferenceReward | None:
         value = margin = 0.0
-        for one, (_, weight) in zip(said, self._models, strict=True):
+        for one, (_, weight) in zip(rewards, self._models, strict=True):
             if one is None:
                 return None
             value += weight * one.value
             margin += weight * one.margin
         # The last bits of a sum may lie beyond 1.
         return PreferenceReward(value=min(value, 1.0), margin=margin)
-
-
-MOST_TEXTS = 4_096
-
-_Rewards = Sequence[Sequence[PreferenceReward | None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,52 +70,52 @@ class _Request:
 
 
 class BatchedRewardModel:
-    """Whatever is asked while a pass is being computed goes into the next one.
+    """Answers many callers in few passes: requests made during a pass go into the next one.
 
-    To be used from one event loop. Who is cancelled while waiting costs the others nothing.
+    It belongs to one event loop. A caller that is cancelled while waiting costs the others nothing.
 
     Args:
-        model: What scores.
+        model: The model that scores.
     """
 
     def __init__(self, model: RewardModel) -> None:
         self._model = model
         self._waiting: list[_Request] = []
-        self._working: asyncio.Task[None] | None = None
+        self._worker: asyncio.Task[None] | None = None
         self.passes = 0
 
     @property
     def parameter_hash(self) -> str:
-        """That of what scores."""
+        """That of the model."""
         return self._model.parameter_hash
 
     async def score(self, sessions: Sequence[Session], texts: Sequence[Sequence[str]]) -> _Rewards:
-        """Say what texts are worth; see ``RewardModel.score``."""
+        """Score texts; see ``RewardModel.score``."""
         request = _Request(sessions, texts, asyncio.get_running_loop().create_future())
         self._waiting.append(request)
-        if self._working is None:
-            self._working = asyncio.create_task(self._work())
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
         return await request.answer
 
     async def _work(self) -> None:
         try:
             while self._waiting:
-                # Who is ready to ask in this turn of the loop asks first.
+                # Callers that are ready in this turn of the loop join the pass.
                 await asyncio.sleep(0)
-                await self._pass(self._taken())
+                await self._pass(self._next_batch())
         finally:
-            self._working = None
+            self._worker = None
 
-    def _taken(self) -> list[_Request]:
-        """What goes into the next pass: at least one request, and no more texts than fit."""
-        taken: list[_Request] = []
+    def _next_batch(self) -> list[_Request]:
+        """Take at least one request, and no more texts than fit."""
+        batch: list[_Request] = []
         texts = 0
-        while self._waiting and (not taken or texts < MOST_TEXTS):
+        while self._waiting and (not batch or texts < MAX_TEXTS):
             request = self._waiting.pop(0)
             texts += sum(map(len, request.texts))
             if not request.answer.done():
-                taken.append(request)
-        return taken
+                batch.append(request)
+        return batch
 
     async def _pass(self, requests: Sequence[_Request]) -> None:
         if not requests:
@@ -129,12 +127,12 @@ class BatchedRewardModel:
                 [one for request in requests for one in request.texts],
             )
         except Exception as error:
-            if len(requests) == 1:
-                _fail(requests[0], error)
-                return
-            # One of them is at fault: the others must not pay for it.
-            for request in requests:
-                await self._pass([request])
+            if len(requests) > 1:
+                # One of them is at fault: the others must not pay for it.
+                for request in requests:
+                    await self._pass([request])
+            elif not requests[0].answer.done():
+                requests[0].answer.set_exception(error)
             return
         start = 0
         for request in requests:
@@ -142,8 +140,3 @@ class BatchedRewardModel:
             if not request.answer.done():
                 request.answer.set_result(rewards[start:end])
             start = end
-
-
-def _fail(request: _Request, error: Exception) -> None:
-    if not request.answer.done():
-        request.answer.set_exception(error)

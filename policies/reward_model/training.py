@@ -31,16 +31,16 @@ _TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
 class RewardModelTrainer:
     """Next-item training of the adapter alone; the backbone stays as it is.
 
-    Each session has a text, or several, written from the first part of its history. What came
-    after that part, the rest of the history and the target, is what the text is to find, beyond
-    what popular items have in common; the first part is learnt beside it, for few items came
-    after, and what words mean of items is to be seen in both. Validation sessions with texts of
-    their own say how much texts count beside the backbone, and by that which epoch is best.
+    Each session has a text, or several, written from the first part of its history. The text is to
+    find what came after that part, the rest of the history and the target, beyond what popular
+    items have in common. The first part is learnt as well: few items came after it, and both show
+    what words mean of items. Validation sessions with texts of their own decide how much texts
+    count beside the backbone, and so which epoch is best.
 
     Source: RLRF4Rec, training of the reward model; KAR (arXiv 2306.10933) for the first part.
-    Differs: what texts want is learnt apart from the backbone. A backbone knows the sessions that
-    it was trained on by heart, so beside it a text would seem to add nothing there; and there are
-    too few sessions to train both on different ones.
+    Differs: what texts want is learnt apart from the backbone. A backbone has memorised the
+    sessions that it was trained on, so beside it a text would seem to add nothing there; and there
+    are too few sessions to train both on different ones.
 
     Args:
         config: The hyper-parameters; ``None`` for the defaults.
@@ -71,8 +71,8 @@ class RewardModelTrainer:
             train_vectors: The vector of each one's text, ``[train, text_dim]``.
             valid: Sessions with targets and candidates; may be none.
             valid_vectors: ``[valid, text_dim]``.
-            item_vectors: What is known of the items, such as their attributes, in the order of
-                the catalogue, ``[num_items, any]``.
+            item_vectors: Features of the items, such as their attributes, in catalogue order,
+                ``[num_items, any]``.
             shown_share: Share of a history that texts were written from, above 0 to 1.
             seed: Same seed, data and configuration: same parameters. The global random state is
                 not touched.
@@ -95,7 +95,7 @@ class RewardModelTrainer:
         items = Standardiser.fit(item_vectors, config.item_components)(item_vectors)
         # As long as one number would be, whatever their width: one step size suits all.
         item_features = torch.from_numpy(items / np.float32(items.shape[1] ** 0.5))
-        told, targets, weights = _steps(
+        wanting, targets, weights = _steps(
             recommender, train, texts(train_vectors), shown_share, config.shown_weight
         )
         if not len(targets):
@@ -104,7 +104,7 @@ class RewardModelTrainer:
         optimiser = torch.optim.AdamW(
             adapter.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        odds = CandidateScores.of(recommender, valid) if valid else None
+        valid_scores = CandidateScores.of(recommender, valid) if valid else None
         best, best_value, best_epoch = deepcopy(adapter.state_dict()), -math.inf, -1
         curve: list[RewardEpoch] = []
 
@@ -126,7 +126,7 @@ class RewardModelTrainer:
             batches = torch.split(order, config.batch_size)
             total = 0.0
             for batch in batches:
-                wanted = adapter(told[batch], generator)
+                wanted = adapter(wanting[batch], generator)
                 logits = recommender.popularity + wanted @ item_features.T
                 losses = functional.cross_entropy(logits, targets[batch], reduction="none")
                 loss = (weights[batch] * losses).mean()
@@ -138,11 +138,10 @@ class RewardModelTrainer:
             if not math.isfinite(mean):
                 raise ValueError("the loss is no longer a number; a lower learning rate may help")
             value = -mean
-            if odds is not None:
-                value, _ = _fused(odds, now(Fusion()).moves(valid_vectors))
-            curve.append(
-                RewardEpoch(loss=mean, valid_log_probability=None if odds is None else value)
-            )
+            if valid_scores is not None:
+                value, _ = _best_fusion(valid_scores, now(Fusion()).text_scores(valid_vectors))
+            log_probability = None if valid_scores is None else value
+            curve.append(RewardEpoch(loss=mean, valid_log_probability=log_probability))
             if value > best_value:
                 best, best_value = deepcopy(adapter.state_dict()), value
                 best_epoch = len(curve) - 1
@@ -151,18 +150,17 @@ class RewardModelTrainer:
         if on_progress is not None and len(curve) < config.epochs:
             on_progress(config.epochs, config.epochs)
         adapter.load_state_dict(best)
-        if odds is None:
+        if valid_scores is None:
             return now(Fusion())
-        _, fusion = _fused(odds, now(Fusion()).moves(valid_vectors))
-        return now(fusion)
+        return now(_best_fusion(valid_scores, now(Fusion()).text_scores(valid_vectors))[1])
 
 
-def _fused(odds: CandidateScores, moves: torch.Tensor) -> tuple[float, Fusion]:
-    """The strength and temperature under which validation targets are likeliest, and how likely."""
-    of_candidates = odds.of_candidates(moves)
+def _best_fusion(scores: CandidateScores, text_scores: torch.Tensor) -> tuple[float, Fusion]:
+    """Find the fusion under which validation targets are likeliest, and how likely they are."""
+    added = scores.select(text_scores)
     found = [
         (
-            float(odds.log_probabilities_with(strength * of_candidates, temperature).mean()),
+            float(scores.selected_log_probabilities(strength * added, temperature).mean()),
             Fusion(strength=strength, temperature=temperature),
         )
         for strength in _STRENGTHS
@@ -178,12 +176,12 @@ def _steps(
     share: float,
     shown_weight: float,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Texts, each item of the session that a text is about, and how much it counts.
+    """List the examples: a text, an item of its session, and how much the item counts.
 
     Returns:
-        ``[steps, text_features]``, item places and weights, ``[steps]``; mean weight 1.
+        ``[steps, text_features]``, item indices and weights, ``[steps]``; mean weight 1.
     """
-    place = {item_id: at for at, item_id in enumerate(recommender.item_ids)}
+    index = {item_id: at for at, item_id in enumerate(recommender.item_ids)}
     rows: list[int] = []
     targets: list[int] = []
     weights: list[float] = []
@@ -192,10 +190,10 @@ def _steps(
         shown = len(first_part(session, share).items)
         for at, item in enumerate(whole):
             weight = shown_weight if at < shown else 1.0
-            if item in place and weight > 0:
+            if item in index and weight > 0:
                 rows.append(row)
-                targets.append(place[item])
+                targets.append(index[item])
                 weights.append(weight)
-    told = torch.from_numpy(texts)[torch.tensor(rows, dtype=torch.int64)]
+    wanting = torch.from_numpy(texts)[torch.tensor(rows, dtype=torch.int64)]
     counted = torch.tensor(weights, dtype=torch.float32)
-    return told, torch.tensor(targets, dtype=torch.int64), counted / counted.mean()
+    return wanting, torch.tensor(targets, dtype=torch.int64), counted / counted.mean()

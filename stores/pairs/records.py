@@ -38,6 +38,7 @@ Differs: no column is called ``margin``, because TRL's reward trainer would use 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Literal
 
@@ -108,7 +109,7 @@ def pair_to_row(pair: PreferencePair, form: ExportForm) -> dict[str, object]:
         "gap": pair.gap,
         "chosen_margin": better.margin,
         "rejected_margin": None if worse is None else worse.margin,
-        "margin_gap": None if worse is None else better.margin - worse.margin,
+        "margin_gap": None if worse is None else _finite_difference(better.margin, worse.margin),
         **{name: getattr(pair.provenance, name) for name in COLUMNS if name in _PROVENANCE},
     }
 
@@ -163,6 +164,12 @@ _COLUMN_OF = {
 
 def _column(field: str) -> str:
     return _COLUMN_OF.get(field, field.removeprefix("provenance."))
+
+
+def _finite_difference(first: float, second: float) -> float:
+    """Subtract; a difference too large for a float, which JSON cannot hold, becomes the largest."""
+    largest = sys.float_info.max
+    return max(-largest, min(largest, first - second))
 
 
 def _encodable(pair: PreferencePair) -> PreferencePair:

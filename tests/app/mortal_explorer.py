@@ -39,7 +39,7 @@ from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.journal.journal import CallJournal
-from agentrec.stores.qdrant import QdrantHintStore
+from agentrec.stores.hints.opening import open_hint_store
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 NAME = "m"
@@ -84,7 +84,7 @@ async def explored(gateway: ModelGateway, store: HintStore) -> Exploration:
 async def explore_in(folder: Path, model: ChatOpenAI) -> None:
     async with (
         await CallJournal.open(folder / "calls.sqlite") as journal,
-        await QdrantHintStore.open(folder / "hints", DIMENSION) as store,
+        await open_hint_store(folder / "hints", DIMENSION) as store,
     ):
         retries = RetryPolicy(max_attempts=1)
         gateway = ModelGateway(

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from agentrec.app.cli.main import app
 from agentrec.hints import Hint, HintEvidence, HintProvenance
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings
-from agentrec.stores.qdrant import QdrantHintStore
+from agentrec.stores.hints.opening import open_hint_store
 
 OLD = Hint(
     text="Prefer [bold]old[/bold] films; [link=file:///etc]here[/link]",
@@ -33,7 +33,7 @@ async def fill(folder: Path, namespace: str, model: str) -> None:
     embeddings = HashedWordEmbeddings(256)
     hints = [hint.model_copy(update={"namespace": namespace}) for hint in (OLD, PAST, COMEDY)]
     vectors = await embeddings.aembed_documents([hint.text for hint in hints])
-    opening = QdrantHintStore.open(folder, 256, namespace=namespace, embedding_model=model)
+    opening = open_hint_store(folder, 256, namespace=namespace, embedding_model=model)
     async with await opening as store:
         await store.add_many(hints, vectors, "learnt")
 

@@ -1,220 +1,134 @@
-"""A batch by several processes: the same results, whoever of them dies or is stopped."""
+"""A batch by Ray actors: the same results as in one process, even if an actor is killed."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from app.batch_runs import many_of_planted, results, run, written
+from app.batch_runs import many_planted_sessions, rankings, run, write_sessions
 from app.conftest import HttpRun
+from app.otlp_collector import collecting, exported
 from app.preference_runs import Settings
 
-from agentrec.app.batch.engine import WorkerError
-from agentrec.app.batch.options import BatchOptions
-from agentrec.app.batch.partition_work import PartitionTask
-from agentrec.app.batch.processes import WorkerProcesses
-from agentrec.batch.partitions import partitions
 from agentrec.embedded_model.chat_model import CatalogChatModel
-from agentrec.errors import InputError
-from agentrec.sessions import Session
-from agentrec.settings.run_settings import RunSettings
 from agentrec.testing.chat_completions import ChatRequest
 from agentrec.testing.openai_server import OpenAIServer, Reply
 from agentrec.testing.planted_sessions import PlantedSessions
 
 
-@pytest.fixture
-def sessions(planted: PlantedSessions) -> list[Session]:
-    return many_of_planted(planted)
-
-
-@pytest.fixture
-def source(sessions: list[Session], tmp_path: Path) -> Path:
-    return written(tmp_path / "sessions.jsonl", sessions)
-
-
 class CountingServer(OpenAIServer):
-    """Counts how many requests there were at a time, at most."""
+    """Notes the largest number of requests in flight."""
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
         self._counting = threading.Lock()
-        self._at_once = 0
-        self.most_at_once = 0
+        self._in_flight = 0
+        self.most_in_flight = 0
 
     def reply(self, request: ChatRequest) -> Reply:
         with self._counting:
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
+            self._in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
             return super().reply(request)
         finally:
             with self._counting:
-                self._at_once -= 1
+                self._in_flight -= 1
 
 
-@pytest.fixture
-def server(
-    http_run: HttpRun, embedded: CatalogChatModel, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[CountingServer]:
-    """So slow that processes can be met at work."""
-    with CountingServer(embedded, latency=0.3, port=http_run.port) as server:
-        monkeypatch.setenv("OPENAI_API_KEY", "unused")
-        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-        yield server
-
-
-def rankings(out: Path) -> dict[object, object]:
-    rows = results(out)
-    by_id = {row["session_id"]: (row["place"], row["items"], row["hint_id"]) for row in rows}
-    assert len(by_id) == len(rows)
-    return by_id
-
-
-def command(http_run: HttpRun, source: Path, out: Path, *more: str) -> list[str]:
-    agentrec = str(Path(sys.executable).with_name("agentrec"))
-    told = [agentrec, "batch", str(source), "--out", str(out), "--run", str(http_run.folder)]
-    return [*told, "--format", "jsonl", "--concurrency", "4", *more]
-
-
-def kept(out: Path) -> int:
-    """Sessions that logs of parts hold by now."""
-    count = 0
+def logged(out: Path) -> list[int]:
+    """How many sessions the log of each partition holds by now."""
+    counts = []
     for log in out.glob("partitions/*/sessions.sqlite"):
-        connection = sqlite3.connect(f"file:{log}?mode=ro", uri=True)
-        try:
-            count += connection.execute("SELECT COUNT(*) FROM sessions").fetchone()[0]
-        except sqlite3.OperationalError:
-            pass  # It is being made.
-        finally:
-            connection.close()
-    return count
+        with (
+            closing(sqlite3.connect(f"file:{log}?mode=ro", uri=True)) as connection,
+            suppress(sqlite3.OperationalError),  # The file is being created.
+        ):
+            counts.append(connection.execute("SELECT COUNT(*) FROM sessions").fetchone()[0])
+    return counts
 
 
-def wait_for(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def actors_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if " ".join(child.cmdline()).startswith("ray::PartitionActor"):
+                found.append(child)
+    return found
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 240
-    while not what():
+    while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.05)
 
 
-def test_one_is_killed_all_are_stopped_and_each_session_has_one_result(
-    settings_for: Settings,
-    http_run: HttpRun,
-    server: OpenAIServer,
-    sessions: list[Session],
-    source: Path,
-    tmp_path: Path,
-) -> None:
-    out, alone = tmp_path / "out", tmp_path / "alone"
-    two = command(http_run, source, out, "--workers", "2")
-
-    begun = subprocess.Popen(two, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    wait_for(lambda: kept(out) >= 5, begun)
-    first, second = psutil.Process(begun.pid).children()
-    first.kill()
-    before = kept(out)
-    # Another one takes its place, and finds what was done.
-    wait_for(lambda: kept(out) >= before + 10, begun)
-    assert len(psutil.Process(begun.pid).children()) == 2
-    begun.send_signal(signal.SIGINT)
-    begun.communicate(timeout=60)
-    assert begun.returncode == 130
-    assert not second.is_running()
-    stopped = rankings(out)
-    assert 15 <= len(stopped) < len(sessions)
-
-    ended = subprocess.run(two, capture_output=True, text=True, check=False, timeout=240)
-    assert ended.returncode == 0, ended.stderr
-    by_workers = rankings(out)
-    assert len(by_workers) == len(sessions)
-    assert stopped.items() <= by_workers.items()
-    asked = [str(messages) for messages in server.asked]
-    # What was on its way when one was killed or all were stopped, and nothing whose answer was
-    # kept. Each part asks once whether the model can fit a schema.
-    assert len(asked) - len(set(asked)) <= 2 + 4 + 1
-    summary = json.loads((out / "summary.json").read_text())
-    assert summary["done"] == len(sessions)
-    assert summary["usage"]["calls"] >= len(sessions)
-
-    settings = settings_for(http_run.folder, llm="openai:local")
-    run(settings, source, alone)
-    assert by_workers == rankings(alone)
-
-
-def actors_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """Those of Ray that work on parts for a command."""
-    found = []
-    for child in psutil.Process(process.pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if " ".join(child.cmdline()).startswith("ray::MapWorker"):
-                found.append(child)
-    return found
-
-
 @pytest.mark.filterwarnings("default")
-def test_ray_comes_to_the_same(
+def test_an_actor_is_killed_then_all_are_stopped_and_each_session_has_one_result(
     settings_for: Settings,
     http_run: HttpRun,
-    server: CountingServer,
-    sessions: list[Session],
-    source: Path,
-    tmp_path: Path,
-) -> None:
-    out, alone = tmp_path / "out", tmp_path / "alone"
-    by_ray = command(http_run, source, out, "--engine", "ray", "--workers", "2")
-    begun = subprocess.Popen(by_ray, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    wait_for(lambda: len(actors_of(begun)) == 2, begun)
-    _, told = begun.communicate(timeout=240)
-    assert begun.returncode == 0, told
-    # The two share what may be asked at a time.
-    assert 2 < server.most_at_once <= 4
-    run(settings_for(http_run.folder, llm="openai:local"), source, alone)
-    assert len(rankings(out)) == len(sessions)
-    assert rankings(out) == rankings(alone)
-
-
-async def test_what_a_process_fails_with_is_told_as_here(
-    settings_for: Settings, http_run: HttpRun, server: OpenAIServer, source: Path, tmp_path: Path
-) -> None:
-    settings: RunSettings = settings_for(http_run.folder, llm="openai:local")
-    missing = BatchOptions(sessions=tmp_path / "none.jsonl", out=tmp_path / "out", form="jsonl")
-    tasks = [
-        PartitionTask(settings=settings, options=missing, partition=partition)
-        for partition in partitions(2)
-    ]
-    engine = WorkerProcesses(1, tmp_path / "logs")
-    with pytest.raises(InputError, match=r"none\.jsonl: .*No such file"):
-        await asyncio.wait_for(engine.run(tasks), 240)
-
-
-async def test_a_process_that_cannot_live_is_given_up(
-    settings_for: Settings,
-    http_run: HttpRun,
-    source: Path,
+    embedded: CatalogChatModel,
+    planted: PlantedSessions,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings: RunSettings = settings_for(http_run.folder, llm="openai:local")
-    options = BatchOptions(sessions=source, out=tmp_path / "out", form="jsonl")
-    # Whatever keeps Python from running the program: nothing comes back from it.
-    monkeypatch.setenv("PYTHONHOME", str(tmp_path))
-    engine = WorkerProcesses(2, tmp_path / "logs")
-    with pytest.raises(WorkerError, match=r"ended 3 times with nothing done.*worker-0\.log"):
-        await engine.run([PartitionTask(settings=settings, options=options)])
-    assert (tmp_path / "logs" / "worker-0.log").stat().st_size
-    assert "PYTHONHOME" in os.environ
+    sessions = many_planted_sessions(planted)
+    source = write_sessions(tmp_path / "sessions.jsonl", sessions)
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    arguments = ["batch", str(source), "--out", str(out), "--run", str(http_run.folder)]
+    arguments += ["--format", "jsonl", "--concurrency", "4", "--workers", "2"]
+    agentrec = str(Path(sys.executable).with_name("agentrec"))
+    # So slow that actors can be met at work.
+    with CountingServer(embedded, latency=0.2, port=http_run.port) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "unused")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        started = subprocess.Popen(
+            [agentrec, *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        wait_until(lambda: sum(count >= 2 for count in logged(out)) == 2, started)
+        first, second = actors_of(started)
+        first.kill()
+        before = sum(logged(out))
+        # Another one takes its place, and finds what was done.
+        wait_until(lambda: sum(logged(out)) >= before + 10, started)
+        wait_until(lambda: len(actors_of(started)) == 2, started)
+        started.send_signal(signal.SIGINT)
+        _, message = started.communicate(timeout=60)
+        assert (started.returncode, "Traceback" in message) == (130, False), message
+        assert not second.is_running()
+        stopped = rankings(out)
+        assert 14 <= len(stopped) < len(sessions)
+
+        with collecting() as collector:
+            ended = exported(collector, *arguments)
+        assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
+        # Before the command ends, its workers have exported what they measured.
+        assert collector.spans["agentrec.session"] == len(sessions) - len(stopped)
+        assert collector.count("agentrec.session.duration") == len(sessions) - len(stopped)
+        # The two share the calls that may be in flight.
+        assert 2 < server.most_in_flight <= 4
+        asked = [str(messages) for messages in server.asked]
+        # Calls in flight when one was killed or all were stopped were made again; each partition
+        # asks once whether the model supports structured output.
+        assert len(asked) - len(set(asked)) <= 2 + 4 + 1
+        run(settings_for(http_run.folder, llm="openai:local"), source, alone)
+    by_workers = rankings(out)
+    assert len(by_workers) == len(sessions)
+    assert all(row in by_workers for row in stopped)
+    assert by_workers == rankings(alone)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["done"] == len(sessions)
+    assert summary["usage"]["calls"] >= len(sessions)

@@ -179,12 +179,12 @@ def test_options_of_the_wrong_type_are_told_by_the_command_line(call, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
-def test_help_says_that_it_may_be_stopped_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_says_that_it_can_be_stopped_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     told = CliRunner().invoke(app, ["demo", "--help"])
     assert told.exit_code == 0
     assert "Ctrl-C" in told.stdout
-    assert "goes on" in told.stdout
+    assert "resumes" in told.stdout
     for name in ("demo", "data"):
         assert name in CliRunner().invoke(app, ["--help"]).stdout
 

@@ -164,8 +164,8 @@ async def test_a_finished_run_computes_nothing_again(
         raise AssertionError("computed again")
 
     for name in (
-        "runs.open_run.know_catalog",
-        "runs.open_run.embedded_model",
+        "assembly.know_catalog",
+        "assembly.teach_embedded_model",
         "app.learning.demo.ClosedLoop",
     ):
         monkeypatch.setattr(f"agentrec.{name}", never)

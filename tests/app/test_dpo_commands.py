@@ -191,13 +191,13 @@ async def test_a_cancelled_training_goes_on_where_it_was(
             loop.call_soon_threadsafe(task.cancel)
             time.sleep(0.3)  # The check that follows is to find it.
 
-    monkeypatch.setattr(alignment_work, "ProgressDisplay", Watched(stop_at_2))
+    monkeypatch.setattr(alignment_work, "ConsoleProgress", Watched(stop_at_2))
     task = asyncio.create_task(dpo_train(pairs, taught, out, CONFIG, console))
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not out.exists()
     on = Watched(lambda done: None)
-    monkeypatch.setattr(alignment_work, "ProgressDisplay", on)
+    monkeypatch.setattr(alignment_work, "ConsoleProgress", on)
     await dpo_train(pairs, taught, out, CONFIG, console)
     assert on.seen == [3]
 

@@ -23,7 +23,7 @@ from agentrec.app.learning.exploration import Exploration, explore
 from agentrec.components import Components
 from agentrec.errors import ModelCallError
 from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
-from agentrec.stores.in_memory import InMemoryHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 SESSIONS = [make_session(n) for n in range(12)]

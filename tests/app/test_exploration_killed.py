@@ -19,8 +19,8 @@ from agentrec.hints import STATES, Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.requests import call_key
 from agentrec.llm.journal.journal import CallJournal
-from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.stores.qdrant import QdrantHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
+from agentrec.stores.hints.opening import open_hint_store
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
@@ -83,7 +83,7 @@ async def kept(folder: Path, keys: Sequence[str]) -> set[str]:
 
 
 async def knowledge(folder: Path) -> list[dict[str, object]]:
-    async with await QdrantHintStore.open(folder / "hints", DIMENSION) as store:
+    async with await open_hint_store(folder / "hints", DIMENSION) as store:
         return told(await store.all(STATES))
 
 

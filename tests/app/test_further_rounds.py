@@ -14,7 +14,8 @@ from agentrec.app.preferences.collection import ORIGIN_FILE
 from agentrec.app.preferences.run_collection import collect_in_run, opened
 from agentrec.app.preferences.text_writing import factors_of, texts_for
 from agentrec.errors import InputError, ModelCallError
-from agentrec.runs.open_run import second_model, with_model
+from agentrec.named_components import open_model
+from agentrec.runs.open_run import with_model
 from agentrec.runs.run_folder import RunFolder
 from agentrec.stores.pairs.export import read_pairs
 
@@ -45,7 +46,7 @@ async def test_pairs_of_another_writer_lie_beside_those_of_the_run(
     kept = [place.preferences / "pairs.jsonl", place.reward_model / "training.json"]
     before = [sha256(file) for file in kept]
     settings = settings_for(run, prefer={**QUICK, "writer": f"catalog-lm:{other}"})
-    identity = second_model(f"catalog-lm:{other}", settings.llm)[1]
+    identity = open_model(f"catalog-lm:{other}", {}, 60).identity
     told = await collect_in_run(settings, quiet())
     folder = place.preferences_of(identity)
     pairs = read_pairs(folder / "pairs.jsonl")
@@ -68,7 +69,7 @@ async def test_a_writer_that_is_none_is_told_before_anything_is_made(
     settings = settings_for(folder, prefer={**QUICK, "writer": f"catalog-lm:{none}"})
     with pytest.raises(InputError) as caught:
         await collect_in_run(settings, quiet())
-    told = f"{none}: is not a folder of an embedded model (no catalog_lm.json)"
+    told = f"{none}: is not the folder of an embedded model (no catalog_lm.json)"
     assert str(caught.value) == told
     assert not folder.exists()
 
@@ -119,8 +120,8 @@ async def test_what_a_second_model_is_asked_counts_in_the_budget_of_the_run(
 ) -> None:
     settings = settings_for(run, prefer=QUICK, budget={"tokens": 1})
     async with opened(settings, quiet()) as parts:
-        model = second_model(f"catalog-lm:{other}", settings.llm)
-        async with with_model(parts, *model) as components:
+        model = open_model(f"catalog-lm:{other}", {}, 60)
+        async with with_model(parts, model) as components:
             with pytest.raises(ModelCallError) as caught:
                 await texts_for(
                     "Texts",

@@ -219,7 +219,7 @@ def test_killed_then_interrupted_it_still_comes_to_the_same_result(
     interrupted = begun()
     said = stop(interrupted, server, 80, signal.SIGINT)
     assert interrupted.returncode == 130
-    assert said == "Stopped. The same command goes on where it was.\n"
+    assert said == "Stopped. Run the same command again to resume.\n"
 
     server.latency = 0
     asyncio.run(run(settings))

@@ -179,7 +179,7 @@ def test_vectors_of_another_model(
     assert wrong.exit_code == 2
     assert "kb reembed" in wrong.stderr
     monkeypatch.setattr(
-        "agentrec.assembly.open_embeddings",
+        "agentrec.named_components.open_embeddings",
         lambda name: HashedWordEmbeddings({"hashed": 256, "other:short": 64}[name]),
     )
     assert ask("reembed", "--embeddings", "other:short") == {
@@ -199,7 +199,7 @@ def test_a_base_that_does_not_say_its_model_is_asked_with_one(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("vector", "told"), [([0.0] * 256, "makes nothing of 'x'"), ([1.0] * 3, "has 256")]
+    ("vector", "told"), [([0.0] * 256, "all-zero vector"), ([1.0] * 3, "has 256")]
 )
 def test_vectors_that_are_no_use_are_told(
     base: Path, vector: list[float], told: str, monkeypatch: pytest.MonkeyPatch
@@ -208,7 +208,7 @@ def test_vectors_that_are_no_use_are_told(
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
             return [vector for _ in texts]
 
-    monkeypatch.setattr("agentrec.assembly.open_embeddings", lambda name: Useless(256))
+    monkeypatch.setattr("agentrec.named_components.open_embeddings", lambda name: Useless(256))
     result = kb("search", "x", "--base", base)
     assert result.exit_code == 2
     assert told in result.stderr

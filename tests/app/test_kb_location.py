@@ -10,13 +10,10 @@ from pathlib import Path
 
 import pytest
 from app.small_knowledge_base import COMEDY, OLD, PAST, fill, kb
-from qdrant_client import QdrantClient
+from testing.qdrant_http_front import qdrant_http_front
 
-import agentrec.app.knowledge_base.server
-import agentrec.stores.qdrant
 from agentrec.hints import Hint
-from agentrec.stores.qdrant import QdrantHintStore
-from agentrec.stores.qdrant_connection import QdrantConnection
+from agentrec.stores.hints.opening import open_hint_store
 
 
 @pytest.fixture
@@ -52,7 +49,7 @@ def test_namespaces_are_kept_apart(base: Path) -> None:
 
 def test_an_empty_base_says_so(tmp_path: Path) -> None:
     async def make() -> None:
-        await (await QdrantHintStore.open(tmp_path / "empty", 256)).aclose()
+        await (await open_hint_store(tmp_path / "empty", 256)).aclose()
 
     asyncio.run(make())
     place = ("--base", tmp_path / "empty")
@@ -71,7 +68,7 @@ def test_an_empty_base_says_so(tmp_path: Path) -> None:
     [
         (["list"], 2, "--base FOLDER"),
         (["list", "--base", "nowhere"], 2, "nowhere"),
-        (["list", "--base", "{base}/meta.json"], 1, "is a file"),
+        (["list", "--base", "{base}/hints.sqlite"], 1, "is a file"),
         (["list", "--base", "{base}", "--state", "best"], 2, "'best'"),
         (["list", "--base", "{base}", "--namespace", "a b"], 2, "'a b'"),
         (["list", "--base", "{base}", "--url", "http://127.0.0.1:9"], 2, "not both"),
@@ -82,7 +79,7 @@ def test_an_empty_base_says_so(tmp_path: Path) -> None:
         (["search", "x", "--base", "{base}", "--embeddings", "nonsense"], 2, "nonsense"),
         (["add", "...", "--base", "{base}"], 2, "no letter or digit"),
         (["add", "Prefer x.", "--base", "{base}", "--state", "all"], 2, "one state"),
-        (["add", "Prefer x.", "--base", "nowhere"], 2, "to make one there, name --embeddings"),
+        (["add", "Prefer x.", "--base", "nowhere"], 2, "to create one, name --embeddings"),
         (["edit", COMEDY.hint_id, PAST.text, "--base", "{base}"], 2, "says that already"),
         (["merge", COMEDY.hint_id, COMEDY.hint_id[:9], "--base", "{base}"], 2, "with itself"),
         (["diff", "--base", "{base}"], 2, "--file"),
@@ -121,52 +118,42 @@ def test_a_short_id_that_may_be_several_is_refused(base: Path) -> None:
     assert by_first[0].hint_id in result.stderr
 
 
-def test_a_base_that_another_process_has_open_says_so(base: Path) -> None:
+def test_a_base_is_read_and_changed_beside_a_process_that_has_it_open(base: Path) -> None:
     code = (
         "import asyncio, sys\n"
-        "from agentrec.stores.qdrant import QdrantHintStore\n"
+        "from agentrec.stores.hints.opening import open_hint_store\n"
         "async def hold():\n"
-        "    await QdrantHintStore.open(sys.argv[1], 256)\n"
+        "    store = await open_hint_store(sys.argv[1], 256)\n"
         "    print('open', flush=True)\n"
-        "    sys.stdin.read()\n"
+        "    sys.stdin.readline()\n"
+        "    print(len(await store.all()), flush=True)\n"
         "asyncio.run(hold())\n"
     )
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code, str(base)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    try:
+    ) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "open\n"
-        result = kb("list", "--base", base)
-        assert result.exit_code == 1
-        assert "another process" in result.stderr
-        assert result.stderr.count("\n") == 1
-    finally:
-        process.kill()
-        process.communicate()
+        assert kb("list", "--base", base).exit_code == 0
+        assert kb("add", "Prefer new films.", "--base", base).exit_code == 0
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "3\n"
 
 
-@pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
-def test_a_server_is_used_like_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A Qdrant in memory that outlives the commands, reached the way a server is.
-    kept = QdrantClient(":memory:")
-    monkeypatch.setattr(kept, "close", lambda: None)
-
-    def connect(url: str) -> QdrantConnection:
-        return QdrantConnection(url, lambda: kept, remote=True)
-
-    for module in (agentrec.app.knowledge_base.server, agentrec.stores.qdrant):
-        monkeypatch.setattr(module, "connect_server", connect)
-    place = ("--url", "http://server:6333")
-    assert "there is no knowledge base" in kb("list", *place).stderr
-    shop = (*place, "--namespace", "shop", "--embeddings", "hashed")
-    assert kb("add", COMEDY.text, *shop).exit_code == 0
-    assert kb("add", PAST.text, *place).exit_code == 0
-    [first, second] = json.loads(kb("list", *place, "--json").stdout)["hints"]
-    assert (first["text"], second["namespace"]) == (COMEDY.text, "shop")
-    assert kb("retire", first["hint_id"], *place).exit_code == 0
-    assert "retired" in kb("diff", 2, *place).stdout
-    assert "no namespace 'shup'" in kb("list", *place, "--namespace", "shup").stderr
+def test_a_server_is_used_like_a_folder() -> None:
+    with qdrant_http_front() as front:
+        place = ("--url", front.url)
+        assert "there is no knowledge base" in kb("list", *place).stderr
+        shop = (*place, "--namespace", "shop", "--embeddings", "hashed")
+        assert kb("add", COMEDY.text, *shop).exit_code == 0
+        assert kb("add", PAST.text, *place).exit_code == 0
+        [first, second] = json.loads(kb("list", *place, "--json").stdout)["hints"]
+        assert (first["text"], second["namespace"]) == (COMEDY.text, "shop")
+        assert kb("retire", first["hint_id"], *place).exit_code == 0
+        assert "retired" in kb("diff", 2, *place).stdout
+        assert "no namespace 'shup'" in kb("list", *place, "--namespace", "shup").stderr

@@ -13,7 +13,7 @@ from app.mortal_explorer import DIMENSION, NAME, answer, explored
 
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal.journal import CallJournal
-from agentrec.stores.qdrant import QdrantHintStore
+from agentrec.stores.hints.opening import open_hint_store
 from agentrec.testing.loop_watch import LoopWatch
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
@@ -40,7 +40,7 @@ async def test_exploring_never_blocks_the_loop(tmp_path: Path) -> None:
     model = UnevenModel([answer] * 20_000)
     async with (
         await CallJournal.open(tmp_path / "calls.sqlite") as journal,
-        await QdrantHintStore.open(tmp_path / "hints", DIMENSION) as store,
+        await open_hint_store(tmp_path / "hints", DIMENSION) as store,
     ):
         gateway = ModelGateway(model, NAME, journal, max_concurrency=16)
         async with LoopWatch(0.05) as watch:

@@ -68,7 +68,7 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no kind": (("train", "--kind="), ("'policy.kind'", "at least 1 character")),
     "a setting of another kind": (
         ("train", "--kind=linucb", "--set", "clip=0.1"),
-        ("'policy.settings.clip'", "is no setting; known are ridge"),
+        ("'policy.settings.clip'", "is not a setting; known settings: ridge"),
     ),
     "a setting that is nearly one": (
         ("train", "--set", "iteration=3"),

@@ -15,7 +15,7 @@ from rich.console import Console
 from agentrec.app.preferences.run_collection import train_reward_model
 from agentrec.app.preferences.text_comparison import evaluate_texts
 from agentrec.errors import ModelCallError
-from agentrec.graphs.preferences.preference_sampling import TextAttempt, attempt_preference
+from agentrec.graphs.preferences.preference_sampling import SampledText, sample_preference
 from agentrec.policies.reward_model.training import RewardModelTrainer
 from agentrec.policies.sequential.training import BackboneTrainer
 from agentrec.runs.run_folder import RunFolder
@@ -30,12 +30,12 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Fail:
     """Have the texts of some sessions fail."""
 
     def failing(which: Callable[[Session], bool]) -> None:
-        async def attempted(session: Session, *given: object, **options: object) -> TextAttempt:
+        async def attempted(session: Session, *given: object, **options: object) -> SampledText:
             if which(session):
-                return TextAttempt("", "the model is asleep")
-            return await attempt_preference(session, *given, **options)  # type: ignore[arg-type]
+                return SampledText("", "the model is asleep")
+            return await sample_preference(session, *given, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr("agentrec.app.preferences.text_writing.attempt_preference", attempted)
+        monkeypatch.setattr("agentrec.app.preferences.text_writing.sample_preference", attempted)
 
     return failing
 

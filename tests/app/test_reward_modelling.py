@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import io
 import shutil
+import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from app.preference_runs import QUICK, Settings, quiet, sha256
+from pydantic import ValidationError
 from rich.console import Console
 from testing.answering import make_components, make_session
 
+from agentrec import plugins
 from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.preferences.reward_modelling import RECORD_FILE, obtain_reward_model, reward_of
 from agentrec.app.preferences.run_collection import collect_in_run, opened
 from agentrec.app.preferences.text_writing import texts_for
-from agentrec.graphs.preferences.preference_sampling import TextAttempt
+from agentrec.graphs.preferences.preference_sampling import SampledText
 from agentrec.graphs.preferences.ranking_reward import RankingRewardModel
-from agentrec.llm.gateway.requests import Draw
+from agentrec.llm.gateway.requests import Sampling
 from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
 from agentrec.policies.reward_model.reward_model_wrappers import (
     BatchedRewardModel,
@@ -112,17 +116,17 @@ async def test_other_rules_make_other_pairs_with_the_same_reward_model(
 
 
 async def test_several_texts_of_a_session_are_drawn_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, Draw | None]] = []
+    asked: list[tuple[str, Sampling | None]] = []
 
     async def attempted(
-        session: Session, *_: object, draw: Draw | None, **__: object
-    ) -> TextAttempt:
-        asked.append((session.session_id, draw))
+        session: Session, *_: object, sampling: Sampling | None, **__: object
+    ) -> SampledText:
+        asked.append((session.session_id, sampling))
         if len(asked) == 4:
-            return TextAttempt("", "the model is asleep")
-        return TextAttempt(f"text {len(asked)}")
+            return SampledText("", "the model is asleep")
+        return SampledText(f"text {len(asked)}")
 
-    monkeypatch.setattr("agentrec.app.preferences.text_writing.attempt_preference", attempted)
+    monkeypatch.setattr("agentrec.app.preferences.text_writing.sample_preference", attempted)
     said = io.StringIO()
     parts = cast(
         "OpenRun",
@@ -140,14 +144,14 @@ async def test_several_texts_of_a_session_are_drawn_apart(monkeypatch: pytest.Mo
     # The first of every session, then the second of every one, and the third.
     assert written == ["text 1", "text 2", "text 3", None, "text 5", "text 6"]
     assert [session_id for session_id, _ in asked] == ["s0", "s1"] * 3
-    draws = [draw for _, draw in asked if draw is not None]
-    assert len({draw.seed for draw in draws}) == len(draws) == 6
-    assert {draw.temperature for draw in draws} == {0.5}
+    draws = [sampling for _, sampling in asked if sampling is not None]
+    assert len({sampling.seed for sampling in draws}) == len(draws) == 6
+    assert {sampling.temperature for sampling in draws} == {0.5}
     assert "Texts: 1 of 6 could not be written" in said.getvalue()
     # With fewer texts a session these are the first ones of the same draws: paid for once.
     del asked[:]
     await texts_for("Texts", sessions, ["genre"], parts, share=0.7, temperature=0.5)
-    assert [draw for _, draw in asked] == draws[:2]
+    assert [sampling for _, sampling in asked] == draws[:2]
 
 
 def test_who_says_what_a_text_is_worth_is_set() -> None:
@@ -171,3 +175,23 @@ def test_who_says_what_a_text_is_worth_is_set() -> None:
     halves = MixedRewardModel([(BatchedRewardModel(told), 1.0), (expected, 1.0)])
     assert both.parameter_hash == halves.parameter_hash
     assert asked().parameter_hash == asked(reward="both", relevant="rest").parameter_hash
+
+
+def test_a_reward_model_of_an_installed_package_is_named_in_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    point = EntryPoint("theirs", f"{__name__}:reward_of_theirs", "agentrec.reward_models")
+    monkeypatch.setattr(
+        plugins, "entry_points", lambda *, group: [point] if group == point.group else []
+    )
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+    parts = cast("OpenRun", SimpleNamespace(components="components"))
+    prefer = PreferSettings.model_validate({"reward": "theirs"})
+    given = cast("KnowledgeRewardModel", None)
+    assert cast("object", reward_of(given, parts, prefer)) == ("theirs", "components")
+    with pytest.raises(ValidationError, match=r"reward models: .*theirs"):
+        PreferSettings.model_validate({"reward": "nobody"})
+
+
+def reward_of_theirs(components: object) -> object:
+    return "theirs", components

@@ -15,13 +15,14 @@ import pytest
 from app.run_copies import RunCopy
 from rich.console import Console
 
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.learning.run_backbone import backbone_config, obtain_backbone
 from agentrec.data import Dataset, load_folder
 from agentrec.errors import InputError
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.policies.sequential.training import BackboneTrainer
-from agentrec.progress import ProgressDisplay, Report
+from agentrec.progress import Report
 from agentrec.runs.manifest import manifest_of, run_name, settings_in
 from agentrec.runs.run_folder import RunFolder
 from agentrec.settings.run_settings import RunSettings
@@ -35,7 +36,7 @@ class StoppedHereError(Exception):
     pass
 
 
-class Watched(ProgressDisplay):
+class Watched(ConsoleProgress):
     """Remembers which epochs were trained, and stops at one."""
 
     def __init__(self, stop_at: int | None = None) -> None:

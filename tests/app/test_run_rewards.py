@@ -39,8 +39,8 @@ from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import RunFolder
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.settings.run_settings import RunSettings
-from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.stores.lifecycle import admit, retire
+from agentrec.stores.hints.lifecycle import admit, retire
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 SESSIONS = [make_session(number) for number in range(len(TITLES))]

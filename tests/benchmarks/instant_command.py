@@ -71,10 +71,12 @@ def _folders() -> list[str]:
 def _main() -> None:
     from benchmarks.recommending_parts import InstantModel
 
-    from agentrec.app import cli, run_parts
+    from agentrec.app.cli.main import main
+    from agentrec.named_components import NamedModel
+    from agentrec.runs import open_run
 
-    run_parts.named_model = lambda llm: (InstantModel(), "instant")
-    cli.main()
+    open_run.model_of_settings = lambda llm: NamedModel(InstantModel(), "instant")
+    main()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from agentrec.policies.hint_policies.untrained import RandomHintPolicy
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
-from agentrec.stores.in_memory import InMemoryHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 
 ITEMS, HISTORY, CANDIDATES, HINTS, DIMENSION = 499, 10, 50, 20, 384
 ANSWER = "\n".join(f"{n}. C{n:02d} | thing" for n in range(1, 11))

@@ -55,11 +55,11 @@ def test_every_row_is_done_or_rejected_for_the_right_reason(tmp_path: Path) -> N
         for part in sorted(out.glob("results/*.jsonl"))
         for line in part.read_text().splitlines()
     ]
-    found = sorted((row["place"], row["session_id"]) for row in rows)
+    found = sorted((row["row_index"], row["session_id"]) for row in rows)
     assert found == sorted(planted.sound.items())
     rejected = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
     assert len(rejected) == len(planted.reason_at)
-    assert {row["place"]: row["reason"] for row in rejected} == planted.reason_at
+    assert {row["row_index"]: row["reason"] for row in rejected} == planted.reason_at
     assert not (out / "failures.jsonl").exists()
     # Nothing was left to do the second time, and what is told is the same.
     told = json.loads((out / "summary.json").read_text())

@@ -102,7 +102,9 @@ def _answers(out: Path) -> int:
 def _check(out: Path) -> int:
     """How many results the log knows of that are nowhere to be found."""
     known = _number(out / "sessions.sqlite", "SELECT COUNT(*) FROM sessions")
-    held = _number(out / "sessions.sqlite", "SELECT COUNT(*) FROM sessions WHERE row IS NOT NULL")
+    held = _number(
+        out / "sessions.sqlite", "SELECT COUNT(*) FROM sessions WHERE content IS NOT NULL"
+    )
     written = sum(len(file.read_text().splitlines()) for file in out.glob("results/part-*"))
     return max(0, known - held - written)
 

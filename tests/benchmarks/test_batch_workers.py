@@ -1,8 +1,6 @@
-"""What several processes bring a batch, what they cost to start, and what the loss of one costs.
+"""A batch by Ray actors beside one process: rate, efficiency, and what the loss of an actor costs.
 
-The model answers over HTTP at once. ``AGENTREC_BENCH_SESSIONS`` is the size of the larger of two
-batches (2,000); the smaller one is a fourth of it. Rate and start-up are those of the line through
-both: what it takes to begin and to end counts as start-up.
+``AGENTREC_BENCH_SESSIONS`` is the number of sessions (2,000).
 """
 
 from __future__ import annotations
@@ -10,10 +8,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import sqlite3
 import subprocess
 import sys
 import time
-from collections import Counter
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -22,148 +21,120 @@ from benchmarks.paced_endpoint import PacedEndpoint
 from benchmarks.recommending_parts import load
 from benchmarks.small_runs import environment_of, make_run, settings_of, write_sessions
 
-from agentrec.app.batch.options import BatchOptions
-from agentrec.app.batch.partition_work import PartitionTask
-from agentrec.batch.partitions import partitions
+from agentrec.batch.partitions import BatchOptions, partitions
+from agentrec.batch.worker import PartitionTask
 
 SESSIONS = int(os.environ.get("AGENTREC_BENCH_SESSIONS", "2000"))
-CONCURRENCY = 64
-WAYS = {
-    "one process": [],
-    "--workers 2": ["--workers", "2"],
-    "--engine ray --workers 2": ["--engine", "ray", "--workers", "2"],
-}
+WAYS = {"one process": [], "--workers 2": ["--workers", "2"]}
 
 pytestmark = [pytest.mark.bench, pytest.mark.enable_socket]
 
 
-def command(source: Path, out: Path, run: Path, concurrency: int, way: list[str]) -> list[str]:
+def command(source: Path, out: Path, run: Path, concurrency: int, way: str) -> list[str]:
     agentrec = str(Path(sys.executable).with_name("agentrec"))
-    told = [agentrec, "batch", str(source), "--out", str(out), "--run", str(run)]
-    return [*told, "--format", "jsonl", "--concurrency", str(concurrency), *way]
+    given = [agentrec, "batch", str(source), "--out", str(out), "--run", str(run)]
+    return [*given, "--format", "jsonl", "--concurrency", str(concurrency), *WAYS[way]]
 
 
-def rows_of(out: Path) -> list[dict[str, object]]:
-    """Results in the order of the input, but for what another run takes another time for."""
+def rankings(out: Path) -> list[dict[str, object]]:
+    """Results in the order of the input, without the times."""
     rows = [
         json.loads(line)
         for file in out.glob("results/part-*")
         for line in file.read_text().splitlines()
     ]
     kept = [{name: row[name] for name in row if name != "seconds"} for row in rows]
-    return sorted(kept, key=lambda row: int(row["place"]))
+    return sorted(kept, key=lambda row: int(row["row_index"]))
 
 
-def test_what_several_processes_bring(tmp_path: Path) -> None:
-    with PacedEndpoint() as endpoint:
-        environment = environment_of(tmp_path, endpoint.base_url)
-        run = make_run(tmp_path, environment)
-        sizes = (SESSIONS // 4, SESSIONS)
-        found: dict[str, list[dict[str, object]]] = {}
-        print(f"\n{sizes[0]} and {sizes[1]} sessions, {CONCURRENCY} at a time; {load()}")
-        for name, way in WAYS.items():
-            taken = []
-            for size in sizes:
-                source = write_sessions(tmp_path / f"{size}.jsonl", tmp_path, size)
-                out = tmp_path / f"{name}-{size}".replace(" ", "_")
-                begun = time.perf_counter()
-                subprocess.run(
-                    command(source, out, run, CONCURRENCY, way), env=environment, check=True
-                )
-                taken.append(time.perf_counter() - begun)
-                found[name] = rows_of(out)
-            each = (taken[1] - taken[0]) / (sizes[1] - sizes[0])
-            print(
-                f"{name:26} {1 / each:6.0f} sessions/s, {taken[0] - sizes[0] * each:5.1f} s to "
-                f"begin and end; {load()}"
-            )
-            assert len(found[name]) == sizes[1]
-    assert all(rows == found["one process"] for rows in found.values())
-
-
-@pytest.mark.parametrize(("concurrency", "latency"), [(256, 2.0), (64, 0.5)])
-def test_share_of_the_ideal(concurrency: int, latency: float, tmp_path: Path) -> None:
-    """Beside the whole command its working phase, from the endpoint's first request to the last."""
+@pytest.mark.parametrize(("concurrency", "latency"), [(64, 0.0), (64, 0.5), (256, 2.0)])
+def test_rate_and_efficiency(concurrency: int, latency: float, tmp_path: Path) -> None:
+    """From the endpoint's first request to its last answer, and for the whole command."""
     ideal = math.ceil(SESSIONS / concurrency) * latency
     with PacedEndpoint() as endpoint:
         environment = environment_of(tmp_path, endpoint.base_url)
         run = make_run(tmp_path, environment)
         port = endpoint.port
     source = write_sessions(tmp_path / "sessions.jsonl", tmp_path, SESSIONS)
-    print(
-        f"\n{SESSIONS} sessions, {concurrency} at a time, {latency:g} s each: ideal {ideal:.1f} s"
-    )
-    for name, way in WAYS.items():
-        out = tmp_path / name.replace(" ", "_")
+    print(f"\n{SESSIONS} sessions, {concurrency} calls at a time, {latency:g} s: {ideal:.1f} s")
+    found = []
+    for way in WAYS:
+        out = tmp_path / way.replace(" ", "_")
         with PacedEndpoint(latency, port=port) as endpoint:
-            begun = time.perf_counter()
+            start = time.perf_counter()
             subprocess.run(command(source, out, run, concurrency, way), env=environment, check=True)
-            wall = time.perf_counter() - begun
+            wall = time.perf_counter() - start
             seen = endpoint.stats()
         working = seen["last"] - seen["first"] + latency
         print(
-            f"{name:26} {wall:6.2f} s; at work {working:6.2f} s, efficiency {ideal / working:.3f}; "
-            f"most in flight {seen['most_in_flight']:.0f}, {seen['requests']:.0f} calls; {load()}"
+            f"{way:12} {SESSIONS / working:6.0f} sessions/s, efficiency {ideal / working:.3f}, "
+            f"{wall - working:.1f} s to start and end, most in flight "
+            f"{seen['most_in_flight']:.0f}; {load()}"
         )
         assert seen["requests"] == SESSIONS
         assert seen["most_in_flight"] <= concurrency
-        assert len(rows_of(out)) == SESSIONS
+        found.append(rankings(out))
+    assert len(found[0]) == SESSIONS
+    assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("way", list(WAYS)[1:])
-def test_the_loss_of_one_costs_no_result(way: str, tmp_path: Path) -> None:
-    kills, at_once = 3, 16
+def test_the_loss_of_actors_costs_no_result(tmp_path: Path) -> None:
+    kills, concurrency = 3, 16
     with PacedEndpoint(0.2) as endpoint:
         environment = environment_of(tmp_path, endpoint.base_url)
         run = make_run(tmp_path, environment)
         source = write_sessions(tmp_path / "sessions.jsonl", tmp_path, SESSIONS)
-        alone = tmp_path / "alone"
-        subprocess.run(command(source, alone, run, at_once, []), env=environment, check=True)
-        before, out = endpoint.stats()["requests"], tmp_path / "out"
-        process = subprocess.Popen(command(source, out, run, at_once, WAYS[way]), env=environment)
+        alone, out = tmp_path / "alone", tmp_path / "out"
+        in_one = command(source, alone, run, concurrency, "one process")
+        subprocess.run(in_one, env=environment, check=True)
+        before = endpoint.stats()["requests"]
+        by_two = command(source, out, run, concurrency, "--workers 2")
+        process = subprocess.Popen(by_two, env=environment)
         killed = 0
         while process.poll() is None:
-            done = sum(
-                json.loads(file.read_text())["done"] for file in out.glob("*/*/standing.json")
-            )
-            worker = _a_worker() if done >= (killed + 1) * SESSIONS // (2 * kills) else None
-            if worker is not None and killed < kills:
-                worker.kill()
-                killed += 1
+            if killed < kills and logged(out) >= (killed + 1) * SESSIONS // (2 * kills):
+                killed += kill_an_actor(process)
             time.sleep(0.2)
         calls = endpoint.stats()["requests"] - before
-    rows = rows_of(out)
-    ids = Counter(row["session_id"] for row in rows)
-    print(
-        f"\n{way}: {killed} of its processes killed; {SESSIONS} sessions, {len(ids)} with a "
-        f"result, {len(rows) - len(ids)} twice; {calls:.0f} calls; {load()}"
-    )
-    assert killed == kills
-    assert process.returncode == 0
-    assert rows == rows_of(alone)
-    # What was on its way when a process was killed, and one question a process of what is possible.
-    assert calls <= SESSIONS + kills * at_once // 2 + 2 + kills
+    rows = rankings(out)
+    print(f"\n{killed} actors killed; {SESSIONS} sessions, {calls:.0f} calls; {load()}")
+    assert (killed, process.returncode) == (kills, 0)
+    assert rows == rankings(alone)
+    # Calls in flight when an actor was killed, and a question per process about what is possible.
+    assert calls <= SESSIONS + kills * concurrency // 2 + 2 + kills
 
 
-def _a_worker() -> psutil.Process | None:
-    for process in psutil.process_iter(["cmdline"]):
-        told = " ".join(process.info["cmdline"] or [])
-        if "agentrec.app.batch.worker" in told or told.startswith("ray::MapWorker"):
-            return process
-    return None
+def logged(out: Path) -> int:
+    """How many sessions the logs of all partitions hold by now."""
+    count = 0
+    for log in out.glob("partitions/*/sessions.sqlite"):
+        with (
+            closing(sqlite3.connect(f"file:{log}?mode=ro", uri=True)) as connection,
+            suppress(sqlite3.OperationalError),  # The file is being created.
+        ):
+            count += connection.execute("SELECT COUNT(*) FROM sessions").fetchone()[0]
+    return count
 
 
-RAY_OF_THE_USER = """
+def kill_an_actor(process: subprocess.Popen[bytes]) -> bool:
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if " ".join(child.cmdline()).startswith("ray::PartitionActor"):
+                child.kill()
+                return True
+    return False
+
+
+USERS_CLUSTER = """
 import asyncio, sys, ray
-from agentrec.app.batch.partition_work import PartitionTask
-from agentrec.app.batch.ray_actors import RayActors
+from agentrec.batch.ray_engine import RayEngine
+from agentrec.batch.worker import PartitionTask
 from agentrec.errors import InputError
-from pathlib import Path
 
 tasks = [PartitionTask.model_validate_json(line) for line in sys.stdin]
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
 try:
-    asyncio.run(RayActors(1, Path(sys.argv[1])).run(tasks))
+    asyncio.run(RayEngine(1).run(tasks))
 except InputError as error:
     print("failed with", error)
 print("up" if ray.is_initialized() else "down")
@@ -171,19 +142,18 @@ ray.shutdown()
 """
 
 
-def test_a_cluster_of_the_user_outlives_a_part_that_fails(tmp_path: Path) -> None:
+def test_a_users_cluster_outlives_a_partition_that_fails(tmp_path: Path) -> None:
     with PacedEndpoint() as endpoint:
         environment = environment_of(tmp_path, endpoint.base_url)
         make_run(tmp_path, environment)
-        settings = settings_of(tmp_path)
         (tmp_path / "out").mkdir()
         missing = BatchOptions(sessions=tmp_path / "none.jsonl", out=tmp_path / "out")
         tasks = [
-            PartitionTask(settings=settings, options=missing, partition=partition)
+            PartitionTask(settings=settings_of(tmp_path), options=missing, partition=partition)
             for partition in partitions(2)
         ]
         used = subprocess.run(
-            [sys.executable, "-c", RAY_OF_THE_USER, str(missing.out)],
+            [sys.executable, "-c", USERS_CLUSTER],
             input="".join(f"{task.model_dump_json()}\n" for task in tasks),
             env=environment,
             capture_output=True,
@@ -192,8 +162,8 @@ def test_a_cluster_of_the_user_outlives_a_part_that_fails(tmp_path: Path) -> Non
             check=False,
         )
     assert used.returncode == 0, used.stderr
-    failed, standing = used.stdout.splitlines()[-2:]
+    failed, state = used.stdout.splitlines()[-2:]
     assert failed.startswith("failed with")
     assert "none.jsonl: " in failed
     assert "No such file" in failed
-    assert standing == "up"
+    assert state == "up"

@@ -19,7 +19,7 @@ from agentrec.catalog import Catalog, Item
 from agentrec.components import Components
 from agentrec.contracts import HintPolicy, HintStore
 from agentrec.data.item_features import discover_features
-from agentrec.graphs.recommendation.build_offer import choose_for, offer_of
+from agentrec.graphs.recommendation.build_offer import build_offer, choose_for
 from agentrec.hint_offers import HintOffer
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
@@ -30,8 +30,8 @@ from agentrec.rewarded_offers import RewardedOffer
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
-from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.stores.qdrant import QdrantHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
+from agentrec.stores.hints.opening import open_hint_store
 
 SESSIONS, HINTS, ITEMS, DIMENSION, OFFERED, ROUNDS = 10_000, 10_000, 2_000, 384, 32, 3
 HISTORY, CANDIDATES, TRAINED, BATCH, BLOCK = 10, 50, 20, 500, 1_000
@@ -98,7 +98,7 @@ async def opened(kind: str, folder: Path) -> AsyncIterator[HintStore]:
     if kind == "in memory":
         yield InMemoryHintStore(DIMENSION)
         return
-    async with await QdrantHintStore.open(folder, DIMENSION) as store:
+    async with await open_hint_store(folder, DIMENSION) as store:
         yield store
 
 
@@ -168,7 +168,7 @@ async def test_choosing_for_ten_thousand_sessions(kind: str, tmp_path: Path) -> 
             states, queries = encoder.states(sessions), encoder.queries(sessions)
             asked: list[list[float]] = clock.lap("encoding", queries.tolist())
             found = clock.lap("search", await store.search_many(asked, OFFERED))
-            offer = clock.lap("offer", offer_of(states, found, DIMENSION))
+            offer = clock.lap("offer", build_offer(states, found, DIMENSION))
             choices = clock.lap("policy", policy.choose(offer))
             # As they would otherwise be taken away at numpy's cost.
             del found, asked

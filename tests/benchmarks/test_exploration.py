@@ -22,17 +22,19 @@ from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.learning.closed_loop import spread
 from agentrec.app.learning.exploration import explore, most_alike
 from agentrec.app.learning.reward_measurement import fill_reward_table
-from agentrec.assembly import embedded_model, know_catalog, load_data, open_embeddings
+from agentrec.assembly import component_settings, know_catalog, teach_embedded_model
 from agentrec.components import Components
 from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
+from agentrec.named_components import NamedEmbeddings, open_embeddings
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
+from agentrec.runs.open_run import load_data
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
 from agentrec.settings.run_settings import RunSettings
-from agentrec.stores.in_memory import InMemoryHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 
 CONCURRENCY, NEAR = 64, 64
 
@@ -42,8 +44,9 @@ async def prepared(settings: RunSettings) -> tuple[Components, list[Session], li
     display = ConsoleProgress(Console(file=io.StringIO()))
     dataset = await load_data(settings)
     embeddings = open_embeddings(settings.embeddings)
-    knowledge = await know_catalog(dataset, embeddings, settings.embeddings, display)
-    model = await embedded_model(dataset, knowledge, display, settings.lm_steps)
+    named = NamedEmbeddings(embeddings, settings.embeddings)
+    knowledge = await know_catalog(dataset.catalog, dataset.train, named, display)
+    model = await teach_embedded_model(dataset.catalog, knowledge, display, settings.lm_steps)
     encoder = RecencySessionEncoder(dataset.catalog, knowledge.features, knowledge.text_vectors)
     gateway, prompts = ModelGateway(model, model.catalog_model.name), Prompts.load()
     components = Components(
@@ -54,9 +57,7 @@ async def prepared(settings: RunSettings) -> tuple[Components, list[Session], li
         encoder=encoder,
         hint_store=InMemoryHintStore(knowledge.text_vectors.shape[1]),
         hint_policy=NoHintPolicy(),
-        seed=settings.seed,
-        max_hints=settings.max_hints,
-        **settings.explore.fields(gateway, prompts),
+        **component_settings(settings),
     )
     return components, list(dataset.train), list(dataset.valid)
 

@@ -13,7 +13,7 @@ from benchmarks.recommending_parts import NODES, InstantModel, empty_graph, load
 
 from agentrec.components import Components
 from agentrec.contracts import HintPolicy
-from agentrec.graphs.recommendation.build_offer import offer_to
+from agentrec.graphs.recommendation.build_offer import offer_hints
 from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.policies.ppo.config import PPOConfig
@@ -36,7 +36,7 @@ async def cpu_per_run(run: Callable[[Session], Awaitable[object]], start: int) -
 
 async def policy_trained_for(components: Components) -> HintPolicy:
     """Trained for a moment: what it has learnt does not change what choosing costs."""
-    offer = await offer_to(list(sessions(TRAINED)), components)
+    offer = await offer_hints(list(sessions(TRAINED)), components)
     gains = np.random.default_rng(1).normal(size=(TRAINED, 1 + offer.width)) / 5
     gains[:, 0] = 0
     config = PPOConfig(iterations=2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from agentrec.hints import Hint, HintState
-from agentrec.stores.qdrant import QdrantHintStore
+from agentrec.stores.hints.opening import open_hint_store
 from agentrec.testing.loop_watch import LoopWatch
 
 HINTS, DIMENSION, BATCH, LIMIT, QUERIES, ROUNDS = 10_000, 384, 500, 10, 300, 5
@@ -30,7 +30,7 @@ async def test_ten_thousand_hints_on_disk(tmp_path: Path) -> None:
     hints = [Hint(text=f"Prefer films of kind {n}.", state=state[n]) for n in range(HINTS)]
 
     listed = vectors.tolist()
-    async with await QdrantHintStore.open(tmp_path, DIMENSION) as store:
+    async with await open_hint_store(tmp_path, DIMENSION) as store:
         begun = time.perf_counter()
         async with LoopWatch() as adding_watch:
             for start in range(0, HINTS, BATCH):
@@ -43,7 +43,7 @@ async def test_ten_thousand_hints_on_disk(tmp_path: Path) -> None:
         changing = time.perf_counter() - begun
 
     begun = time.perf_counter()
-    store = await QdrantHintStore.open(tmp_path, DIMENSION)
+    store = await open_hint_store(tmp_path, DIMENSION)
     opening = time.perf_counter() - begun
     admitted = np.flatnonzero([each == "admitted" for each in state])
     units = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True))[admitted]
@@ -77,7 +77,7 @@ async def test_ten_thousand_hints_on_disk(tmp_path: Path) -> None:
             ratios.append(one_by_one / QUERIES / at_once[-1])
             assert together == alone
     print(
-        f"\n{HINTS} hints of {DIMENSION} dimensions in embedded Qdrant, {QUERIES} searches\n"
+        f"\n{HINTS} hints of {DIMENSION} dimensions in a folder, {QUERIES} searches\n"
         f"adding, {BATCH} at once   {adding:.1f} s\n"
         f"changing all at once   {changing:.1f} s\n"
         f"opening               {opening:.1f} s\n"

@@ -23,11 +23,10 @@ from benchmarks.policy_variants import (
 from rich.console import Console
 
 from agentrec.app.learning.demo import run_demo
-from agentrec.app.learning.run_rewards import RunRewards
+from agentrec.app.learning.run_rewards import RunRewards, reopen_run
 from agentrec.app.policies.comparison import COMPARED, compared_ndcg
 from agentrec.app.policies.requested_training import wanted_policies
 from agentrec.app.reports.comparison_report import print_comparison
-from agentrec.app.run.reopen_run import reopen_run
 from agentrec.evaluation.intervals import bootstrap_intervals
 from agentrec.evaluation.policy_comparison import compare_policies
 from agentrec.runs.open_run import OpenRun

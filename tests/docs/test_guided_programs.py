@@ -62,8 +62,8 @@ async def test_hint_and_preference_are_in_one_prompt() -> None:
     graph, session = guide["build_hint_and_preference_graph"](), make_session(0)
     state = await guide["ranked"](graph, session, components, recommender=Turning())
     assert state["hint"] == HINT
-    assert state["reranked"].item_ids[0] == session.target
-    assert state["told"].item_ids == session.candidates[::-1]
+    assert state["model_ranking"].item_ids[0] == session.target
+    assert state["recommender_ranking"].item_ids == session.candidates[::-1]
     assert len(prompts_of(model, "rank")) == 1
     told = set(guide["HintAndPreference"].__annotations__)
     assert told - {"session", "hint"} <= set(RerankingOutput.__annotations__)

@@ -16,7 +16,7 @@ from agentrec.catalog import AttributeValue, Catalog, Item
 from agentrec.data.item_features import Floats, ItemFeatures, discover_features
 from agentrec.embedded_model.folder import CatalogModel
 from agentrec.embedded_model.language.aspects import Aspect, discover_aspects
-from agentrec.embedded_model.language.prompt_parser import CompactPrompt, read_prompt
+from agentrec.embedded_model.language.prompt_parser import CompactPrompt, parse_prompt
 from agentrec.embedded_model.language.vocabulary import Vocabulary
 from agentrec.embedded_model.network.initialization import build_network
 from agentrec.embedded_model.teaching.corpus import Corpus
@@ -215,7 +215,7 @@ def factors(planted: Planted) -> list[str]:
 
 
 def compact(planted: Planted, messages: Sequence[BaseMessage]) -> CompactPrompt:
-    prompt = read_prompt(messages, planted.vocabulary)
+    prompt = parse_prompt(messages, planted.vocabulary)
     assert prompt is not None
     return prompt
 
@@ -230,5 +230,5 @@ def render(name: PromptName, **values: str | int) -> list[BaseMessage]:
     return Prompts.load().render(name, values)
 
 
-def places(planted: Planted, item_ids: Sequence[str]) -> list[int]:
+def indices(planted: Planted, item_ids: Sequence[str]) -> list[int]:
     return [planted.catalog.index[item_id] for item_id in item_ids]

@@ -31,7 +31,7 @@ def folder(saved: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved, tmp_path / "copy"))
 
 
-def test_what_is_saved_is_what_is_loaded(saved: Path, taught: CatalogModel) -> None:
+def test_a_saved_model_is_loaded_unchanged(saved: Path, taught: CatalogModel) -> None:
     loaded = load_model(saved)
     assert (loaded.name, loaded.vocabulary) == (taught.name, taught.vocabulary)
     assert not loaded.network.training
@@ -54,7 +54,7 @@ def test_an_existing_folder_is_left_as_it_is(folder: Path, films: Planted) -> No
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_two_who_finish_at_once_do_no_harm(
+def test_two_processes_that_finish_at_once_do_no_harm(
     folder: Path, taught: CatalogModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exists = Path.exists
@@ -81,7 +81,7 @@ def as_text(planted: Planted, session: Session, hint: str) -> str:
     """A compact prompt as text, as the model card describes it.
 
     ``<rank> <history> <none> <none> [A] [B] <candidates> [C] [D] <hint> prefer kind_war <answer>``
-    with ten places in the history; an item is its label in square brackets.
+    with ten indices in the history; an item is its label in square brackets.
     """
     labels = planted.catalog.labels
     history = [f"[{labels[i]}]" for i in session.items]
@@ -111,8 +111,8 @@ def test_transformers_alone_names_first_what_our_ranking_puts_first(
     for seed in range(8):
         session = films.session(seed)
         encoded = tokenizer(as_text(films, session, hint), return_tensors="pt")
-        spoken = hint.replace("_", " ") or None
-        prompt = compact(films, rank_prompt(films, session, spoken))
+        plain_words = hint.replace("_", " ") or None
+        prompt = compact(films, rank_prompt(films, session, plain_words))
         tokens = prompt_tokens(prompt.task, prompt.sections, films.vocabulary)
         assert encoded["input_ids"].tolist() == [tokens]
         written = network.generate(**encoded, max_new_tokens=1, do_sample=False)
@@ -195,7 +195,7 @@ def test_a_broken_folder_is_refused_by_the_file_that_is_broken(folder: Path, how
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not a folder of an embedded model"):
+    with pytest.raises(InputError, match="not the folder of an embedded model"):
         load_model(tmp_path / "none")
 
 

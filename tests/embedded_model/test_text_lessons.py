@@ -7,9 +7,9 @@ from statistics import mean
 import pytest
 from embedded_model.planted import Planted
 
-from agentrec.embedded_model.language.text_grammar import factor_token, phrased
+from agentrec.embedded_model.language.text_grammar import detokenize, factor_token
 from agentrec.embedded_model.language.vocabulary import END, NONE, PAD, SAY, SECTIONS, TASKS
-from agentrec.embedded_model.teaching.text_lessons import NOT_LOOKED_AT, text_lesson
+from agentrec.embedded_model.teaching.text_lessons import IGNORED_LABEL, text_lesson
 from agentrec.llm.answers.preference_statements import parse_preference
 
 Row = tuple[list[int], list[int]]
@@ -43,19 +43,19 @@ def section(planted: Planted, row: list[int], mark: str) -> list[int]:
     ids = planted.vocabulary.ids
     start = row.index(ids[mark]) + 1
     ends = {ids[other] for other in (*SECTIONS, SAY)}
-    end = next(place for place in range(start, len(row)) if row[place] in ends)
+    end = next(index for index in range(start, len(row)) if row[index] in ends)
     return row[start:end]
 
 
-def test_texts_are_looked_at_from_behind_the_mark_to_the_end_mark(films: Planted) -> None:
+def test_labels_cover_the_text_from_its_mark_to_the_end_mark(films: Planted) -> None:
     ids = films.vocabulary.ids
     marks = {ids[mark] for mark in (*TASKS, *SECTIONS, SAY, PAD, NONE)}
     seen = set()
     for row, wanted in rows(films, 64):
         at, end = row.index(ids[SAY]), row.index(ids[END])
-        assert wanted[: at + 1] == [NOT_LOOKED_AT] * (at + 1)
+        assert wanted[: at + 1] == [IGNORED_LABEL] * (at + 1)
         assert wanted[at + 1 : end + 1] == row[at + 1 : end + 1]
-        assert wanted[end + 1 :] == [NOT_LOOKED_AT] * (len(row) - end - 1)
+        assert wanted[end + 1 :] == [IGNORED_LABEL] * (len(row) - end - 1)
         assert row[end + 1 :] == [ids[PAD]] * (len(row) - end - 1)
         said = row[at + 1 : end]
         assert said
@@ -87,7 +87,7 @@ def test_each_task_sees_what_its_prompt_shows_and_no_more(films: Planted) -> Non
 
 
 @pytest.mark.parametrize("task", ["diagnose", "hints"])
-def test_what_is_said_of_a_target_is_what_it_has(films: Planted, task: str) -> None:
+def test_texts_about_a_target_name_what_it_has(films: Planted, task: str) -> None:
     names = {aspect.token: aspect for aspect in films.aspects}
     scores: list[float] = []
     for row in of_task(films, task):
@@ -110,12 +110,12 @@ def test_critiques_name_what_the_predictions_hold(films: Planted) -> None:
     assert sum(held) / len(held) > 0.5
 
 
-def test_preferences_are_of_factors_asked_for_in_their_order(films: Planted) -> None:
+def test_preferences_are_about_the_requested_factors_in_order(films: Planted) -> None:
     names = [*films.vocabulary.ids]
     numbers, left_out = set(), set()
     for row in of_task(films, "preference"):
         asked = [names[token].replace("_", " ") for token in section(films, row, "<factors>")]
-        stated = parse_preference(phrased("preference", 10, words(films, row)))
+        stated = parse_preference(detokenize("preference", 10, words(films, row)))
         said = [one.factor for one in stated]
         assert said
         assert said == [factor for factor in asked if factor in said]
@@ -130,7 +130,7 @@ def test_preferences_are_of_factors_asked_for_in_their_order(films: Planted) -> 
     assert {0, 1} <= left_out
 
 
-def test_what_is_left_out_of_a_preference_is_what_the_history_says_less_of(films: Planted) -> None:
+def test_preferences_leave_out_what_the_history_shows_less_of(films: Planted) -> None:
     names = [*films.vocabulary.ids]
     first = films.vocabulary.first_item
     said: list[float] = []
@@ -139,7 +139,7 @@ def test_what_is_left_out_of_a_preference_is_what_the_history_says_less_of(films
         asked = [names[token] for token in section(films, row, "<factors>")]
         shown = section(films, row, "<history>")
         history = [token - first for token in shown if token >= first]
-        spoken = words(films, row)
+        plain_words = words(films, row)
         for word in asked:
             held = [
                 float(aspect.scores[history].mean())
@@ -147,7 +147,7 @@ def test_what_is_left_out_of_a_preference_is_what_the_history_says_less_of(films
                 if factor_token(aspect.factor) == word
             ]
             # A line begins with its factor and a colon.
-            stated = any(pair == (word, ":") for pair in pairwise(spoken))
+            stated = any(pair == (word, ":") for pair in pairwise(plain_words))
             (said if stated else left_out).append(max(held))
     assert len(said) > 20 < len(left_out)
     assert mean(said) > 0.8 > mean(left_out) + 0.2

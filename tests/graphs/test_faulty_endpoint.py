@@ -30,7 +30,7 @@ from agentrec.policies.hint_policies.untrained import RandomHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
-from agentrec.stores.in_memory import InMemoryHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 from agentrec.testing.faulty_server import FAULTS, Fault, FaultPlan, FaultyServer
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.planted_sessions import write_planted_sessions
@@ -134,8 +134,8 @@ async def test_every_session_ends_in_a_valid_ranking_or_a_typed_failure(
         ended = await recommended(dataset.train[:count], components)
         calls, faults = server.requests, server.faults
     quality = measure_answer_quality(ended.rankings, ended.failures)
-    told = [f"{calls} calls, {sum(faults.values())} of them with faults: {dict(faults)}"]
-    sys.stdout.write("\n".join([*told, *quality.lines(), ""]))
+    lines = [f"{calls} calls, {sum(faults.values())} of them with faults: {dict(faults)}"]
+    sys.stdout.write("\n".join([*lines, *quality.lines(), ""]))
 
     assert len(ended.rankings) + len(ended.failures) == count
     assert {failure.kind for failure in ended.failures} <= set(get_args(FailureKind))

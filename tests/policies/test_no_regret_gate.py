@@ -180,7 +180,7 @@ def test_what_nobody_measured_is_an_error_and_never_a_gain_of_nothing() -> None:
     rewards[3:6, 2] = np.nan
     held_out = RewardedOffer(held_out.offer, rewards)
     assert GATE.judge({"known": policies[0]}, held_out).live == "known"
-    with pytest.raises(ValueError, match="what holey chose on 3 of 20 validation sessions"):
+    with pytest.raises(ValueError, match="holey chose hints without a measured reward on 3 of 20"):
         GATE.judge({"known": policies[0]}, held_out, fallbacks={"holey": policies[1]})
 
 

@@ -22,7 +22,7 @@ from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.sessions import Session
-from agentrec.stores.in_memory import InMemoryHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 from agentrec.testing.planted_rewards import PlantedRewards
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
@@ -95,13 +95,13 @@ async def test_01_what_the_policy_chooses_is_what_the_model_is_told(
     number = chosen.index(held_out_world.hint_ids[0] if with_hint else None)
     session = make_session(0, session_id=f"s{number}")
     model = ScriptedChatModel([world(lambda *_: 1, targets_of([session], make_catalog()))])
-    parts = replace(
+    components = replace(
         make_components(model),
         encoder=_PlantedEncoder(held_out_world.states),
         hint_store=store,
         hint_policy=trained,
     )
-    await build_recommendation_graph().ainvoke({"session": session}, context=parts)
+    await build_recommendation_graph().ainvoke({"session": session}, context=components)
     (prompt,) = prompts_of(model, "rank")
-    told = {hint.hint_id for hint in held_out_world.hints if hint.text in prompt}
-    assert told == ({held_out_world.hint_ids[0]} if with_hint else set())
+    shown = {hint.hint_id for hint in held_out_world.hints if hint.text in prompt}
+    assert shown == ({held_out_world.hint_ids[0]} if with_hint else set())

@@ -20,7 +20,7 @@ SHUFFLED = (3, 0, 4, 2, 1)
 
 def shuffled_offer(world: PlantedRewards) -> HintOffer:
     """The same hints to the same sessions, listed in another order."""
-    hints = [world.hints[place] for place in SHUFFLED]
+    hints = [world.hints[index] for index in SHUFFLED]
     return HintOffer.of_all(world.states, hints, world.vectors[list(SHUFFLED)], world.states)
 
 
@@ -69,5 +69,5 @@ def test_05_no_hint_is_chosen_where_every_hint_harms_however_they_are_listed(
 
 def test_05_a_first_column_that_is_a_hint_is_refused(held_out_world: PlantedRewards) -> None:
     rewards = held_out_world.rewarded().rewards[:, [1, 0, 2, 3, 4, 5]]
-    with pytest.raises(ValueError, match="the reward of no hint is 0"):
+    with pytest.raises(ValueError, match="the reward of no hint must be 0"):
         RewardedOffer(held_out_world.offer(), rewards)

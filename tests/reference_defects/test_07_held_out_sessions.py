@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from langchain_core.messages import BaseMessage
-from rich.console import Console
 from testing.answering import WRONG, blocks_of, ranking_with, task_of
 
 from agentrec.app.learning.closed_loop import ClosedLoop
@@ -20,6 +18,7 @@ from agentrec.evaluation.metrics import ndcg
 from agentrec.evaluation.report import MetricsReport
 from agentrec.hints import Hint
 from agentrec.llm.prompts.session_view import SessionView
+from agentrec.named_components import NamedModel
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.runs.open_run import open_run, resolve_run
 from agentrec.sessions import Session
@@ -92,9 +91,9 @@ class _Helped:
             return "1. Prefer what is old."
         if task != "rank":
             return f"A {task}."
-        place: int | str = 1 if "hint" in blocks else WRONG
+        position: int | str = 1 if "hint" in blocks else WRONG
         target = self._labels[session.target or ""]
-        return ranking_with(messages, target, 3 if split == "test" else place)
+        return ranking_with(messages, target, 3 if split == "test" else position)
 
 
 async def test_07_what_is_reported_is_measured_on_test_sessions_alone(
@@ -115,13 +114,12 @@ async def test_07_what_is_reported_is_measured_on_test_sessions_alone(
             "policy": "linucb",
         }
     )
-    console = Console(file=io.StringIO(), width=140)
-    place = await resolve_run(settings, console)
-    place = replace(place, named=(ScriptedChatModel([answer] * 1000), "scripted"))
-    place.folder.begin(place.manifest)
-    async with open_run(place, console) as parts:
+    resolved = await resolve_run(settings)
+    resolved = replace(resolved, named=NamedModel(ScriptedChatModel([answer] * 1000), "scripted"))
+    resolved.folder.begin(resolved.manifest)
+    async with open_run(resolved) as parts:
         await ClosedLoop(parts).run()
-    report = MetricsReport.model_validate_json(place.folder.metrics.read_bytes())
+    report = MetricsReport.model_validate_json(resolved.folder.metrics.read_bytes())
     # The hints were learnt: what follows is not for want of any.
     (line,) = (tmp_path / "run" / "hints.jsonl").read_text("utf-8").splitlines()
     hint = Hint.model_validate_json(line)

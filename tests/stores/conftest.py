@@ -11,7 +11,7 @@ import pytest
 
 _FORKING = """
 import json, os, sys, traceback
-import agentrec.stores.qdrant, agentrec.stores.reembedding
+import agentrec.stores.hints.opening
 import agentrec.session_encoding.embeddings, agentrec.testing.preference_sink_conformance
 
 for line in sys.stdin:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from agentrec.streaming.adaptive_offloading import ShortWork, ShortWorks
+from agentrec.streaming.adaptive_offloading import AdaptiveOffloader, OffloaderByOwner
 
 
-async def in_the_loop(work: ShortWork, do: Callable[[], object], times: int) -> list[bool]:
+async def in_the_loop(
+    offloader: AdaptiveOffloader, do: Callable[[], object], times: int
+) -> list[bool]:
     threads: list[threading.Thread] = []
 
     def seen() -> None:
@@ -18,7 +20,7 @@ async def in_the_loop(work: ShortWork, do: Callable[[], object], times: int) -> 
         do()
 
     for _ in range(times):
-        await work.do(seen)
+        await offloader.run(seen)
     return [thread is threading.main_thread() for thread in threads]
 
 
@@ -29,48 +31,48 @@ def busy() -> None:
 
 
 async def test_what_is_short_moves_into_the_loop() -> None:
-    assert await in_the_loop(ShortWork(), lambda: None, 10) == [False] * 8 + [True] * 2
+    assert await in_the_loop(AdaptiveOffloader(), lambda: None, 10) == [False] * 8 + [True] * 2
 
 
 async def test_what_computes_for_long_stays_in_threads() -> None:
-    assert not any(await in_the_loop(ShortWork(), busy, 10))
+    assert not any(await in_the_loop(AdaptiveOffloader(), busy, 10))
 
 
 async def test_the_first_times_may_be_cold_ones() -> None:
-    work = ShortWork()
+    offloader = AdaptiveOffloader()
     # All at once, as at the start of a batch.
-    await asyncio.gather(*(work.do(busy) for _ in range(20)))
-    assert await in_the_loop(work, lambda: None, 7) == [False] * 5 + [True] * 2
+    await asyncio.gather(*(offloader.run(busy) for _ in range(20)))
+    assert await in_the_loop(offloader, lambda: None, 7) == [False] * 5 + [True] * 2
 
 
 async def test_what_turns_out_to_hold_the_loop_up_goes_back_to_threads() -> None:
-    work = ShortWork()
-    await in_the_loop(work, lambda: None, 8)
-    assert await in_the_loop(work, lambda: time.sleep(0.02), 4) == [True, True, False, False]
-    assert await in_the_loop(work, busy, 4) == [False] * 4
+    offloader = AdaptiveOffloader()
+    await in_the_loop(offloader, lambda: None, 8)
+    assert await in_the_loop(offloader, lambda: time.sleep(0.02), 4) == [True, True, False, False]
+    assert await in_the_loop(offloader, busy, 4) == [False] * 4
     # Sixty-four in all, with the two from before.
-    assert await in_the_loop(work, lambda: None, 60) == [False] * 58 + [True] * 2
+    assert await in_the_loop(offloader, lambda: None, 60) == [False] * 58 + [True] * 2
 
 
 async def test_once_too_long_may_be_the_machine() -> None:
-    work = ShortWork()
-    await in_the_loop(work, lambda: None, 8)
+    offloader = AdaptiveOffloader()
+    await in_the_loop(offloader, lambda: None, 8)
     for _ in range(3):
-        assert await in_the_loop(work, lambda: time.sleep(0.02), 1) == [True]
-        assert await in_the_loop(work, lambda: None, 1) == [True]
+        assert await in_the_loop(offloader, lambda: time.sleep(0.02), 1) == [True]
+        assert await in_the_loop(offloader, lambda: None, 1) == [True]
 
 
 async def test_what_is_raised_comes_out_of_either() -> None:
-    work = ShortWork()
+    offloader = AdaptiveOffloader()
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
-            await work.do(lambda: 1 / 0)
-        await in_the_loop(work, lambda: None, 8)
-    assert work.in_the_loop
+            await offloader.run(lambda: 1 / 0)
+        await in_the_loop(offloader, lambda: None, 8)
+    assert offloader.runs_inline
 
 
 async def test_each_owner_has_its_own() -> None:
-    works = ShortWorks()
+    offloaders = OffloaderByOwner()
 
     class Owner: ...
 
@@ -78,8 +80,8 @@ async def test_each_owner_has_its_own() -> None:
         __hash__ = None  # type: ignore[assignment]
 
     first, second, no_key = Owner(), Owner(), NoKey()
-    await in_the_loop(works.of(first), lambda: None, 8)
-    assert works.of(first).in_the_loop
-    assert not works.of(second).in_the_loop
-    await in_the_loop(works.of(no_key), lambda: None, 8)
-    assert not works.of(no_key).in_the_loop
+    await in_the_loop(offloaders.of(first), lambda: None, 8)
+    assert offloaders.of(first).runs_inline
+    assert not offloaders.of(second).runs_inline
+    await in_the_loop(offloaders.of(no_key), lambda: None, 8)
+    assert not offloaders.of(no_key).runs_inline

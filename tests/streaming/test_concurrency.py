@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agentrec.streaming.streaming import map_concurrently
+from agentrec.streaming.stream import map_concurrently
 
 
 async def test_results_come_in_the_order_of_the_work() -> None:

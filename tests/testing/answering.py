@@ -17,7 +17,7 @@ from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
-from agentrec.stores.in_memory import InMemoryHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 DIMENSION = 64

@@ -6,16 +6,18 @@ import asyncio
 import inspect
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
-from agentrec.app.knowledge_base.location import Place
+from agentrec.app.cli.options import DebugOption, exit_with_error
+from agentrec.app.knowledge_base import changing, reading
+from agentrec.app.knowledge_base.location import KnowledgeBaseLocation
 from agentrec.app.knowledge_base.results import KnowledgeBaseResult
+from agentrec.app.reports.knowledge_base_report import print_result
 
 kb_app = typer.Typer(help="Read and change the hints of a knowledge base.", no_args_is_help=True)
 
@@ -51,7 +53,7 @@ HintsArgument = Annotated[
 ]
 
 
-_Command = TypeVar("_Command", bound=Callable[..., Awaitable[KnowledgeBaseResult]])
+_Command = TypeVar("_Command", bound=Callable[..., Coroutine[Any, Any, KnowledgeBaseResult]])
 
 _SHARED_OPTIONS = {
     "base": (BaseOption, None),
@@ -81,17 +83,14 @@ def _command(name: str) -> Callable[[_Command], _Command]:
             debug: bool,
             **own: object,
         ) -> None:
-            try:
-                result = asyncio.run(function(Place(base, url, namespace), **own))
+            with exit_with_error(debug, stopped="Stopped. What was stored stays stored."):
+                location = KnowledgeBaseLocation(base, url, namespace)
+                result = asyncio.run(function(location, **own))
                 if json_:
                     # ASCII only: nothing in a hint can control a terminal.
                     sys.stdout.write(json.dumps(result.as_json()) + "\n")
                 else:
-                    from agentrec.app.reports.knowledge_base_report import print_result
-
                     print_result(result, Console())
-            except (Exception, KeyboardInterrupt) as error:
-                exit_with_error(error, debug, stopped="Stopped. What was stored stays stored.")
 
         _, *own = inspect.signature(function, eval_str=True).parameters.values()
         shared = [
@@ -107,46 +106,40 @@ def _command(name: str) -> Callable[[_Command], _Command]:
 
 
 @_command("list")
-async def list_hints(location: Place, state: StateOption = "all") -> KnowledgeBaseResult:
+async def list_hints(
+    location: KnowledgeBaseLocation, state: StateOption = "all"
+) -> KnowledgeBaseResult:
     """List the hints."""
-    from agentrec.app.knowledge_base import reading
-
     return await reading.list_hints(location, state)
 
 
 @_command("show")
-async def show(location: Place, hint: HintArgument) -> KnowledgeBaseResult:
+async def show(location: KnowledgeBaseLocation, hint: HintArgument) -> KnowledgeBaseResult:
     """Show everything known about one hint, with its other versions and its revisions."""
-    from agentrec.app.knowledge_base import reading
-
     return await reading.show_hint(location, hint)
 
 
 @_command("search")
 async def search(
-    location: Place,
+    location: KnowledgeBaseLocation,
     text: Annotated[str, typer.Argument(help="Text to search for.")],
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of hints.")] = 5,
     state: StateOption = "all",
     embeddings: EmbeddingsOption = None,
 ) -> KnowledgeBaseResult:
     """Find the hints nearest to a text."""
-    from agentrec.app.knowledge_base import reading
-
     return await reading.search(location, text, limit, state, embeddings)
 
 
 @_command("revisions")
-async def revisions(location: Place) -> KnowledgeBaseResult:
+async def revisions(location: KnowledgeBaseLocation) -> KnowledgeBaseResult:
     """List every revision."""
-    from agentrec.app.knowledge_base import reading
-
     return await reading.list_revisions(location)
 
 
 @_command("diff")
 async def diff(
-    location: Place,
+    location: KnowledgeBaseLocation,
     before: Annotated[
         int | None, typer.Argument(min=0, help="Revision number; 0 is the empty knowledge base.")
     ] = None,
@@ -158,14 +151,12 @@ async def diff(
     ] = None,
 ) -> KnowledgeBaseResult:
     """Show what changed between two revisions, or since an export."""
-    from agentrec.app.knowledge_base import reading
-
     return await reading.diff(location, before, after, file)
 
 
 @_command("export")
 async def export(
-    location: Place,
+    location: KnowledgeBaseLocation,
     file: Annotated[Path, typer.Argument(help="File to write: JSON Lines, one hint per line.")],
     state: StateOption = "all",
     vectors: Annotated[
@@ -174,82 +165,71 @@ async def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> KnowledgeBaseResult:
     """Write the hints to a file."""
-    from agentrec.app.knowledge_base import reading
-
     return await reading.export(location, file, state, vectors, force)
 
 
 @_command("add")
 async def add(
-    location: Place,
+    location: KnowledgeBaseLocation,
     text: TextArgument,
     state: StateOption = "admitted",
     reason: ReasonOption = "",
     embeddings: EmbeddingsOption = None,
 ) -> KnowledgeBaseResult:
     """Add a hint of your own; --embeddings creates a knowledge base that does not exist yet."""
-    from agentrec.app.knowledge_base import changing
-
     return await changing.add_hint(location, text, state, reason, embeddings)
 
 
 @_command("edit")
 async def edit(
-    location: Place, hint: HintArgument, text: TextArgument, embeddings: EmbeddingsOption = None
+    location: KnowledgeBaseLocation,
+    hint: HintArgument,
+    text: TextArgument,
+    embeddings: EmbeddingsOption = None,
 ) -> KnowledgeBaseResult:
     """Reword a hint: a new hint without evidence replaces it, and the old one is retired."""
-    from agentrec.app.knowledge_base import changing
-
     return await changing.edit_hint(location, hint, text, embeddings)
 
 
 @_command("admit")
 async def admit(
-    location: Place, hints: HintsArgument, reason: ReasonOption = ""
+    location: KnowledgeBaseLocation, hints: HintsArgument, reason: ReasonOption = ""
 ) -> KnowledgeBaseResult:
     """Put hints into use."""
-    from agentrec.app.knowledge_base import changing
-
     return await changing.set_state(location, hints, False, reason)
 
 
 @_command("retire")
 async def retire(
-    location: Place, hints: HintsArgument, reason: ReasonOption = ""
+    location: KnowledgeBaseLocation, hints: HintsArgument, reason: ReasonOption = ""
 ) -> KnowledgeBaseResult:
     """Take hints out of use and keep what is known about them."""
-    from agentrec.app.knowledge_base import changing
-
     return await changing.set_state(location, hints, True, reason)
 
 
 @_command("merge")
 async def merge(
-    location: Place,
+    location: KnowledgeBaseLocation,
     kept: Annotated[str, typer.Argument(help="Id of the hint to keep, or its first characters.")],
     dropped: HintsArgument,
     reason: ReasonOption = "",
 ) -> KnowledgeBaseResult:
     """Keep one of several hints that say the same, and retire the others."""
-    from agentrec.app.knowledge_base import changing
-
     return await changing.merge_hints(location, kept, dropped, reason)
 
 
 @_command("rollback")
 async def rollback(
-    location: Place,
+    location: KnowledgeBaseLocation,
     revision: Annotated[int, typer.Argument(min=0, help="Revision number; 0 retires every hint.")],
 ) -> KnowledgeBaseResult:
     """Restore the hints as a revision left them, in a new revision."""
-    from agentrec.app.knowledge_base import changing
-
     return await changing.roll_back(location, revision)
 
 
 @_command("import")
 async def import_file(
-    location: Place,
+    location: KnowledgeBaseLocation,
     file: Annotated[Path, typer.Argument(help="JSON Lines file, one hint per line.")],
     as_nominated: Annotated[
         bool, typer.Option("--as-nominated", help="Import every hint as nominated, so not in use.")
@@ -263,19 +243,15 @@ async def import_file(
     embeddings: EmbeddingsOption = None,
 ) -> KnowledgeBaseResult:
     """Add the hints of a file; --embeddings creates a knowledge base that does not exist yet."""
-    from agentrec.app.knowledge_base import changing
-
     return await changing.import_file(location, file, embeddings, as_nominated, take_over, vectors)
 
 
 @_command("reembed")
 async def reembed(
-    location: Place,
+    location: KnowledgeBaseLocation,
     embeddings: Annotated[
         str, typer.Option(help="Text embeddings: minilm, hashed or PROVIDER:MODEL.")
     ],
 ) -> KnowledgeBaseResult:
     """Give every hint a vector of another embedding model."""
-    from agentrec.app.knowledge_base import changing
-
     return await changing.reembed_hints(location, embeddings)

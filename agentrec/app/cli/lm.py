@@ -1,4 +1,4 @@
-"""The commands about the embedded model: ``agentrec lm train``, ``eval`` and ``chat``."""
+"""Commands about the embedded model: ``agentrec lm train``, ``eval`` and ``chat``."""
 
 from __future__ import annotations
 
@@ -10,54 +10,52 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
+from agentrec.app.cli.options import DebugOption, JsonOption, exit_with_error, print_line
 from agentrec.errors import InputError
 
 if TYPE_CHECKING:
-    from agentrec.app.serving.catalog_chat import CatalogChat
+    from agentrec.app.cli.catalog_chat import CatalogChat
 
 lm_app = typer.Typer(
-    help="The embedded model: taught from a catalogue, on this computer.", no_args_is_help=True
+    help="Train, evaluate and try the embedded model of a catalogue.",
+    no_args_is_help=True,
 )
 
 _stdout = Console()
 
-FolderArgument = Annotated[Path, typer.Argument(help="Folder of a model that `train` made.")]
+FolderArgument = Annotated[Path, typer.Argument(help="Folder of an embedded model.")]
 DataOption = Annotated[
     Path | None, typer.Option(help="Folder in the neutral format. Default: MovieLens-100K.")
 ]
 EmbeddingsOption = Annotated[
     str, typer.Option(help="Text embeddings of the items: minilm, hashed or PROVIDER:MODEL.")
 ]
-SeedOption = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of everything that is sampled.")]
 
 
 @lm_app.command()
 def train(
-    out: Annotated[Path, typer.Argument(help="Folder to make; nothing may be there yet.")],
+    out: Annotated[Path, typer.Argument(help="Folder to create; must not exist.")],
     data: DataOption = None,
     embeddings: EmbeddingsOption = "minilm",
     steps: Annotated[
-        int | None, typer.Option(min=2, help="Training steps; fewer: quicker, worse.")
+        int | None, typer.Option(min=2, help="Training steps; fewer are faster and worse.")
     ] = None,
     debug: DebugOption = False,
 ) -> None:
-    """Teach a model from a catalogue. Ctrl-C stops it; the same command goes on where it was."""
-    try:
+    """Train a model on a catalogue. Stop with Ctrl-C; the same command resumes."""
+    with exit_with_error(debug):
         from agentrec.app.learning.embedded_model import train_model
         from agentrec.settings.run_settings import RunSettings
 
         settings = RunSettings(data=data, embeddings=embeddings, lm_steps=steps)
         asyncio.run(train_model(settings, out, _stdout))
         for line in (
-            f"written to {out}; what it can do is in its README.md",
+            f"written to {out}; its README.md says what it can do",
             f"use it: agentrec demo --llm catalog-lm:{out}",
             f"   or : agentrec lm chat {out}",
         ):
-            # A path that is wrapped cannot be copied.
-            _stdout.print(line, markup=False, highlight=False, soft_wrap=True)
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug)
+            print_line(line, _stdout)
 
 
 @lm_app.command("eval")
@@ -65,15 +63,13 @@ def evaluate(
     folder: FolderArgument,
     data: DataOption = None,
     embeddings: EmbeddingsOption = "minilm",
-    split: Annotated[
-        str, typer.Option(help="Sessions to rank: valid (default), test or train.")
-    ] = "valid",
+    split: Annotated[str, typer.Option(help="Sessions to rank: valid, test or train.")] = "valid",
     seed: SeedOption = 0,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Examine a model: on fresh prompts, and on sessions beside the rule it was taught by."""
-    try:
+    """Evaluate a model on new prompts, and on sessions, beside the rule that it learnt from."""
+    with exit_with_error(debug):
         from agentrec.app.learning.embedded_model import examine_model
         from agentrec.app.reports.embedded_model_report import as_json, print_model_report
         from agentrec.data.dataset import SplitName
@@ -89,32 +85,29 @@ def evaluate(
             sys.stdout.write(as_json(report) + "\n")
         else:
             print_model_report(report, split, _stdout)
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug)
 
 
 @lm_app.command()
 def chat(
     folder: FolderArgument,
     temperature: Annotated[
-        float, typer.Option(min=0, max=2, help="0: the most probable answer.")
+        float,
+        typer.Option(min=0, max=2, help="Sampling temperature; 0 for the likeliest answer."),
     ] = 0.0,
     seed: SeedOption = 0,
     debug: DebugOption = False,
 ) -> None:
-    """Talk with a model about its catalogue; lines may come from a pipe, too."""
-    try:
-        from agentrec.app.serving.catalog_chat import CatalogChat
+    """Chat with a model about its catalogue; reads lines from a terminal or a pipe."""
+    with exit_with_error(debug, stopped="Bye."):
+        from agentrec.app.cli.catalog_chat import CatalogChat
         from agentrec.embedded_model.chat_model import CatalogChatModel
 
         model = CatalogChatModel.from_folder(folder, temperature, seed)
         _converse(CatalogChat(model, seed))
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug, stopped="Bye.")
 
 
 def _converse(chat: CatalogChat) -> None:
-    from agentrec.app.serving.catalog_chat import HELP
+    from agentrec.app.cli.catalog_chat import HELP
 
     interactive = sys.stdin.isatty()
     if interactive:

@@ -12,12 +12,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.batch_commands import batch
-from agentrec.app.cli.cli_overrides import without_none
+from agentrec.app.cli.batch import batch
 from agentrec.app.cli.dpo import dpo_app
-from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
 from agentrec.app.cli.kb import kb_app
 from agentrec.app.cli.lm import lm_app
+from agentrec.app.cli.options import (
+    ConfigOption,
+    DebugOption,
+    SeedOption,
+    cli_overrides,
+    exit_with_error,
+    print_line,
+)
 from agentrec.app.cli.policy import policy_app
 from agentrec.app.cli.prefer import prefer_app
 from agentrec.app.cli.rewardmodel import rewardmodel_app
@@ -31,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
+data_app = typer.Typer(help="Fetch public data sets.", no_args_is_help=True)
 app.command()(batch)
 app.add_typer(data_app, name="data")
 app.add_typer(lm_app, name="lm")
@@ -60,26 +66,16 @@ def _root(
     """Makes an LLM recommend better from its own mistakes."""
 
 
-@app.command(
-    help="Run the closed loop on real sessions and show what it gains.\n\n"
-    "A model recommends for training sessions, reflects on its errors and leaves hints; a policy"
-    " learns which hint helps; later sessions show whether it does. Stop it at any time with"
-    " Ctrl-C: the same command goes on where it was."
-)
+@app.command()
 def demo(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="Settings file, TOML or YAML. Default: agentrec.toml or agentrec.yaml here."
-        ),
-    ] = None,
+    config: ConfigOption = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Folder in the neutral format. Default: MovieLens-100K."),
     ] = None,
     run: Annotated[
         Path | None,
-        typer.Option(help="Run folder; a run found there goes on. Default: runs/demo."),
+        typer.Option(help="Run folder; resumes an existing run. Default: runs/demo."),
     ] = None,
     llm: Annotated[
         str | None,
@@ -95,38 +91,34 @@ def demo(
     negatives: Annotated[
         str | None,
         typer.Option(
-            help="How candidates are sampled where there are none: popularity, uniform."
+            help="How to sample candidates for sessions without: popularity or uniform."
             " Default: popularity."
         ),
     ] = None,
-    prompts: Annotated[
-        Path | None, typer.Option(help="Folder with prompt files of your own.")
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, help="Seed of everything that is drawn. Default: 0."),
-    ] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Folder with your own prompts.")] = None,
+    seed: SeedOption = None,
     max_hints: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many hints the knowledge base may hold. Default: 20."),
+        int | None, typer.Option(min=1, help="Most hints in the knowledge base. Default: 20.")
     ] = None,
     max_explored: Annotated[
         int | None,
-        typer.Option(min=1, help="Most training sessions to look for errors in. Default: 300."),
+        typer.Option(min=1, help="Most training sessions to search for errors. Default: 300."),
     ] = None,
     max_rewarded: Annotated[
         int | None,
-        typer.Option(min=1, help="Most training sessions to measure every hint on. Default: 1500."),
+        typer.Option(min=1, help="Most training sessions to measure hints on. Default: 1500."),
     ] = None,
     num_probes: Annotated[
         int | None,
         typer.Option(
-            min=0, help="On how many other sessions a hint has to prove itself. Default: 64."
+            min=0, help="Other sessions on which a hint has to prove itself. Default: 64."
         ),
     ] = None,
     lm_steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Training steps of the embedded model; fewer: quicker, worse."),
+        typer.Option(
+            min=1, help="Training steps of the embedded model; fewer are faster and worse."
+        ),
     ] = None,
     backbone: Annotated[
         str | None,
@@ -146,11 +138,11 @@ def demo(
         bool | None,
         typer.Option(
             "--halving/--no-halving",
-            help="Try few hints on each training session instead of all. Default: all.",
+            help="Try a few hints on each training session instead of all. Default: all.",
         ),
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Most model calls in flight. Default: 64.")
+        int | None, typer.Option(min=1, help="Most model calls at a time. Default: 64.")
     ] = None,
     requests_per_minute: Annotated[
         float | None, typer.Option(help="Most model calls a minute. Default: no limit.")
@@ -165,55 +157,57 @@ def demo(
     limit_cost: Annotated[
         float | None,
         typer.Option(
-            help="Budget: most money over all attempts, by the prices in the settings file."
+            help="Budget: most money over all attempts, at the prices in the settings file."
             " Default: no limit."
         ),
     ] = None,
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Tell what the run would cost and ask nothing."),
+        bool, typer.Option("--dry-run", help="Estimate the cost without calling the model.")
     ] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Run the closed loop."""
-    try:
-        # Inside, because it takes seconds, in which people press Ctrl-C too.
+    """Run the closed loop on real sessions and show what it gains.
+
+    A model recommends for training sessions, reflects on its errors and leaves hints; a policy
+    learns which hint helps which session; later sessions show whether it does. Stop with Ctrl-C at
+    any time; the same command resumes.
+    """
+    with exit_with_error(debug):
+        # Imported here, because it takes seconds in which people press Ctrl-C too.
         from agentrec.app.learning.demo import estimate_demo, run_demo
-        from agentrec.assembly import import_for_model
+        from agentrec.named_components import import_embedded_model
         from agentrec.settings.sources import load_settings
 
-        given = {
-            "data": data,
-            "run": run,
-            "llm": {"name": llm},
-            "embeddings": embeddings,
-            "negatives": negatives,
-            "prompts": prompts,
-            "seed": seed,
-            "max_hints": max_hints,
-            "max_explored": max_explored,
-            "max_rewarded": max_rewarded,
-            "num_probes": num_probes,
-            "lm_steps": lm_steps,
-            "backbone": backbone,
-            "policy": {"kind": policy, "halving": halving},
-            "limits": {
-                "max_concurrency": concurrency,
+        given = cli_overrides(
+            run=run,
+            data=data,
+            llm=llm,
+            seed=seed,
+            concurrency=concurrency,
+            embeddings=embeddings,
+            negatives=negatives,
+            prompts=prompts,
+            max_hints=max_hints,
+            max_explored=max_explored,
+            max_rewarded=max_rewarded,
+            num_probes=num_probes,
+            lm_steps=lm_steps,
+            backbone=backbone,
+            policy={"kind": policy, "halving": halving},
+            limits={
                 "requests_per_minute": requests_per_minute,
                 "tokens_per_minute": tokens_per_minute,
             },
-            "budget": {"tokens": limit_tokens, "money": limit_cost},
-        }
-        settings, file = load_settings(without_none(given), config)
+            budget={"tokens": limit_tokens, "money": limit_cost},
+        )
+        settings, file = load_settings(given, config)
         if file is not None:
-            _stdout.print(f"Settings from {file}", markup=False, highlight=False, soft_wrap=True)
+            print_line(f"Settings from {file}", _stdout)
         if dry_run:
             asyncio.run(estimate_demo(settings, _stdout))
         else:
-            import_for_model(settings.llm)
+            import_embedded_model(settings.llm)
             asyncio.run(run_demo(settings, _stdout))
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug)
 
 
 @data_app.command()
@@ -221,23 +215,23 @@ def fetch(
     name: Annotated[str, typer.Argument(help="Name of the data set: ml-100k.")],
     zip_file: Annotated[
         Path | None,
-        typer.Option("--zip", help="A GroupLens ml-100k.zip that you have, instead of a download."),
+        typer.Option("--zip", help="A GroupLens ml-100k.zip to read instead of downloading one."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write the sessions to, in the neutral format.")
     ] = None,
     negatives: Annotated[
-        str, typer.Option(help="How candidates are sampled: popularity, uniform.")
+        str, typer.Option(help="How to sample candidates: popularity or uniform.")
     ] = "popularity",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 0,
     debug: DebugOption = False,
 ) -> None:
-    """Bring in a public data set and cut it into sessions."""
-    try:
+    """Fetch a public data set and cut it into sessions."""
+    with exit_with_error(debug):
         from agentrec.data import load_movielens, write_folder
 
         if name != "ml-100k":
-            raise InputError(f"unknown data set {name!r}; known is ml-100k", field="name")
+            raise InputError(f"{name!r} is not a known data set; use ml-100k", field="name")
         dataset = load_movielens(negatives=_negatives(negatives), seed=seed, zip_path=zip_file)
         sizes = ", ".join(f"{len(sessions)} {split}" for split, sessions in dataset.splits())
         _stdout.print(
@@ -245,9 +239,7 @@ def fetch(
         )
         if out is not None:
             write_folder(dataset, out)
-            _stdout.print(f"written to {out}", markup=False, highlight=False, soft_wrap=True)
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug)
+            print_line(f"written to {out}", _stdout)
 
 
 def _negatives(name: str) -> Negatives:
@@ -255,7 +247,7 @@ def _negatives(name: str) -> Negatives:
         return "popularity"
     if name == "uniform":
         return "uniform"
-    raise InputError(f"{name!r} is neither popularity nor uniform", field="negatives")
+    raise InputError(f"{name!r} is not popularity or uniform", field="negatives")
 
 
 def main() -> None:

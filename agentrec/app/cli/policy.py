@@ -1,4 +1,4 @@
-"""The commands about hint policies: ``agentrec policy train``, ``eval``, ``compare`` ..."""
+"""Commands about hint policies: ``agentrec policy train``, ``eval``, ``compare``, ``explain``."""
 
 from __future__ import annotations
 
@@ -12,35 +12,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.cli_overrides import cli_overrides, without_none
-from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
+from agentrec.app.cli.options import (
+    ConcurrencyOption,
+    ConfigOption,
+    DataOption,
+    DebugOption,
+    JsonOption,
+    RunOption,
+    cli_overrides,
+    exit_with_error,
+)
 from agentrec.errors import InputError
 
 if TYPE_CHECKING:
     from agentrec.settings.run_settings import RunSettings
 
 policy_app = typer.Typer(
-    help="The hint policies of a run: train, judge, compare, explain.", no_args_is_help=True
+    help="Train, evaluate, compare and explain the hint policies of a run.", no_args_is_help=True
 )
 
-RunOption = Annotated[
-    Path | None, typer.Option(help="Folder of a run that has hints. Default: runs/demo.")
-]
-ConfigOption = Annotated[
-    Path | None, typer.Option(help="Settings file. Default: agentrec.toml or agentrec.yaml here.")
-]
-DataOption = Annotated[
-    Path | None, typer.Option(help="The run's data, if it was moved. Default: where it was.")
-]
-ConcurrencyOption = Annotated[
-    int | None, typer.Option(min=1, help="Most model calls in flight. Default: as the run.")
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document instead; progress goes to stderr.")
-]
-SplitOption = Annotated[str, typer.Option(help="Sessions to look at: test or valid.")]
+SplitOption = Annotated[str, typer.Option(help="Sessions to use: test or valid.")]
 NameArgument = Annotated[
-    str, typer.Argument(help="A policy that `train` made, or live: the one in use.")
+    str, typer.Argument(help="Name of a trained policy, or live for the one in use.")
 ]
 
 
@@ -55,16 +48,16 @@ def train(
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A setting of the kind as NAME=VALUE; may come several times."),
+        typer.Option("--set", help="A setting of the kind as NAME=VALUE; repeat for more."),
     ] = None,
     nearest: Annotated[
-        int | None, typer.Option(min=1, help="Choose among so many of the nearest hints.")
+        int | None, typer.Option(min=1, help="Choose among this many of the nearest hints.")
     ] = None,
     halving: Annotated[
         bool | None,
         typer.Option(
             "--halving/--no-halving",
-            help="Try few hints on each training session instead of all; what was tried counts.",
+            help="Try a few hints on each training session instead of all.",
         ),
     ] = None,
     shape: Annotated[
@@ -73,11 +66,9 @@ def train(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of the training. Default: the run's.")
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="What to call it. Default: after its kind.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the policy. Default: its kind.")] = None,
     live: Annotated[
-        bool, typer.Option("--live/--no-live", help="Let it go live, if it passes the gate.")
+        bool, typer.Option("--live/--no-live", help="Use it from now on if it passes the gate.")
     ] = True,
     run: RunOption = None,
     config: ConfigOption = None,
@@ -85,11 +76,11 @@ def train(
     concurrency: ConcurrencyOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Train a policy on what hints bring, and let it go live if it is better than no hint.
+    """Train a policy on measured rewards, and use it from now on if it beats giving no hint.
 
-    Ctrl-C stops it; the same command goes on where it was.
+    Stop with Ctrl-C; the same command resumes.
     """
-    try:
+    with exit_with_error(debug):
         from agentrec.app.policies.requested_training import changed_policy, train_in_run
 
         settings = _settings(run, config, data, concurrency)
@@ -103,8 +94,6 @@ def train(
         policy = changed_policy(settings.policy, given)
         console = Console()
         asyncio.run(train_in_run(settings, policy, console, seed=seed, name=name, live=live))
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug)
 
 
 @policy_app.command("eval")
@@ -113,7 +102,7 @@ def eval_(
     split: SplitOption = "test",
     every_hint: Annotated[
         bool,
-        typer.Option("--every-hint", help="Measure every hint on every session, chosen or not."),
+        typer.Option("--every-hint", help="Measure every hint, not only the chosen one."),
     ] = False,
     run: RunOption = None,
     config: ConfigOption = None,
@@ -122,8 +111,8 @@ def eval_(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Measure what a policy gains, and say which hints and which sessions it comes from."""
-    try:
+    """Measure the gain of a policy, and attribute it to hints and sessions."""
+    with exit_with_error(debug):
         from agentrec.app.policies.evaluation import evaluate_policy
         from agentrec.app.policies.requested_training import split_named
         from agentrec.app.reports.attribution_report import attribution_json
@@ -132,10 +121,8 @@ def eval_(
         console = Console(stderr=json_)
         wanted = split_named(split)
         found = asyncio.run(evaluate_policy(settings, name, wanted, console, every_hint=every_hint))
-        told = json_ and attribution_json(found.attribution, found.texts)
-        _tell(told or None, found.tell)
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug)
+        record = json_ and attribution_json(found.attribution, found.texts)
+        _print(record or None, found.tell)
 
 
 @policy_app.command()
@@ -144,7 +131,7 @@ def compare(
         list[str] | None,
         typer.Argument(help="Kinds to compare. Default: nine of them."),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How often to train each.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per policy.")] = 3,
     split: SplitOption = "test",
     run: RunOption = None,
     config: ConfigOption = None,
@@ -153,8 +140,8 @@ def compare(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Train policies of many kinds on the same rewards and compare them on the same sessions."""
-    try:
+    """Train policies of several kinds on the same rewards and compare them on the same sessions."""
+    with exit_with_error(debug):
         from agentrec.app.policies.comparison import compare as compare_in_run
         from agentrec.app.policies.comparison import note_on
         from agentrec.app.policies.requested_training import split_named, wanted_policies
@@ -167,19 +154,17 @@ def compare(
             compare_in_run(settings, wanted, seeds, sessions, Console(stderr=json_))
         )
         note = note_on(sessions, settings)
-        _tell(
+        _print(
             comparison_json(found) if json_ else None,
             lambda console: print_comparison(found, console, note=note),
         )
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug)
 
 
 @policy_app.command()
 def explain(
-    session: Annotated[str, typer.Argument(help="Id of a session of the run's data.")],
+    session: Annotated[str, typer.Argument(help="Id of a session in the run's data.")],
     policy: Annotated[
-        str, typer.Option(help="A policy that `train` made, or live: the one in use.")
+        str, typer.Option(help="Name of a trained policy, or live for the one in use.")
     ] = "live",
     run: RunOption = None,
     config: ConfigOption = None,
@@ -187,29 +172,26 @@ def explain(
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Say what a policy chooses for one session, among what, and what decided."""
-    try:
+    """Explain what a policy chooses for one session, among which hints, and why."""
+    with exit_with_error(debug):
         from agentrec.app.policies.explanation import explain_choice
         from agentrec.app.reports.choice_report import choice_json, print_choice
 
         settings = _settings(run, config, data, None)
         found = asyncio.run(explain_choice(settings, policy, session, Console(stderr=json_)))
-        _tell(choice_json(found) if json_ else None, lambda console: print_choice(found, console))
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug)
+        _print(choice_json(found) if json_ else None, lambda console: print_choice(found, console))
 
 
 def _settings(
     run: Path | None, config: Path | None, data: Path | None, concurrency: int | None
 ) -> RunSettings:
-    from agentrec.app.run.reopen_run import settings_of_run
+    from agentrec.runs.open_run import settings_of_run
 
-    given = cli_overrides(run, data, None, None, concurrency)
-    return settings_of_run(without_none(given), config)[0]
+    return settings_of_run(cli_overrides(run=run, data=data, concurrency=concurrency), config)
 
 
 def _set(pairs: Sequence[str]) -> Mapping[str, Any] | None:
-    """``NAME=VALUE`` each; values as JSON, or as they are where they are none."""
+    """Parse ``NAME=VALUE`` pairs; values are JSON, or else texts."""
     found: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -222,7 +204,7 @@ def _set(pairs: Sequence[str]) -> Mapping[str, Any] | None:
     return found or None
 
 
-def _tell(record: str | None, show: Callable[[Console], None]) -> None:
+def _print(record: str | None, show: Callable[[Console], None]) -> None:
     if record is not None:
         sys.stdout.write(record + "\n")
     else:

@@ -1,4 +1,4 @@
-"""The commands about preference pairs: ``agentrec prefer collect``, ``stats`` and ``export``."""
+"""Commands about preference pairs: ``agentrec prefer collect``, ``stats`` and ``export``."""
 
 from __future__ import annotations
 
@@ -10,60 +10,55 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.cli_overrides import cli_overrides, without_none
-from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
-from agentrec.app.cli.policy import (
+from agentrec.app.cli.options import (
     ConcurrencyOption,
     ConfigOption,
     DataOption,
+    DebugOption,
     JsonOption,
+    LlmOption,
+    NewRunOption,
+    SeedOption,
+    cli_overrides,
+    exit_with_error,
+    print_line,
 )
 
 prefer_app = typer.Typer(
-    help="Preference pairs: texts that helped a recommender more, and less.", no_args_is_help=True
+    help="Collect pairs of preference texts, a better and a worse one.",
+    no_args_is_help=True,
 )
-
-PreferRunOption = Annotated[
-    Path | None,
-    typer.Option(help="Run folder; one that is not there is made. Default: runs/demo."),
-]
-LlmOption = Annotated[
-    str | None,
-    typer.Option(help="Chat model as PROVIDER:MODEL. Default: that of the run, or the embedded."),
-]
 
 
 @prefer_app.command()
 def collect(
-    samples: Annotated[int | None, typer.Option(min=2, help="Texts a session. Default: 6.")] = None,
+    samples: Annotated[int | None, typer.Option(min=2, help="Texts per session; 6.")] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="At which texts are drawn. Default: 0.8.")
+        float | None, typer.Option(help="Sampling temperature of the texts. Default: 0.8.")
     ] = None,
     max_sessions: Annotated[
         int | None, typer.Option(min=1, help="Most sessions to collect from. Default: 1000.")
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="Recommender told the texts: sasrec or gru4rec.")
+        str | None, typer.Option(help="Recommender that receives the texts: sasrec or gru4rec.")
     ] = None,
     writer: Annotated[
         str | None,
-        typer.Option(help="Model that writes, PROVIDER:MODEL, if not the run's; it has its pairs."),
+        typer.Option(help="Model that writes the texts, as PROVIDER:MODEL. Default: the run's."),
     ] = None,
-    run: PreferRunOption = None,
+    run: NewRunOption = None,
     config: ConfigOption = None,
     data: DataOption = None,
     llm: LlmOption = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of everything that is drawn. Default: 0.")
-    ] = None,
+    seed: SeedOption = None,
     concurrency: ConcurrencyOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Have texts written, reward them, and keep the best and the worst of each session.
+    """Write preference texts, score them, and keep the best and the worst of each session.
 
-    Ctrl-C stops it; the same command goes on and ends with the same file, byte for byte.
+    Stop with Ctrl-C; the same command resumes, and the file is the same, byte for byte.
     """
-    try:
+    with exit_with_error(debug):
         from agentrec.app.preferences.run_collection import collect_in_run, run_settings
 
         prefer = {
@@ -73,23 +68,21 @@ def collect(
             "backbone": backbone,
             "writer": writer,
         }
-        given = cli_overrides(run, data, llm, seed, concurrency) | {"prefer": prefer}
-        asyncio.run(collect_in_run(run_settings(without_none(given), config), Console()))
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug)
+        given = cli_overrides(
+            run=run, data=data, llm=llm, seed=seed, concurrency=concurrency, prefer=prefer
+        )
+        asyncio.run(collect_in_run(run_settings(given, config), Console()))
 
 
 @prefer_app.command()
 def stats(
-    pairs: Annotated[
-        Path | None, typer.Argument(help="File of pairs. Default: that of the run.")
-    ] = None,
-    run: PreferRunOption = None,
+    pairs: Annotated[Path | None, typer.Argument(help="File of pairs. Default: the run's.")] = None,
+    run: NewRunOption = None,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Say what a collection of pairs is like: kinds, gaps, lengths, and why sessions have none."""
-    try:
+    """Summarise a collection of pairs: kinds, gaps, lengths, and why some sessions have none."""
+    with exit_with_error(debug):
         from agentrec.app.preferences.run_collection import pairs_file, statistics_of
         from agentrec.app.reports.preference_report import print_statistics
 
@@ -98,32 +91,22 @@ def stats(
             sys.stdout.write(found.model_dump_json(ensure_ascii=True) + "\n")
         else:
             print_statistics(found, Console())
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug)
 
 
 @prefer_app.command()
 def export(
     out: Annotated[Path, typer.Argument(help="File to write: .jsonl or .parquet.")],
-    pairs: Annotated[
-        Path | None, typer.Option(help="File of pairs. Default: that of the run.")
-    ] = None,
+    pairs: Annotated[Path | None, typer.Option(help="File of pairs. Default: the run's.")] = None,
     form: Annotated[
-        str, typer.Option(help="conversational or plain, as TRL takes them.")
+        str, typer.Option(help="Format for TRL: conversational or plain.")
     ] = "conversational",
-    run: PreferRunOption = None,
+    run: NewRunOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Write pairs as TRL and `datasets.load_dataset` read them, with a data card beside them."""
-    try:
+    with exit_with_error(debug):
         from agentrec.app.preferences.run_collection import export_pairs, pairs_file
 
         count = export_pairs(pairs_file(run, pairs), out, form)
-        Console().print(
-            f"{count} pairs are in {out}, and what they are in {out.parent / 'README.md'}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug)
+        card = out.parent / "README.md"
+        print_line(f"{count} pairs are in {out}; {card} describes them", Console())

@@ -1,4 +1,4 @@
-"""The commands about the reward model: ``agentrec rewardmodel train`` and ``eval``."""
+"""Commands about the reward model: ``agentrec rewardmodel train`` and ``eval``."""
 
 from __future__ import annotations
 
@@ -8,20 +8,28 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from agentrec.app.cli.cli_overrides import cli_overrides, without_none
-from agentrec.app.cli.exit_with_error import DebugOption, exit_with_error
-from agentrec.app.cli.policy import ConcurrencyOption, ConfigOption, DataOption
-from agentrec.app.cli.prefer import LlmOption, PreferRunOption
+from agentrec.app.cli.options import (
+    ConcurrencyOption,
+    ConfigOption,
+    DataOption,
+    DebugOption,
+    LlmOption,
+    NewRunOption,
+    SeedOption,
+    cli_overrides,
+    exit_with_error,
+)
 
 rewardmodel_app = typer.Typer(
-    help="What says how much a preference text helps a recommender.", no_args_is_help=True
+    help="Score how much a preference text helps a recommender.", no_args_is_help=True
 )
 
 BackboneOption = Annotated[
-    str | None, typer.Option(help="Recommender told the texts: sasrec or gru4rec.")
+    str | None, typer.Option(help="Recommender that receives the texts: sasrec or gru4rec.")
 ]
 AdapterOption = Annotated[
-    str | None, typer.Option(help="What texts do to it: mlp, or mixture of experts.")
+    str | None,
+    typer.Option(help="How texts enter the recommender: mlp, or mixture (of experts)."),
 ]
 
 
@@ -29,61 +37,57 @@ AdapterOption = Annotated[
 def train(
     backbone: BackboneOption = None,
     adapter: AdapterOption = None,
-    run: PreferRunOption = None,
+    run: NewRunOption = None,
     config: ConfigOption = None,
     data: DataOption = None,
     llm: LlmOption = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of everything that is drawn. Default: 0.")
-    ] = None,
+    seed: SeedOption = None,
     concurrency: ConcurrencyOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Train the reward model on the earlier training sessions, with texts about them.
+    """Train the reward model on the earlier training sessions and texts about them.
 
-    Ctrl-C stops it; the same command goes on where it was.
+    Stop with Ctrl-C; the same command resumes.
     """
-    try:
+    with exit_with_error(debug):
         from agentrec.app.preferences.run_collection import run_settings, train_reward_model
 
         prefer = {"backbone": backbone, "reward_model": {"adapter": adapter}}
-        given = cli_overrides(run, data, llm, seed, concurrency) | {"prefer": prefer}
-        asyncio.run(train_reward_model(run_settings(without_none(given), config), Console()))
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug)
+        given = cli_overrides(
+            run=run, data=data, llm=llm, seed=seed, concurrency=concurrency, prefer=prefer
+        )
+        asyncio.run(train_reward_model(run_settings(given, config), Console()))
 
 
 @rewardmodel_app.command("eval")
 def eval_(
     tuned: Annotated[
         list[str] | None,
-        typer.Option(help="Another model to write texts, as PROVIDER:MODEL; several times."),
+        typer.Option(help="Another model that writes texts, as PROVIDER:MODEL; repeat for more."),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="Whose sessions: test, or valid to choose settings by.")
+        str, typer.Option(help="Sessions to use: test, or valid while choosing settings.")
     ] = "test",
     backbone: BackboneOption = None,
     adapter: AdapterOption = None,
-    run: PreferRunOption = None,
+    run: NewRunOption = None,
     config: ConfigOption = None,
     data: DataOption = None,
     concurrency: ConcurrencyOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Rank sessions without texts and with them, by the recommender and by the run's model.
+    """Rank sessions with and without texts, by the recommender and by the run's model.
 
-    Another session's text is told too, as a control, and beside texts the hints of a live policy.
-    With --tuned, texts are also written by other models, such as one that `agentrec dpo train`
-    made (catalog-lm:FOLDER).
+    As a control, sessions are also ranked with another session's text; beside texts, with the
+    hints of the live policy. With --tuned, other models write texts too, such as one that
+    `agentrec dpo train` made (catalog-lm:FOLDER).
     """
-    try:
+    with exit_with_error(debug):
         from agentrec.app.policies.requested_training import split_named
         from agentrec.app.preferences.run_collection import run_settings
         from agentrec.app.preferences.text_comparison import evaluate_texts
 
         prefer = {"backbone": backbone, "reward_model": {"adapter": adapter}}
-        given = cli_overrides(run, data, None, None, concurrency) | {"prefer": prefer}
-        settings = run_settings(without_none(given), config)
+        given = cli_overrides(run=run, data=data, concurrency=concurrency, prefer=prefer)
+        settings = run_settings(given, config)
         asyncio.run(evaluate_texts(settings, tuned or (), Console(), split_named(split)))
-    except (Exception, KeyboardInterrupt) as error:
-        exit_with_error(error, debug)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from agentrec.app.knowledge_base.location import (
     KnowledgeBase,
-    Place,
-    embedder,
-    found,
-    missing,
-    opened,
-    opened_or_made,
+    KnowledgeBaseLocation,
+    describe_location,
+    missing_message,
+    named_embed,
+    open_existing,
+    open_or_create,
 )
 from agentrec.app.knowledge_base.reading import find_hint, parse_states
 from agentrec.app.knowledge_base.results import (
@@ -25,14 +25,19 @@ from agentrec.app.knowledge_base.results import (
 from agentrec.catalog import clean_text
 from agentrec.errors import InputError
 from agentrec.hints import STATES, Hint, HintEmbedding
-from agentrec.stores.exchange import import_hints
-from agentrec.stores.exchange_file import read_hints
-from agentrec.stores.lifecycle import MAX_REASON_LENGTH, admit, edit, merge, retire, text_fault
-from agentrec.stores.reembedding import reembed
+from agentrec.stores.hints.exchange import import_hints, read_hints
+from agentrec.stores.hints.lifecycle import (
+    MAX_REASON_LENGTH,
+    admit,
+    edit,
+    merge,
+    retire,
+    text_fault,
+)
 
 
 async def add_hint(
-    location: Place, text: str, state: str, reason: str, embeddings: str | None
+    location: KnowledgeBaseLocation, text: str, state: str, reason: str, embeddings: str | None
 ) -> KnowledgeBaseResult:
     """Store a hint that a person wrote; create the knowledge base if embeddings are named."""
     fault = text_fault(text)
@@ -41,7 +46,7 @@ async def add_hint(
     states = parse_states(state)
     if len(states) > 1:
         raise InputError("a hint has one state, so it cannot be 'all'", field="state")
-    async with opened_or_made(location, embeddings) as base:
+    async with open_or_create(location, embeddings) as base:
         hint = Hint(
             text=text,
             namespace=base.namespace,
@@ -50,29 +55,29 @@ async def add_hint(
         )
         known = await base.store.get(hint.hint_id)
         if known is None:
-            vectors = await base.embed_with(embeddings)([hint.text])
+            vectors = await base.open_embed(embeddings)([hint.text])
             await base.store.add_many([hint], vectors, note="added by a person")
         stored = await base.store.get(hint.hint_id) or hint
         added = AddedHint(known is None, stored)
-        return KnowledgeBaseResult(added, base.place, await base.store.all(STATES))
+        return KnowledgeBaseResult(added, base.address, await base.store.all(STATES))
 
 
 async def edit_hint(
-    location: Place, id_prefix: str, text: str, embeddings: str | None
+    location: KnowledgeBaseLocation, id_prefix: str, text: str, embeddings: str | None
 ) -> KnowledgeBaseResult:
     """Replace a hint by one with another text."""
-    async with opened(location) as base:
+    async with open_existing(location) as base:
         old = find_hint(await base.store.all(STATES), id_prefix)
-        new = await edit(base.store, old.hint_id, text, base.embed_with(embeddings))
+        new = await edit(base.store, old.hint_id, text, base.open_embed(embeddings))
         revision = (await base.store.revisions())[-1].number
         return await _changed(base, [old.hint_id, new.hint_id], revision)
 
 
 async def set_state(
-    location: Place, id_prefixes: Sequence[str], retired: bool, reason: str
+    location: KnowledgeBaseLocation, id_prefixes: Sequence[str], retired: bool, reason: str
 ) -> KnowledgeBaseResult:
     """Retire or admit hints."""
-    async with opened(location) as base:
+    async with open_existing(location) as base:
         hints = await base.store.all(STATES)
         ids = [find_hint(hints, each).hint_id for each in id_prefixes]
         revision = await (retire if retired else admit)(base.store, ids, reason)
@@ -80,10 +85,10 @@ async def set_state(
 
 
 async def merge_hints(
-    location: Place, kept: str, dropped: Sequence[str], reason: str
+    location: KnowledgeBaseLocation, kept: str, dropped: Sequence[str], reason: str
 ) -> KnowledgeBaseResult:
     """Let one hint replace others that say the same."""
-    async with opened(location) as base:
+    async with open_existing(location) as base:
         hints = await base.store.all(STATES)
         target = find_hint(hints, kept).hint_id
         ids = [find_hint(hints, each).hint_id for each in dropped]
@@ -91,16 +96,16 @@ async def merge_hints(
         return await _changed(base, [target, *ids], revision)
 
 
-async def roll_back(location: Place, revision: int) -> KnowledgeBaseResult:
+async def roll_back(location: KnowledgeBaseLocation, revision: int) -> KnowledgeBaseResult:
     """Restore the knowledge base as a revision left it."""
-    async with opened(location) as base:
+    async with open_existing(location) as base:
         number = await base.store.roll_back(revision)
         [made] = [each for each in await base.store.revisions() if each.number == number]
         return await _changed(base, made.hint_ids, number)
 
 
 async def import_file(
-    location: Place,
+    location: KnowledgeBaseLocation,
     file: Path,
     embeddings: str | None,
     as_nominated: bool,
@@ -110,20 +115,20 @@ async def import_file(
     """Store the hints of a file; create the knowledge base if embeddings are named."""
     # A file that cannot be used must not leave an empty knowledge base behind.
     await asyncio.to_thread(read_hints, file)
-    async with opened_or_made(location, embeddings) as base:
+    async with open_or_create(location, embeddings) as base:
         report = await import_hints(
             base.store,
             file,
-            base.embed_with(embeddings),
+            base.open_embed(embeddings),
             namespace=base.namespace,
             as_nominated=as_nominated,
             take_over=take_over,
             vectors_of=(embeddings or base.embedding_model) if vectors else "",
         )
-    return KnowledgeBaseResult(report, base.place)
+    return KnowledgeBaseResult(report, base.address)
 
 
-async def reembed_hints(location: Place, embeddings: str) -> KnowledgeBaseResult:
+async def reembed_hints(location: KnowledgeBaseLocation, embeddings: str) -> KnowledgeBaseResult:
     """Give all hints the vectors of another embedding model."""
     if location.url is not None:
         raise InputError(
@@ -131,10 +136,12 @@ async def reembed_hints(location: Place, embeddings: str) -> KnowledgeBaseResult
             " namespace",
             field="url",
         )
-    info = await found(location)
+    info = await describe_location(location)
     if info is None:
-        raise InputError(await missing(location))
-    embed = embedder(embeddings)
+        raise InputError(await missing_message(location))
+    from agentrec.stores.hints.opening import reembed
+
+    embed = named_embed(embeddings)
     dimension = len((await embed(["hint"]))[0])
 
     async def as_lists(texts: Sequence[str]) -> list[list[float]]:
@@ -142,7 +149,7 @@ async def reembed_hints(location: Place, embeddings: str) -> KnowledgeBaseResult
 
     count = await reembed(location.folder, as_lists, embeddings, dimension, info.namespace)
     embedding = HintEmbedding(model=embeddings, dimension=dimension)
-    return KnowledgeBaseResult(ReembeddedHints(count, embedding), location.shown)
+    return KnowledgeBaseResult(ReembeddedHints(count, embedding), location.address)
 
 
 async def _changed(
@@ -150,4 +157,4 @@ async def _changed(
 ) -> KnowledgeBaseResult:
     hints = await base.store.all(STATES)
     changed = [hint for hint in hints if hint.hint_id in set(ids)]
-    return KnowledgeBaseResult(ChangedHints(revision, changed), base.place, hints)
+    return KnowledgeBaseResult(ChangedHints(revision, changed), base.address, hints)

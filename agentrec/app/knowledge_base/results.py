@@ -9,9 +9,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from agentrec.hints import Hint, HintEmbedding, Revision, ScoredHint
-from agentrec.stores.differences import Differences
-from agentrec.stores.exchange import ImportReport
-from agentrec.stores.exchange_file import as_record
+from agentrec.stores.hints.differences import Differences
+from agentrec.stores.hints.exchange import ImportReport, as_record
 
 
 @dataclass(frozen=True)

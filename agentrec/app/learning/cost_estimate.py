@@ -39,7 +39,7 @@ from agentrec.runs.run_folder import RunFolder
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
 from agentrec.settings.run_settings import RunSettings
-from agentrec.stores.in_memory import InMemoryHintStore
+from agentrec.stores.hints.logged_store import InMemoryHintStore
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 Conversations = list[Sequence[BaseMessage]]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.learning.closed_loop import ClosedLoop
 from agentrec.app.learning.cost_estimate import tell_plan
 from agentrec.app.reports.run_report import (
@@ -16,8 +17,8 @@ from agentrec.app.reports.run_report import (
     print_hints,
     print_report,
     print_usage,
+    usage_printer,
 )
-from agentrec.assembly import use_one_thread
 from agentrec.evaluation.answer_quality import AnswerReport
 from agentrec.evaluation.report import MetricsReport
 from agentrec.runs.open_run import open_run, resolve_run
@@ -35,14 +36,15 @@ async def run_demo(settings: RunSettings, console: Console) -> MetricsReport:
         ModelCallError: If a model call failed for good, or the budget is spent; run again to go
             on.
     """
-    use_one_thread()
-    place = await resolve_run(settings, console)
-    folder = place.folder
-    await asyncio.to_thread(folder.begin, place.manifest)
+    display = ConsoleProgress(console)
+    resolved = await resolve_run(settings, display)
+    folder = resolved.folder
+    await resolved.begin()
     finished = await asyncio.to_thread(_finished_report, folder)
     if finished is None:
-        async with open_run(place, console) as parts:
-            await ClosedLoop(parts).run()
+        usage = usage_printer(console, always=True)
+        async with open_run(resolved, display, on_usage=usage) as run:
+            await ClosedLoop(run).run()
         finished = await asyncio.to_thread(_finished_report, folder)
         if finished is None:
             raise RuntimeError("the run ended without a report")
@@ -52,7 +54,7 @@ async def run_demo(settings: RunSettings, console: Console) -> MetricsReport:
     print_exploration(folder.exploration, console)
     print_hints(folder.hints, console)
     print_answers(AnswerReport.load(folder.answers), console)
-    print_report(finished, place.dataset.name, console)
+    print_report(finished, resolved.dataset.name, console)
     print_gate(folder.gate, console)
     # A path that is wrapped cannot be copied.
     console.print(
@@ -68,9 +70,9 @@ async def estimate_demo(settings: RunSettings, console: Console) -> None:
         InputError: If a setting or a file cannot be used.
         FetchError: If MovieLens-100K cannot be had.
     """
-    place = await resolve_run(settings, console)
-    name = None if place.named is None else place.named[1]
-    await tell_plan(settings, place.dataset, place.prompts, name, console)
+    resolved = await resolve_run(settings, ConsoleProgress(console))
+    name = None if resolved.named is None else resolved.named.identity
+    await tell_plan(settings, resolved.dataset, resolved.prompts, name, console)
 
 
 def _tell_usage(folder: RunFolder, console: Console) -> None:

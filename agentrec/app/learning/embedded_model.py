@@ -14,10 +14,8 @@ from rich.console import Console
 from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.assembly import (
     CatalogKnowledge,
-    embedded_model,
     know_catalog,
-    load_data,
-    open_embeddings,
+    teach_embedded_model,
     use_one_thread,
 )
 from agentrec.components import Components
@@ -34,14 +32,16 @@ from agentrec.evaluation.report import MetricsReport, build_report
 from agentrec.graphs.recommendation.ranking import rank
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.prompts.templates import Prompts
+from agentrec.named_components import NamedEmbeddings, open_embeddings
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.progress import ProgressDisplay, run_blocking
 from agentrec.rankings import Ranking
+from agentrec.runs.open_run import load_data
 from agentrec.session_encoding.encoder import RecencySessionEncoder
 from agentrec.sessions import Session
 from agentrec.settings.run_settings import RunSettings
-from agentrec.stores.in_memory import InMemoryHintStore
-from agentrec.streaming.streaming import map_concurrently
+from agentrec.stores.hints.logged_store import InMemoryHintStore
+from agentrec.streaming.stream import map_concurrently
 
 _CONCURRENCY = 64
 _COMPARED = (
@@ -81,7 +81,7 @@ async def train_model(settings: RunSettings, out: Path, console: Console) -> Cat
         raise InputError("is there already; name a folder that is not", file=out)
     display = ConsoleProgress(console)
     dataset, knowledge = await _prepared(settings, display)
-    model = await embedded_model(dataset, knowledge, display, settings.lm_steps)
+    model = await teach_embedded_model(dataset.catalog, knowledge, display, settings.lm_steps)
     taught = model.catalog_model.folder
     if taught is None:
         raise RuntimeError("a model that was taught has no folder")
@@ -146,8 +146,8 @@ async def _prepared(
     settings: RunSettings, display: ProgressDisplay
 ) -> tuple[Dataset, CatalogKnowledge]:
     dataset = await load_data(settings)
-    embeddings = open_embeddings(settings.embeddings)
-    return dataset, await know_catalog(dataset, embeddings, settings.embeddings, display)
+    embeddings = NamedEmbeddings(open_embeddings(settings.embeddings), settings.embeddings)
+    return dataset, await know_catalog(dataset.catalog, dataset.train, embeddings, display)
 
 
 def _components(

@@ -19,7 +19,7 @@ from agentrec.graphs.hint_learning.graph import (
 )
 from agentrec.hints import Hint
 from agentrec.sessions import Session
-from agentrec.streaming.streaming import map_concurrently
+from agentrec.streaming.stream import map_concurrently
 
 
 @dataclass(frozen=True)

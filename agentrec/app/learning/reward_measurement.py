@@ -16,7 +16,7 @@ from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.policies.rewards.successive_halving import Cell, SuccessiveHalving
 from agentrec.progress import ProgressDisplay
 from agentrec.sessions import Session
-from agentrec.streaming.streaming import map_concurrently
+from agentrec.streaming.stream import map_concurrently
 
 
 async def fill_reward_table(

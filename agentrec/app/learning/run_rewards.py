@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from rich.console import Console
 
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.learning.reward_measurement import fill_cells, fill_reward_table, num_cells
+from agentrec.app.reports.run_report import usage_printer
 from agentrec.errors import InputError
-from agentrec.graphs.recommendation.build_offer import offer_to
+from agentrec.graphs.recommendation.build_offer import offer_hints
 from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer
 from agentrec.hints import Hint
 from agentrec.policies.rewards.reward_shaping import RewardShape
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.policies.rewards.successive_halving import Cell, SuccessiveHalving
 from agentrec.rewarded_offers import RewardedOffer
-from agentrec.runs.open_run import OpenRun
+from agentrec.runs.open_run import OpenRun, open_run, resolve_run
 from agentrec.runs.run_folder import writing
 from agentrec.sessions import Session
+from agentrec.settings.policy_settings import PolicySettings
+from agentrec.settings.run_settings import RunSettings
 
 Split = Literal["train", "valid", "test"]
 
@@ -71,7 +77,7 @@ class RunRewards:
     async def offer(self, split: Split) -> HintOffer:
         """What the recommendation graph would offer the sessions of a split."""
         if split not in self._offers:
-            self._offers[split] = await offer_to(self.sessions(split), self._parts.components)
+            self._offers[split] = await offer_hints(self.sessions(split), self._parts.components)
         return self._offers[split]
 
     async def table(self, split: Split, plan: SuccessiveHalving | None = None) -> RewardTable:
@@ -125,7 +131,7 @@ class RunRewards:
         columns = _columns(offer, self.hints)
         cells: set[Cell] = set()
         for each in choices:
-            chosen = columns[each.places].tolist()
+            chosen = columns[each.hint_indices].tolist()
             cells.update((row, column) for row, column in enumerate(chosen) if column)
         known = await self._known(split)
         return await self._filled(split, cells, known)
@@ -229,3 +235,38 @@ def _cells_of(offer: HintOffer, hints: Sequence[Hint]) -> list[Cell]:
 
 def _title(split: Split) -> str:
     return f"Rewards of hints, {split} sessions"
+
+
+@asynccontextmanager
+async def reopen_run(
+    settings: RunSettings, console: Console, *, nearest: int | None = None
+) -> AsyncIterator[tuple[OpenRun, RunRewards]]:
+    """Open a run that has hints, and what they bring its sessions.
+
+    Args:
+        settings: Those of ``settings_of_run``.
+        console: Where progress and usage are shown.
+        nearest: Among how many of the nearest hints policies choose; ``None`` for the default.
+
+    Raises:
+        InputError: If settings or data are not those of the run, or it has no hint yet.
+        StoreError: If the hint store cannot be opened.
+    """
+    display = ConsoleProgress(console)
+    resolved = await resolve_run(settings, display)
+    await resolved.begin()
+    no_hints = InputError(
+        "this run has no hints; `agentrec demo` with the same --run learns some, and"
+        " `agentrec kb add` adds one",
+        file=resolved.folder.path,
+    )
+    if settings.hints is None and not resolved.folder.knowledge_base.is_dir():
+        raise no_hints
+    usage = usage_printer(console, always=False)
+    async with open_run(resolved, display, on_usage=usage) as run:
+        hints = await run.components.hint_store.all()
+        if not hints:
+            raise no_hints
+        wanted = PolicySettings(nearest=nearest).hints_offered(settings.max_hints)
+        run = replace(run, components=replace(run.components, hints_offered=wanted))
+        yield run, RunRewards(run, hints)

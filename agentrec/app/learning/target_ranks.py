@@ -18,7 +18,7 @@ from agentrec.graphs.recommendation.graph import RecommendationInput, build_reco
 from agentrec.policies.sequential.recommender import SequentialRecommender
 from agentrec.rankings import Ranking
 from agentrec.sessions import Session
-from agentrec.streaming.streaming import map_concurrently
+from agentrec.streaming.stream import map_concurrently
 
 DIFFERENCES = (
     ("policy", "no_hint"),

@@ -11,11 +11,10 @@ import numpy.typing as npt
 from rich.console import Console
 
 from agentrec.app.learning.run_backbone import obtain_backbone
-from agentrec.app.learning.run_rewards import RunRewards, Split, TrainingData
+from agentrec.app.learning.run_rewards import RunRewards, Split, TrainingData, reopen_run
 from agentrec.app.learning.target_ranks import baseline_ranks, baselines
 from agentrec.app.policies.evaluation import chosen_ndcg
 from agentrec.app.reports.comparison_report import comparison_json
-from agentrec.app.run.reopen_run import reopen_run
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError

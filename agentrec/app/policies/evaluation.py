@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from agentrec.app.learning.run_rewards import RunRewards, Split
+from agentrec.app.learning.run_rewards import RunRewards, Split, reopen_run
 from agentrec.app.policies.training import TrainingRecord
 from agentrec.app.reports.attribution_report import attribution_json, print_attribution
-from agentrec.app.run.reopen_run import reopen_run
 from agentrec.assembly import CatalogKnowledge
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy

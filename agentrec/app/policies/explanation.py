@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from agentrec.app.learning.run_rewards import RunRewards
+from agentrec.app.learning.run_rewards import RunRewards, reopen_run
 from agentrec.app.policies.evaluation import offered_to, policy_folder
 from agentrec.app.reports.choice_report import ExplainedChoice, ExplainedOption
-from agentrec.app.run.reopen_run import reopen_run
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.evaluation.metrics import ndcg
-from agentrec.graphs.recommendation.build_offer import offer_to
+from agentrec.graphs.recommendation.build_offer import offer_hints
 from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hint_offers import HintChoices, HintOffer, unit_rows
 from agentrec.hints import Hint
@@ -56,7 +55,7 @@ async def explain_choice(
     nearest = await asyncio.to_thread(offered_to, folder, settings.policy)
     async with reopen_run(settings, console, nearest=nearest) as (parts, rewards):
         session = _session(parts, session_id)
-        offer = await offer_to([session], parts.components)
+        offer = await offer_hints([session], parts.components)
         choices = await asyncio.to_thread(policy.choose, offer)
         # Of other sessions only what is known: explaining one is not to cost what training did.
         table = await rewards.measured("train", ())

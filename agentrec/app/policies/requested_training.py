@@ -10,18 +10,17 @@ from typing import Any, cast
 from pydantic import ValidationError
 from rich.console import Console
 
-from agentrec.app.learning.run_rewards import Split
+from agentrec.app.learning.run_rewards import Split, reopen_run
 from agentrec.app.policies.comparison import COMPARED
 from agentrec.app.policies.evaluation import LIVE
 from agentrec.app.policies.training import BEST_SINGLE, CURVE_FILE, let_live, train_policy
 from agentrec.app.reports.run_report import print_gate
-from agentrec.app.run.reopen_run import reopen_run
 from agentrec.errors import InputError
 from agentrec.policies.no_regret_gate import NO_HINT
 from agentrec.policies.policy_files import EncoderRecord
 from agentrec.settings.policy_settings import PolicySettings
 from agentrec.settings.run_settings import RunSettings
-from agentrec.settings.validation_messages import first_fault, in_words, placed
+from agentrec.settings.validation_messages import first_error, nested_error, validation_message
 
 _TAKEN = (LIVE, NO_HINT, BEST_SINGLE)
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
@@ -96,10 +95,12 @@ def changed_policy(known: PolicySettings, given: Mapping[str, Any]) -> PolicySet
     try:
         return PolicySettings.model_validate({**known.model_dump(), **changes, "settings": within})
     except ValidationError as error:
-        first = first_fault(error)
+        first = first_error(error)
         keys = [str(part) for part in first["loc"]]
-        below = placed(first)
-        problem = in_words(first, keys, PolicySettings) if below is None else below.problem
+        below = nested_error(first)
+        problem = (
+            validation_message(first, keys, PolicySettings) if below is None else below.problem
+        )
         place = ("policy", *keys, *(() if below is None else below.keys))
         raise InputError(problem, field=".".join(place)) from error
 

@@ -20,11 +20,11 @@ from agentrec.data import Dataset
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.errors import InputError
 from agentrec.graphs.preferences.collection_graph import (
+    PreferenceContext,
     PreferenceInput,
     PreferenceState,
     build_preference_graph,
 )
-from agentrec.graphs.preferences.context import PreferenceParts
 from agentrec.graphs.preferences.pairing import PairingRules, UserCap
 from agentrec.preferences import PreferencePair
 from agentrec.runs.open_run import OpenRun
@@ -32,7 +32,7 @@ from agentrec.runs.run_folder import write_json, writing
 from agentrec.sessions import Session
 from agentrec.settings.prefer_settings import PreferSettings
 from agentrec.stores.pairs.sinks import JsonlPreferenceSink, iterate_sink
-from agentrec.streaming.streaming import stream
+from agentrec.streaming.stream import stream
 
 ORIGIN_FILE = "origin.json"
 
@@ -156,7 +156,7 @@ async def collect_pairs(
         StoreError: If the file of pairs is broken or open elsewhere.
     """
     reward_model = await obtain_reward_model(parts, prefer)
-    context = PreferenceParts(
+    context = PreferenceContext(
         components=writer or parts.components,
         reward_model=reward_of(reward_model, parts, prefer),
         factors=await factors_of(parts),
@@ -190,7 +190,7 @@ async def collect_pairs(
             made = stream(usable, collected, parts.concurrency, ordered=True)
             async with aclosing(made) as outcomes:
                 async for outcome in outcomes:
-                    state = outcome.made
+                    state = outcome.result
                     pairs = _admitted(state, cap, tally)
                     await sink.append(pairs)
                     tally.add(state, pairs)
@@ -264,7 +264,7 @@ class _Tally:
         if values:
             self.best.append(max(values))
             self.worst.append(min(values))
-        if (reason := state.get("refused")) is not None:
+        if (reason := state.get("rejection")) is not None:
             self.refused[reason] += 1
 
     def collection(self, sessions: int) -> Collection:

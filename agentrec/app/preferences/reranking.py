@@ -14,7 +14,7 @@ from agentrec.continuations import Continuation, Relevant, continuation_of
 from agentrec.contracts import HintPolicy
 from agentrec.evaluation.intervals import Interval, bootstrap_interval, bootstrap_intervals
 from agentrec.evaluation.metrics import average_precision, ndcg_of_places
-from agentrec.graphs.recommendation.build_offer import offer_to
+from agentrec.graphs.recommendation.build_offer import offer_hints
 from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hints import Hint
 from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender
@@ -22,7 +22,7 @@ from agentrec.policies.reward_model.candidate_scores import CandidateScores
 from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
 from agentrec.runs.open_run import OpenRun
 from agentrec.sessions import Session
-from agentrec.streaming.streaming import map_concurrently
+from agentrec.streaming.stream import map_concurrently
 
 Places = Sequence[Sequence[int | None]]
 """Of each session the places of all that is relevant, the target's first."""
@@ -218,7 +218,7 @@ class Reranker:
     async def chosen_hints(self, policy: HintPolicy) -> list[Hint | None]:
         """What a policy chooses for each session as a whole, then for each after its first part."""
         judged = [*self._judged("target"), *self._judged("rest")]
-        offer = await offer_to([one.session for one in judged], self.parts.components)
+        offer = await offer_hints([one.session for one in judged], self.parts.components)
         choices = await asyncio.to_thread(policy.choose, offer)
         hints = {hint.hint_id: hint for hint in offer.hints}
         return [None if chosen is None else hints[chosen] for chosen in choices.hint_ids]
@@ -244,5 +244,5 @@ def places_told(
         judged: The sessions.
         vectors: The texts' vectors, ``[sessions, text_dim]``; zeros for none.
     """
-    odds = CandidateScores.of_continuations(recommender.recommender, judged)
-    return odds.places(recommender.moves(vectors))
+    scores = CandidateScores.of_continuations(recommender.recommender, judged)
+    return scores.relevant_ranks(recommender.text_scores(vectors))

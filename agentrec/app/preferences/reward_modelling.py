@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,6 +17,7 @@ from agentrec.atomic_files import write_atomically
 from agentrec.contracts import RewardModel
 from agentrec.errors import InputError, ModelCallError
 from agentrec.graphs.preferences.ranking_reward import RankingRewardModel
+from agentrec.plugins import REWARD_MODELS, load_plugin
 from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender, Floats
 from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel, TextVectors
 from agentrec.policies.reward_model.reward_model_wrappers import (
@@ -30,7 +31,7 @@ from agentrec.progress import run_blocking
 from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import writing
 from agentrec.sessions import Session
-from agentrec.settings.prefer_settings import PreferSettings
+from agentrec.settings.prefer_settings import REWARDS, PreferSettings
 
 RECORD_FILE = "training.json"
 
@@ -190,6 +191,8 @@ def reward_of(model: KnowledgeRewardModel, parts: OpenRun, prefer: PreferSetting
         parts: The run.
         prefer: Who is asked.
     """
+    if prefer.reward not in REWARDS:
+        return cast("RewardModel", load_plugin(REWARD_MODELS, prefer.reward)(parts.components))
     if prefer.reward == "recommender":
         return BatchedRewardModel(model)
     ranking = RankingRewardModel(

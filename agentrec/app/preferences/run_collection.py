@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from typing import Any, cast, get_args
 
 from rich.console import Console
 
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.preferences.collection import (
     PAIRS_FILE,
     Collection,
@@ -21,14 +21,13 @@ from agentrec.app.preferences.collection import (
 )
 from agentrec.app.preferences.reward_modelling import obtain_reward_model
 from agentrec.app.reports.preference_report import print_collection
-from agentrec.app.run.reopen_run import settings_of_run
-from agentrec.assembly import use_one_thread
+from agentrec.app.reports.run_report import usage_printer
 from agentrec.data import Dataset
 from agentrec.errors import InputError
-from agentrec.runs.open_run import OpenRun, open_run, resolve_run, second_model, with_model
+from agentrec.named_components import NamedModel, open_model
+from agentrec.runs.open_run import OpenRun, open_run, resolve_run, settings_of_run, with_model
 from agentrec.runs.run_folder import RunFolder, writing
 from agentrec.settings.run_settings import RunSettings
-from agentrec.settings.sources import load_settings
 from agentrec.stores.pairs.card import write_card
 from agentrec.stores.pairs.export import read_pairs, write_pairs
 from agentrec.stores.pairs.records import ExportForm
@@ -43,10 +42,7 @@ def run_settings(given: Mapping[str, Any], config: Path | None) -> RunSettings:
     Raises:
         InputError: If a source has something wrong in it.
     """
-    settings, _ = load_settings(given, config)
-    if RunFolder(settings.run).manifest.is_file():
-        settings, _ = settings_of_run(given, config)
-    return settings
+    return settings_of_run(given, config, must_exist=False)
 
 
 @asynccontextmanager
@@ -64,13 +60,14 @@ async def opened(
         InputError: If settings or data are not those of the run that is there.
         StoreError: If another process has the knowledge base open.
     """
-    use_one_thread()
-    place = await resolve_run(settings, console)
+    display = ConsoleProgress(console)
+    resolved = await resolve_run(settings, display)
     if check is not None:
-        check(place.dataset)
-    await asyncio.to_thread(place.folder.begin, place.manifest)
-    async with open_run(place, console, report_usage=False) as parts:
-        yield parts
+        check(resolved.dataset)
+    await resolved.begin()
+    usage = usage_printer(console, always=False)
+    async with open_run(resolved, display, on_usage=usage) as run:
+        yield run
 
 
 async def collect_in_run(settings: RunSettings, console: Console) -> Collection:
@@ -83,14 +80,16 @@ async def collect_in_run(settings: RunSettings, console: Console) -> Collection:
     prefer = settings.prefer
     check = partial(check_users, rules=prefer.rules)
     # Before anything long: the model may be none.
-    other = None if prefer.writer is None else second_model(prefer.writer, settings.llm)
+    other: NamedModel | None = None
+    if prefer.writer is not None:
+        other = open_model(prefer.writer, {}, settings.llm.timeout)
     async with opened(settings, console, check) as parts:
         if other is None:
             components, folder = parts.components, parts.folder.preferences
             told = await collect_pairs(parts, prefer, folder)
         else:
-            folder = parts.folder.preferences_of(other[1])
-            async with with_model(parts, *other) as components:
+            folder = parts.folder.preferences_of(other.identity)
+            async with with_model(parts, other) as components:
                 told = await collect_pairs(parts, prefer, folder, components)
         print_collection(told, console)
         file = folder / PAIRS_FILE

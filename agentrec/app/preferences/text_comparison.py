@@ -22,8 +22,9 @@ from agentrec.components import Components
 from agentrec.data.dataset import SplitName
 from agentrec.errors import InputError
 from agentrec.hints import Hint
+from agentrec.named_components import open_model
 from agentrec.policies.policy_kinds import load_policy
-from agentrec.runs.open_run import OpenRun, second_model, with_model
+from agentrec.runs.open_run import OpenRun, with_model
 from agentrec.runs.run_folder import write_json, writing
 from agentrec.settings.run_settings import RunSettings
 
@@ -49,7 +50,7 @@ async def evaluate_texts(
         InputError: If a model cannot be opened, or there is no session to judge by.
         ModelCallError: If a ranking failed for good, or the budget is spent.
     """
-    others = [second_model(name, settings.llm) for name in tuned]
+    others = [open_model(name, {}, settings.llm.timeout) for name in tuned]
     async with opened(settings, console) as parts:
         sessions = [
             one
@@ -63,10 +64,10 @@ async def evaluate_texts(
         await judge.without_texts(settings.prefer.backbone)
         await judge.with_hints()
         await judge.add("", parts.components, "the run's model")
-        for number, (writer, identity) in enumerate(others, start=1):
+        for number, writer in enumerate(others, start=1):
             called = f" tuned {number}" if len(others) > 1 else " tuned"
-            async with with_model(parts, writer, identity) as components:
-                await judge.add(called, components, identity)
+            async with with_model(parts, writer) as components:
+                await judge.add(called, components, writer.identity)
         report = await asyncio.to_thread(judge.report)
         name = "texts.json" if split == "test" else f"texts.{split}.json"
         with writing(parts.folder.path):

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from agentrec.components import Components
 from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.graphs.preferences.preference_sampling import (
-    TextAttempt,
-    attempt_preference,
+    SampledText,
     find_factors,
+    sample_preference,
 )
-from agentrec.llm.gateway.requests import Draw, seed_of
+from agentrec.llm.gateway.requests import Sampling, sample_seed
 from agentrec.runs.open_run import OpenRun
 from agentrec.sessions import Session
-from agentrec.streaming.streaming import map_concurrently
+from agentrec.streaming.stream import map_concurrently
 
 
 async def factors_of(parts: OpenRun) -> tuple[str, ...]:
@@ -64,13 +64,13 @@ async def texts_for(
     """
     seed = parts.settings.seed
 
-    async def attempted(wanted: tuple[int, Session]) -> TextAttempt:
+    async def attempted(wanted: tuple[int, Session]) -> SampledText:
         sample, session = wanted
-        draw = None
+        sampling = None
         if temperature is not None:
-            draw = Draw(temperature, seed_of(seed, session.session_id, sample))
-        return await attempt_preference(
-            session, factors, components or parts.components, share=share, draw=draw
+            sampling = Sampling(temperature, sample_seed(seed, session.session_id, sample))
+        return await sample_preference(
+            session, factors, components or parts.components, share=share, sampling=sampling
         )
 
     wanted = [(sample, session) for sample in range(samples) for session in sessions]

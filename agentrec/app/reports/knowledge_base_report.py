@@ -27,8 +27,8 @@ from agentrec.app.knowledge_base.results import (
 from agentrec.app.reports.run_report import narrow_table
 from agentrec.catalog import clean_text
 from agentrec.hints import Hint, HintEvidence, Revision
-from agentrec.stores.differences import Differences, HintChange
-from agentrec.stores.exchange import ImportReport
+from agentrec.stores.hints.differences import Differences, HintChange
+from agentrec.stores.hints.exchange import ImportReport
 
 _SHORT_ID = 8
 _LONGEST_VALUE = 400

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich import box
@@ -106,6 +106,21 @@ def print_usage(report: UsageReport, console: Console) -> None:
         money = "not known" if row.money is None else f"{row.money:,.4f}"
         table.add_row(node, *(f"{count:,}" for count in counts), *([money] if priced else []))
     console.print(table)
+
+
+def usage_printer(console: Console, *, always: bool) -> Callable[[UsageReport, bool], None]:
+    """Return what prints usage when a run is closed.
+
+    Args:
+        console: Where to print.
+        always: Whether to print even if no call was made now.
+    """
+
+    def show(report: UsageReport, made_now: bool) -> None:
+        if always or made_now:
+            print_usage(report, console)
+
+    return show
 
 
 def print_report(report: MetricsReport, data: str, console: Console) -> None:

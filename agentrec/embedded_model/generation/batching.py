@@ -1,4 +1,4 @@
-"""Many callers, one network: requests that wait together are computed together."""
+"""Micro-batching: requests that wait together are computed together."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Answer = TypeVar("Answer")
 
 
 class MicroBatcher(Generic[Request, Answer]):
-    """Runs a batch function on whatever has queued up since its last run.
+    """Runs a batch function on the requests that have queued since its last run.
 
-    No timer is involved: a lone request is computed at once, and while a batch is being
-    computed the next one gathers. All work happens in one thread, which is started on first use.
+    There is no timer: a single request is computed at once, and while one batch is computed the
+    next one queues. All work happens in one thread, which is started on first use.
 
     Args:
         compute: Called with 1 to ``max_batch`` requests; returns one answer each, in order. If
             it raises, every request of the batch fails with that error.
-        max_batch: Most requests a call.
+        max_batch: Most requests per call.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class MicroBatcher(Generic[Request, Answer]):
                 answers = self._compute([request for request, _ in batch])
                 if len(answers) != len(batch):
                     raise RuntimeError(f"{len(batch)} requests got {len(answers)} answers")
-            except BaseException as error:  # handed to every caller
+            except BaseException as error:  # passed to every caller
                 for _, future in batch:
                     future.set_exception(error)
                 continue

@@ -17,16 +17,22 @@ from agentrec.embedded_model.folder import CatalogModel
 from agentrec.embedded_model.language.prompt_parser import CompactPrompt
 from agentrec.embedded_model.language.text_grammar import HINT_END, QUESTION_LEAD, factor_token
 from agentrec.embedded_model.language.vocabulary import END, PAD, SPECIAL, Vocabulary, prompt_tokens
-from agentrec.embedded_model.network.forward import last_states, last_states_behind
+from agentrec.embedded_model.network.forward import last_states, last_states_with_shared_prefixes
+
+MAX_WORDS = 64
+_MAX_PHRASES = 2
+
+OnWord = Callable[[int, str], None]
+"""Called with the index of a prompt and the next word of its answer."""
 
 
 class CachedDecoding:
-    """Rows that are being written, with what the network made of them so far.
+    """Rows of tokens being written, with the network's key-value cache.
 
     Args:
         network: The network.
         rows: Token ids of each row, at least one row; they are padded in front.
-        pad: What they are padded with.
+        pad: The padding token.
     """
 
     def __init__(self, network: GPT2LMHeadModel, rows: Sequence[Sequence[int]], pad: int) -> None:
@@ -37,7 +43,7 @@ class CachedDecoding:
         self._cache: Any = None
 
     def states(self) -> Tensor:
-        """What the last token of each row came to, ``[num_rows, width]``; once a step."""
+        """Compute the state of each row's last token, ``[num_rows, width]``; once a step."""
         positions = (self._mask.cumsum(dim=1) - 1).clamp(min=0)[:, -self._step.shape[1] :]
         output = self._network.transformer(
             input_ids=self._step,
@@ -51,17 +57,17 @@ class CachedDecoding:
         return states
 
     def add(self, tokens: Sequence[Sequence[int]]) -> None:
-        """Write on: as many token ids behind every row."""
+        """Append the same number of token ids to every row."""
         self._step = torch.tensor(tokens)
         self._mask = torch.cat([self._mask, torch.ones_like(self._step)], dim=1)
 
 
-_MOST_PHRASES = 2
-
-
 @dataclass(frozen=True)
-class Form:
-    """What may come next in one kind of text.
+class AnswerGrammar:
+    """Which tokens may come next in questions and preferences, so that they can be parsed.
+
+    The network chooses which properties are named; the grammar ensures that lines end, just as a
+    ranking names each candidate once.
 
     Attributes:
         prompt: What was asked.
@@ -74,26 +80,26 @@ class Form:
     phrases: frozenset[int]
 
     def allowed(self, written: Sequence[int]) -> frozenset[int] | None:
-        """Tokens that may follow on what was written; ``None`` for any."""
+        """Return the tokens that may come next; ``None`` for any."""
         if not self.phrases:
             return None
         if self.prompt.task == "question":
-            return self._in_question(written)
+            return self._next_in_question(written)
         if self.prompt.task == "preference":
-            return self._in_preference(written)
+            return self._next_in_preference(written)
         return None
 
-    def _in_question(self, written: Sequence[int]) -> frozenset[int]:
+    def _next_in_question(self, written: Sequence[int]) -> frozenset[int]:
         if len(written) < len(QUESTION_LEAD):
             return self._words(QUESTION_LEAD[len(written)])
-        said = len(written) - len(QUESTION_LEAD)
-        if said > 0 and len(self.phrases) == 1:
+        index = len(written) - len(QUESTION_LEAD)
+        if index > 0 and len(self.phrases) == 1:
             # There is nothing to choose between.
             return self._words("?")
-        form = (self.phrases, self._words("or"), self.phrases, self._words("?"))
-        return form[min(said, len(form) - 1)]
+        tokens = (self.phrases, self._words("or"), self.phrases, self._words("?"))
+        return tokens[min(index, len(tokens) - 1)]
 
-    def _in_preference(self, written: Sequence[int]) -> frozenset[int]:
+    def _next_in_preference(self, written: Sequence[int]) -> frozenset[int]:
         end, colon = self.vocabulary.ids[HINT_END], self.vocabulary.ids[":"]
         start = len(written) - next(
             (n for n, token in enumerate(reversed(written)) if token == end), len(written)
@@ -104,41 +110,35 @@ class Form:
             return (left | self._words(END)) if left and written else (left or self._words(END))
         if len(line) == 1:
             return frozenset({colon})
-        if sum(token in self.phrases for token in line) == _MOST_PHRASES:
+        if sum(token in self.phrases for token in line) == _MAX_PHRASES:
             return self._words(HINT_END)
-        left = (self._about(line[0]) or self.phrases) - set(line)
+        left = (self._phrases_of(line[0]) or self.phrases) - set(line)
         if line[-1] == colon or line[-1] == self.vocabulary.ids["and"]:
             return left
         return self._words("and", HINT_END) if left else self._words(HINT_END)
 
     def _factors(self) -> frozenset[int]:
-        """The factors asked for; where none is known, all that the model knows."""
+        """Return the requested factors; all that the model knows where none is known."""
         known = self._words(*(factor_token(factor) for factor in self.vocabulary.factors))
         return known & frozenset(self.prompt.sections.get("<factors>", ())) or known
 
-    def _about(self, factor: int) -> frozenset[int]:
-        """Phrases that name a factor; for one that none names, those that name no other either."""
+    def _phrases_of(self, factor: int) -> frozenset[int]:
+        """Return the phrases that name a factor; if there are none, those that name no factor."""
         names = [factor_token(factor) for factor in self.vocabulary.factors]
-        asked = next((name for name in names if self.vocabulary.ids[name] == factor), "")
-        said = {p: f"_{self._spelt[p]}_" for p in self.phrases}
-        own = frozenset(p for p, text in said.items() if f"_{asked}_" in text)
-        others = frozenset(
-            p for p, text in said.items() if not any(f"_{name}_" in text for name in names)
+        requested = next((name for name in names if self.vocabulary.ids[name] == factor), "")
+        texts = {p: f"_{self._word_of[p]}_" for p in self.phrases}
+        own = frozenset(p for p, text in texts.items() if f"_{requested}_" in text)
+        unnamed = frozenset(
+            p for p, text in texts.items() if not any(f"_{name}_" in text for name in names)
         )
-        return own or others
+        return own or unnamed
 
     @cached_property
-    def _spelt(self) -> dict[int, str]:
-        return {place: word for word, place in self.vocabulary.ids.items()}
+    def _word_of(self) -> dict[int, str]:
+        return {token: word for word, token in self.vocabulary.ids.items()}
 
     def _words(self, *words: str) -> frozenset[int]:
         return frozenset(self.vocabulary.ids[word] for word in words)
-
-
-MAX_WORDS = 64
-
-OnWord = Callable[[int, str], None]
-"""Called with the number of a prompt and the next word of its answer."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Sampling:
     seed: int = 0
 
     def noise(self, prompt: Sequence[int]) -> np.random.Generator:
-        """Source of the draw: other prompts get other noise under the same seed."""
+        """Return the generator of a prompt: others get other noise under the same seed."""
         return np.random.default_rng([self.seed & 0xFFFFFFFF, *prompt])
 
 
@@ -164,21 +164,20 @@ def rank_candidates(
 ) -> list[list[int]]:
     """Order each prompt's candidates by the probability of naming them first.
 
-    With a temperature the order is a Plackett-Luce draw from the same probabilities. A candidate
-    the model does not know comes last.
+    With a temperature the order is a Plackett-Luce draw from the same probabilities. Candidates
+    that the model does not know come last.
 
     Returns:
-        For each prompt the places of its candidates, best first.
+        For each prompt the indices of its candidates, best first.
     """
     rows = [prompt_tokens(p.task, p.sections, model.vocabulary) for p in prompts]
-    logits = first_place_logits(model, rows)
+    logits = first_choice_logits(model, rows)
     orders = []
     for row, tokens, prompt, sampling in zip(logits, rows, prompts, samplings, strict=True):
         known = np.array(prompt.known, dtype=bool)
         scores = np.full(len(known), -np.inf)
         own = row[: len(known)]
-        # Rounded, so that the last bits, which depend on what else was in the batch, decide
-        # nothing.
+        # Rounded: the last bits depend on the rest of the batch and must not decide.
         scores[: len(own)] = np.round(own, 3)
         scores[~known] = -np.inf
         if sampling.temperature > 0:
@@ -189,32 +188,34 @@ def rank_candidates(
 
 
 @torch.inference_mode()
-def first_place_logits(
+def first_choice_logits(
     model: CatalogModel, rows: Sequence[Sequence[int]]
 ) -> npt.NDArray[np.float64]:
-    """Logits of every handle for the first place, ``[num_rows, MAX_CANDIDATES]``.
+    """Compute the logits of every handle as first choice, ``[num_rows, MAX_CANDIDATES]``.
 
-    Prompts that begin alike, as one session under many hints does, are read once as far as they
-    are alike.
+    A beginning that several prompts share, as one session under many hints does, is computed
+    once.
     """
     vocabulary = model.vocabulary
     groups: dict[tuple[int, ...], list[int]] = {}
-    for place, row in enumerate(rows):
-        groups.setdefault(_before_hint(model, row), []).append(place)
+    for index, row in enumerate(rows):
+        groups.setdefault(_before_hint(model, row), []).append(index)
     handles = model.network.transformer.wte.weight[vocabulary.first_handle : vocabulary.first_item]
     logits = np.zeros((len(rows), len(handles)))
     by_length: dict[int, list[tuple[int, ...]]] = {}
     for prefix in groups:
         by_length.setdefault(len(prefix), []).append(prefix)
     for prefixes in by_length.values():
-        members = [place for prefix in prefixes for place in groups[prefix]]
+        members = [index for prefix in prefixes for index in groups[prefix]]
         if len(members) == len(prefixes):
-            tokens, last = _padded(model, [rows[place] for place in members])
+            tokens, last = _padded(model, [rows[index] for index in members])
             states = last_states(model.network, tokens, last)
         else:
             owners = torch.tensor([n for n, prefix in enumerate(prefixes) for _ in groups[prefix]])
-            tokens, last = _padded(model, [rows[place][len(prefixes[0]) :] for place in members])
-            states = last_states_behind(model.network, torch.tensor(prefixes), owners, tokens, last)
+            tokens, last = _padded(model, [rows[index][len(prefixes[0]) :] for index in members])
+            states = last_states_with_shared_prefixes(
+                model.network, torch.tensor(prefixes), owners, tokens, last
+            )
         logits[members] = (states @ handles.T).double().numpy()
     return logits
 
@@ -240,14 +241,14 @@ def write_words(
     decoding = CachedDecoding(model.network, rows, pad)
     generators = [s.noise(row) for s, row in zip(samplings, rows, strict=True)]
     table = model.network.transformer.wte.weight[: vocabulary.first_handle]
-    barred = [place for place in range(len(SPECIAL)) if place != end]
-    said_once = {vocabulary.ids[word] for word in vocabulary.words if "_" in word}
+    barred = [token for token in range(len(SPECIAL)) if token != end]
+    single_use = {vocabulary.ids[word] for word in vocabulary.words if "_" in word}
     breaks = {vocabulary.ids[HINT_END], vocabulary.ids["."]}
     names, question = (*SPECIAL, *vocabulary.words), vocabulary.ids["?"]
-    phrases = frozenset(said_once) - {
+    phrases = frozenset(single_use) - {
         vocabulary.ids[factor_token(factor)] for factor in vocabulary.factors
     }
-    forms = [Form(prompt, vocabulary, phrases) for prompt in prompts]
+    grammars = [AnswerGrammar(prompt, vocabulary, phrases) for prompt in prompts]
     written: list[list[int]] = [[] for _ in rows]
     finished = [False] * len(rows)
     for _ in range(MAX_WORDS):
@@ -256,12 +257,12 @@ def write_words(
         chosen = []
         for row, sampling in enumerate(samplings):
             scores = np.round(logits[row], 3)
-            scores[_said(written[row], said_once, breaks)] = -np.inf
-            allowed = forms[row].allowed(written[row])
+            scores[_phrases_in_sentence(written[row], single_use, breaks)] = -np.inf
+            allowed = grammars[row].allowed(written[row])
             if allowed is not None:
-                scores[[place not in allowed for place in range(len(scores))]] = -np.inf
+                scores[[token not in allowed for token in range(len(scores))]] = -np.inf
             elif not written[row]:
-                # An answer without a word would be taken for a failed call.
+                # An empty answer would count as a failed call.
                 scores[[end, *breaks]] = -np.inf
             if sampling.temperature > 0:
                 scores = scores / sampling.temperature + generators[row].gumbel(size=len(scores))
@@ -279,19 +280,21 @@ def write_words(
     return [[names[token] for token in row] for row in written]
 
 
-def _said(written: Sequence[int], phrases: Container[int], breaks: Container[int]) -> list[int]:
-    """Phrases of the sentence being written: none is said twice."""
-    said: list[int] = []
+def _phrases_in_sentence(
+    written: Sequence[int], phrases: Container[int], breaks: Container[int]
+) -> list[int]:
+    """Return the phrases of the sentence being written, which must not be repeated."""
+    used: list[int] = []
     for token in reversed(written):
         if token in breaks:
             break
         if token in phrases:
-            said.append(token)
-    return said
+            used.append(token)
+    return used
 
 
 def _before_hint(model: CatalogModel, row: Sequence[int]) -> tuple[int, ...]:
-    """A prompt as far as it is the same under every hint."""
+    """Return the part of a prompt that is the same under every hint."""
     hint = model.vocabulary.ids["<hint>"]
     return tuple(row[: row.index(hint)] if hint in row else row[:-1])
 
@@ -299,7 +302,7 @@ def _before_hint(model: CatalogModel, row: Sequence[int]) -> tuple[int, ...]:
 def _padded(
     model: CatalogModel, rows: Sequence[Sequence[int]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows as one tensor, and the place of the last token of each."""
+    """Return the rows as one tensor, and the index of each one's last token."""
     width, pad = max(map(len, rows)), model.vocabulary.ids[PAD]
     tokens = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
     return tokens, torch.tensor([len(row) - 1 for row in rows])

@@ -13,7 +13,7 @@ from typing import get_args
 
 from langchain_core.messages import BaseMessage
 
-from agentrec.embedded_model.language.text_grammar import Task, as_words
+from agentrec.embedded_model.language.text_grammar import Task, known_words
 from agentrec.embedded_model.language.vocabulary import MAX_CANDIDATES, UNKNOWN, Vocabulary
 from agentrec.llm.answers.preference_statements import parse_preference
 
@@ -23,7 +23,7 @@ _SECTION = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _DATA = re.compile(r"^<(\w+)>\n.*?\n</\1>$", re.MULTILINE | re.DOTALL)
-_MARK = re.compile(r"^(?:C\d{2,} \| |\d{1,3}\. )")
+_LINE_MARK = re.compile(r"^(?:C\d{2,} \| |\d{1,3}\. )")
 _COUNT = re.compile(r"(?:exactly|up to) (\d{1,3}) (?:numbered lines|hints)")
 
 
@@ -34,7 +34,7 @@ class CompactPrompt:
     Attributes:
         task: What is asked.
         sections: Token ids of each known section, by mark, such as ``<history>``.
-        known: For each candidate as listed whether the model knows it and can tell it apart.
+        known: For each listed candidate whether the model knows it and has a handle for it.
         lines: The candidate lines as listed, for the answer.
         count: How many lines are asked for.
     """
@@ -46,8 +46,8 @@ class CompactPrompt:
     count: int
 
 
-def read_prompt(messages: Sequence[BaseMessage], vocabulary: Vocabulary) -> CompactPrompt | None:
-    """Read a conversation; the last message that names a task counts.
+def parse_prompt(messages: Sequence[BaseMessage], vocabulary: Vocabulary) -> CompactPrompt | None:
+    """Parse a conversation; its last message that names a task counts.
 
     Returns:
         The prompt, or ``None`` if no message names a task that the model knows.
@@ -55,37 +55,37 @@ def read_prompt(messages: Sequence[BaseMessage], vocabulary: Vocabulary) -> Comp
     texts = [message.text for message in messages if message.type in {"human", "system"}]
     # Titles, hints and reflections name no task and no count, whatever they say.
     instructions = [_DATA.sub("", text) for text in texts]
-    for place in range(len(texts) - 1, -1, -1):
-        found = _TASK.search(instructions[place])
+    for index in range(len(texts) - 1, -1, -1):
+        found = _TASK.search(instructions[index])
         if found is None or found[1] not in get_args(Task):
             continue
         task: Task = next(name for name in get_args(Task) if name == found[1])
-        blocks = {m[1]: m[2].splitlines() for m in _SECTION.finditer(texts[place])}
-        counts = _COUNT.findall("\n".join(instructions[place:]))
+        blocks = {m[1]: m[2].splitlines() for m in _SECTION.finditer(texts[index])}
+        counts = _COUNT.findall("\n".join(instructions[index:]))
         lines = tuple(blocks.get("candidates", ()))
-        places = [_place(line, vocabulary) for line in lines]
+        items = [_item_index(line, vocabulary) for line in lines]
         return CompactPrompt(
             task=task,
-            sections=_section_tokens(blocks, vocabulary) | _candidate_tokens(places, vocabulary),
-            known=tuple(p is not None and n < MAX_CANDIDATES for n, p in enumerate(places)),
+            sections=_section_tokens(blocks, vocabulary) | _candidate_tokens(items, vocabulary),
+            known=tuple(i is not None and n < MAX_CANDIDATES for n, i in enumerate(items)),
             lines=lines,
             count=int(counts[-1]) if counts else 10,
         )
     return None
 
 
-def _place(line: str, vocabulary: Vocabulary) -> int | None:
-    """Catalogue position of the item that a handled or numbered line shows."""
-    return vocabulary.item_places.get(_MARK.sub("", line, count=1))
+def _item_index(line: str, vocabulary: Vocabulary) -> int | None:
+    """Return the catalogue index of the item that a line shows after its handle or number."""
+    return vocabulary.item_index.get(_LINE_MARK.sub("", line, count=1))
 
 
 def _candidate_tokens(
-    places: Sequence[int | None], vocabulary: Vocabulary
+    items: Sequence[int | None], vocabulary: Vocabulary
 ) -> dict[str, tuple[int, ...]]:
-    """Candidates as tokens; one the model does not know keeps its place and so its handle."""
+    """Candidates as tokens; an unknown one keeps its position and so its handle."""
     unknown = vocabulary.ids[UNKNOWN]
     first = vocabulary.first_item
-    tokens = tuple(unknown if place is None else place + first for place in places)
+    tokens = tuple(unknown if item is None else item + first for item in items)
     return {"<candidates>": tokens} if tokens else {}
 
 
@@ -94,32 +94,35 @@ def _section_tokens(
 ) -> dict[str, tuple[int, ...]]:
     sections: dict[str, tuple[int, ...]] = {}
     for name in ("history", "predictions", "target"):
-        places = [_place(line, vocabulary) for line in blocks.get(name, ())]
+        lines = blocks.get(name, ())
+        items = [_item_index(line, vocabulary) for line in lines]
         if name == "target":
-            # It comes as the label alone, which may itself begin like a numbered line.
-            whole = [vocabulary.item_places.get(line) for line in blocks.get(name, ())]
-            places = [p if w is None else w for p, w in zip(places, whole, strict=True)]
-        if any(place is not None for place in places):
+            # It is the label alone, which may itself begin like a numbered line.
+            whole = [vocabulary.item_index.get(line) for line in lines]
+            items = [i if w is None else w for i, w in zip(items, whole, strict=True)]
+        if any(item is not None for item in items):
             sections[f"<{name}>"] = tuple(
-                place + vocabulary.first_item for place in places if place is not None
+                item + vocabulary.first_item for item in items if item is not None
             )
     for name in ("factors", "hint"):
-        words = as_words(" ".join(blocks.get(name, ())), vocabulary.ids)
-        if name == "hint" and (liked := _liked(blocks.get("preference", ()), vocabulary)):
-            words = [*words, "and", *liked] if words else liked
+        words = known_words(" ".join(blocks.get(name, ())), vocabulary.ids)
+        if name == "hint" and (
+            preferred := _preference_words(blocks.get("preference", ()), vocabulary)
+        ):
+            words = [*words, "and", *preferred] if words else preferred
         if words:
             sections[f"<{name}>"] = tuple(vocabulary.ids[word] for word in words)
     return sections
 
 
-def _liked(lines: Sequence[str], vocabulary: Vocabulary) -> list[str]:
-    """Stated preferences as the hint they come to, which is how the model was taught to follow."""
+def _preference_words(lines: Sequence[str], vocabulary: Vocabulary) -> list[str]:
+    """Turn stated preferences into a hint, the form that the model was taught to follow."""
     wanted: list[str] = []
     for stated in parse_preference("\n".join(lines)):
         # A statement names its factor once, and the model's phrases each hold it.
         for part in re.split(r"\band\b|,", stated.preference):
-            for said in (f"{stated.factor} {part}", part):
-                if words := as_words(said, vocabulary.ids):
+            for phrase in (f"{stated.factor} {part}", part):
+                if words := known_words(phrase, vocabulary.ids):
                     wanted += [*(["and"] if wanted else []), *words]
                     break
     return ["prefer", *wanted] if wanted else []

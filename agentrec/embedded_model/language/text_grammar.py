@@ -24,8 +24,6 @@ PREFER = (
 AVOID = (("avoid",), ("less",), ("do", "not", "recommend"))
 FILLERS = ((), ("items", "with"), ("candidates", "with"))
 HINT_END = ";"
-_LONGEST_PHRASE = 64
-
 CRITIQUE_LEAD = ("the", "predictions", "lean", "to")
 CRITIQUE_TAIL = (",", "perhaps", "too", "much", ".")
 DIAGNOSIS_LEAD = ("the", "target", "has", "more", ":")
@@ -33,15 +31,19 @@ DIAGNOSIS_LACK = (".", "the", "predictions", "have", "more", ":")
 QUESTION_LEAD = ("do", "you", "prefer")
 QUESTION_TAIL = ("?",)
 
-Signed = tuple[Aspect, int]
+_MAX_PHRASE_WORDS = 64
+_MARKS = frozenset({".", ",", ":", "?"})
+_LISTS = frozenset({"hints", "preference"})
+
+SignedAspect = tuple[Aspect, int]
 
 
-def hint_words(wanted: Sequence[Signed], rng: random.Random | None = None) -> list[str]:
-    """Word a hint that asks for aspects.
+def hint_words(wanted: Sequence[SignedAspect], rng: random.Random | None = None) -> list[str]:
+    """Compose a hint that asks for aspects.
 
     Args:
         wanted: Aspects, each with 1 (prefer) or -1 (avoid); at least one.
-        rng: Source of paraphrases; ``None`` for the plain wording the model itself writes.
+        rng: Source of paraphrases; ``None`` for the plain form that the model itself writes.
 
     Returns:
         Words, each aspect's phrase being one: ``prefer``, ``year_1990_to_1995``, ``and``,
@@ -62,28 +64,28 @@ def hint_words(wanted: Sequence[Signed], rng: random.Random | None = None) -> li
 
 
 def critique_words(excess: Sequence[Aspect]) -> list[str]:
-    """Say which aspects the predictions hold much of."""
-    return [*CRITIQUE_LEAD, *_joined(excess), *CRITIQUE_TAIL]
+    """Say which aspects the predictions have much of."""
+    return [*CRITIQUE_LEAD, *_join(excess), *CRITIQUE_TAIL]
 
 
 def diagnosis_words(more: Sequence[Aspect], less: Sequence[Aspect]) -> list[str]:
-    """Say what the target has more, and what less, of than the predictions."""
-    return [*DIAGNOSIS_LEAD, *_joined(more), *DIAGNOSIS_LACK, *_joined(less), "."]
+    """Say which aspects the target has more and less of than the predictions."""
+    return [*DIAGNOSIS_LEAD, *_join(more), *DIAGNOSIS_LACK, *_join(less), "."]
 
 
-def hint_list_words(hints: Sequence[Sequence[Signed]]) -> list[str]:
-    """Several hints, each closed by ``HINT_END``."""
+def hint_list_words(hints: Sequence[Sequence[SignedAspect]]) -> list[str]:
+    """Compose several hints, each closed by ``HINT_END``."""
     return [word for wanted in hints for word in [*hint_words(wanted), HINT_END]]
 
 
 def preference_words(preferred: Sequence[tuple[str, Sequence[Aspect]]]) -> list[str]:
-    """Say of several factors which of their aspects a history holds much of.
+    """Say for several factors which of their aspects a history has much of.
 
     Each factor is one word, followed by a colon, its aspects and ``HINT_END``.
     """
     words: list[str] = []
     for factor, aspects in preferred:
-        words += [factor_token(factor), ":", *_joined(aspects), HINT_END]
+        words += [factor_token(factor), ":", *_join(aspects), HINT_END]
     return words
 
 
@@ -93,12 +95,12 @@ def question_words(first: Aspect, second: Aspect) -> list[str]:
 
 
 def factor_token(factor: str) -> str:
-    """A factor as the one word that the model reads and writes it as."""
+    """Return a factor as the one word that stands for it."""
     return factor.replace(" ", "_")
 
 
 def all_words(aspects: Sequence[Aspect]) -> list[str]:
-    """Every word that can occur, in a fixed order, without repetition."""
+    """Return every word that can occur, in a fixed order, without repetition."""
     groups = [
         [aspect.token for aspect in aspects],
         *PREFER,
@@ -116,8 +118,8 @@ def all_words(aspects: Sequence[Aspect]) -> list[str]:
     return list(dict.fromkeys(word for group in groups for word in group))
 
 
-def as_words(text: str, known: Container[str]) -> list[str]:
-    """Split a text into the words the model knows; what it does not know is dropped.
+def known_words(text: str, known: Container[str]) -> list[str]:
+    """Split a text into known words, dropping the others.
 
     Args:
         text: Any text.
@@ -127,7 +129,7 @@ def as_words(text: str, known: Container[str]) -> list[str]:
     words: list[str] = []
     start = 0
     while start < len(plain):
-        for end in range(min(len(plain), start + _LONGEST_PHRASE), start, -1):
+        for end in range(min(len(plain), start + _MAX_PHRASE_WORDS), start, -1):
             joined = "_".join(plain[start:end])
             if joined in known:
                 words.append(joined)
@@ -138,7 +140,7 @@ def as_words(text: str, known: Container[str]) -> list[str]:
     return words
 
 
-def _joined(aspects: Sequence[Aspect]) -> list[str]:
+def _join(aspects: Sequence[Aspect]) -> list[str]:
     words: list[str] = []
     for aspect in aspects:
         words.extend(["and"] if words else [])
@@ -146,12 +148,8 @@ def _joined(aspects: Sequence[Aspect]) -> list[str]:
     return words
 
 
-_MARKS = frozenset({".", ",", ":", "?"})
-_LISTS = frozenset({"hints", "preference"})
-
-
-class Phrasing:
-    """Says the words of one answer: spaces, capital letters, numbered lines, full stops.
+class Detokenizer:
+    """Spells out the words of one answer: spaces, capital letters, numbered lines, full stops.
 
     Args:
         task: What the answer is: sentences, numbered hints, or ``factor: preference`` lines.
@@ -166,24 +164,24 @@ class Phrasing:
         self._factor: str | None = None
         self._last = ""
 
-    def say(self, word: str) -> str:
-        """What the next word adds to the text; nothing for words behind the last line."""
+    def add(self, word: str) -> str:
+        """Return what the next word adds to the text; nothing beyond the last line."""
         if self._task in _LISTS:
-            return self._say_in_list(word)
+            return self._add_to_list(word)
         starts = self._last in {"", ".", "?"}
         added = self._spaced(word, capital=starts)
         self._last = word
         return added
 
     def end(self) -> str:
-        """What the end of the answer adds to the text."""
+        """Return what the end of the answer adds to the text."""
         if self._task in _LISTS:
-            return self._closed() if self._line else ""
+            return self._line_end() if self._line else ""
         return "" if self._last in {"", ".", "?"} else "."
 
-    def _say_in_list(self, word: str) -> str:
+    def _add_to_list(self, word: str) -> str:
         if word == HINT_END:
-            added = self._closed() if self._line else ""
+            added = self._line_end() if self._line else ""
             self._line, self._factor, self._last = [], None, ""
             return added
         if not self._line:
@@ -196,15 +194,16 @@ class Phrasing:
             if first:
                 self._factor = word.replace("_", " ")
             else:
-                said = word.replace("_", " ").removeprefix(f"{self._factor} ")
-                word = said.replace(" ", "_")
+                # The line names its factor once.
+                phrase = word.replace("_", " ").removeprefix(f"{self._factor} ")
+                word = phrase.replace(" ", "_")
         start = "" if self._lines == 1 else "\n"
         number = f"{start}{self._lines}. " if self._task == "hints" else start
         added = self._spaced(word, capital=first and self._task == "hints")
         self._last = word
         return f"{number}{added}" if first else added
 
-    def _closed(self) -> str:
+    def _line_end(self) -> str:
         return "." if self._task == "hints" else ""
 
     def _spaced(self, word: str, *, capital: bool) -> str:
@@ -214,7 +213,7 @@ class Phrasing:
         return text if word in _MARKS or not self._last else f" {text}"
 
 
-def phrased(task: Task, count: int, words: Iterable[str]) -> str:
-    """The text of a whole answer."""
-    phrasing = Phrasing(task, count)
-    return "".join([*(phrasing.say(word) for word in words), phrasing.end()])
+def detokenize(task: Task, count: int, words: Iterable[str]) -> str:
+    """Return the text of a whole answer."""
+    detokenizer = Detokenizer(task, count)
+    return "".join([*(detokenizer.add(word) for word in words), detokenizer.end()])

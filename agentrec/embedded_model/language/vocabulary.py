@@ -18,18 +18,18 @@ from agentrec.llm.prompts.session_view import HISTORY_LENGTH, as_data, capped_la
 
 PAD, UNKNOWN, END, NONE = "<pad>", "<unk>", "<end>", "<none>"
 ANSWER, SAY = "<answer>", "<say>"
-"""What stands before each place of a ranking, and before a text."""
+"""The marks before each position of a ranking, and before a text."""
 
 TASKS = ("<rank>", "<critique>", "<diagnose>", "<hints>", "<preference>", "<question>")
 SECTIONS = ("<history>", "<predictions>", "<factors>", "<candidates>", "<hint>")
 SPECIAL = (PAD, UNKNOWN, END, NONE, ANSWER, SAY, *TASKS, *SECTIONS)
 
 MAX_CANDIDATES = 100
-"""How many candidates the model can tell apart; each has a handle of its own."""
+"""Most candidates of a prompt; each has a handle of its own."""
 
 
 def item_token(label: str) -> str:
-    """The token of an item, made of its label."""
+    """Return the token of an item, made of its label."""
     return f"[{label}]"
 
 
@@ -74,18 +74,18 @@ class Vocabulary:
     @cached_property
     def ids(self) -> Mapping[str, int]:
         """Ids of marks, words and handles."""
-        handles = (handle(place) for place in range(MAX_CANDIDATES))
+        handles = (handle(index) for index in range(MAX_CANDIDATES))
         return {token: n for n, token in enumerate((*SPECIAL, *self.words, *handles))}
 
     @cached_property
-    def item_places(self) -> Mapping[str, int]:
-        """Catalogue position of each label, written as prompts write it."""
+    def item_index(self) -> Mapping[str, int]:
+        """Catalogue index of each label, written as prompts write it."""
         # Where two labels are alike once they are cut, the cut one stands for the first.
-        places = {as_data(capped_label(t)): n for n, t in reversed(list(enumerate(self.labels)))}
-        return places | {as_data(label): place for place, label in enumerate(self.labels)}
+        cut = {as_data(capped_label(t)): n for n, t in reversed(list(enumerate(self.labels)))}
+        return cut | {as_data(label): index for index, label in enumerate(self.labels)}
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The same as a Hugging Face tokenizer: ``<rank> <history> [Heat (1995)] ...``."""
+        """Return the same as a Hugging Face tokenizer: ``<rank> <history> [Heat (1995)] ...``."""
         backend = Tokenizer(WordLevel(dict(self.ids), unk_token=UNKNOWN))
         backend.pre_tokenizer = WhitespaceSplit()
         marks = [AddedToken(mark, special=True, normalized=False) for mark in SPECIAL]
@@ -108,26 +108,30 @@ REFLECTING = frozenset({"critique", "diagnose", "hints"})
 def prompt_tokens(
     task: str, sections: Mapping[str, Sequence[int]], vocabulary: Vocabulary
 ) -> list[int]:
-    """Token ids of a compact prompt.
+    """Return the token ids of a compact prompt.
+
+    It is a task mark, ten slots padded in front (the history, or the predictions to reflect on),
+    further sections, and the mark where the answer begins. So every part has the position that the
+    network expects: slots at 2 to 11, the target after them, candidates from 13 on.
 
     Args:
         task: A task's name, such as ``rank``.
-        sections: Content by section mark. Of the history the last ten are taken, of predictions
-            the first ten, of candidates the first hundred. What a task has no use for is left
-            out: reflection is about predictions and target, not about the history.
+        sections: Content by section mark. The last ten of the history are taken, the first ten
+            predictions and the first hundred candidates. Sections that a task does not use are
+            left out: reflection is about predictions and target, not about the history.
         vocabulary: The tokens.
     """
     ids = vocabulary.ids
     if task in REFLECTING:
         mark, slots = "<predictions>", list(sections.get("<predictions>", ()))[:HISTORY_LENGTH]
-        behind = list(sections.get("<target>", ()))[:1]
+        rest = list(sections.get("<target>", ()))[:1]
     else:
         mark, slots = "<history>", list(sections.get("<history>", ()))[-HISTORY_LENGTH:]
-        behind = []
+        rest = []
         for name, most in (("<factors>", None), ("<candidates>", MAX_CANDIDATES), ("<hint>", None)):
             content = sections.get(name, ())
             if content:
-                behind += [ids[name], *content[:most]]
+                rest += [ids[name], *content[:most]]
     empty = [ids[NONE]] * (HISTORY_LENGTH - len(slots))
     end = ANSWER if task == "rank" else SAY
-    return [ids[f"<{task}>"], ids[mark], *empty, *slots, *behind, ids[end]]
+    return [ids[f"<{task}>"], ids[mark], *empty, *slots, *rest, ids[end]]

@@ -1,8 +1,8 @@
-"""The network's forward pass, computing of it what is asked for and nothing else.
+"""The network's forward pass, limited to the positions that are needed.
 
-What a prompt's last mark says is all that a ranking needs, so the second block is computed at
-single places: that is a third less work than the whole network. The numbers are those of
-``GPT2LMHeadModel`` but for the last bits; a test holds them together.
+A ranking needs the state of a prompt's last mark alone, so the second block is computed at single
+positions: a third less work than the whole network. The results equal those of
+``GPT2LMHeadModel`` but for the last bits.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 
 
 def blocks(network: GPT2LMHeadModel) -> tuple[GPT2Block, GPT2Block]:
-    """The gathering block and the choosing block."""
+    """Return the gathering block and the choosing block."""
     gathering, choosing = network.transformer.h
     return cast(GPT2Block, gathering), cast(GPT2Block, choosing)
 
 
 def gather(network: GPT2LMHeadModel, tokens: Tensor, positions: Tensor) -> Tensor:
-    """What the first block makes of tokens at positions.
+    """Compute the first block.
 
     Args:
         network: The network.
-        tokens: Token ids, padded behind, ``[count, length]``.
+        tokens: Token ids, padded at the end, ``[count, length]``.
         positions: Position of each, ``[length]`` or ``[count, length]``.
 
     Returns:
@@ -36,78 +36,82 @@ def gather(network: GPT2LMHeadModel, tokens: Tensor, positions: Tensor) -> Tenso
     block = blocks(network)[0]
     hidden = _embedded(network, tokens, positions)
     query, key, value = _projected(block, hidden)
-    return _finished(block, hidden, _attended(block, query, key, value, _causal(tokens.shape[1])))
+    return _block_output(
+        block, hidden, _attention_heads(block, query, key, value, _causal(tokens.shape[1]))
+    )
 
 
 def choose(network: GPT2LMHeadModel, gathered: Tensor, at: Tensor) -> Tensor:
-    """What the second block says at some places.
+    """Compute the second block at some positions of each row.
 
     Args:
         network: The network.
         gathered: From ``gather``, ``[count, length, WIDTH]``.
-        at: Places, ``[count, num_places]``.
+        at: Indices into the rows, ``[count, num_positions]``.
 
     Returns:
-        Shape ``[count, num_places, WIDTH]``, before the last normalisation.
+        Shape ``[count, num_positions, WIDTH]``, before the last normalisation.
     """
     block = blocks(network)[1]
     here = gathered.gather(1, at[..., None].expand(-1, -1, gathered.shape[2]))
     key, value = _keys_and_values(block, gathered)
-    mask = _hiding_behind(at, gathered.shape[1])
-    return _finished(block, here, _attended(block, _queries(block, here), key, value, mask))
+    mask = _mask_after(at, gathered.shape[1])
+    return _block_output(
+        block, here, _attention_heads(block, _queries(block, here), key, value, mask)
+    )
 
 
 def last_states(network: GPT2LMHeadModel, tokens: Tensor, last: Tensor) -> Tensor:
-    """Normalised states of each row's last token, ``[count, WIDTH]``.
+    """Compute the normalised states of each row's last token, ``[count, WIDTH]``.
 
     Args:
         network: The network.
-        tokens: Token ids, padded behind, ``[count, length]``.
-        last: Place of each row's last token, ``[count]``.
+        tokens: Token ids, padded at the end, ``[count, length]``.
+        last: Index of each row's last token, ``[count]``.
     """
     gathered = gather(network, tokens, torch.arange(tokens.shape[1]))
     states: Tensor = network.transformer.ln_f(choose(network, gathered, last[:, None])[:, 0])
     return states
 
 
-def last_states_behind(
-    network: GPT2LMHeadModel, beginnings: Tensor, owners: Tensor, tokens: Tensor, last: Tensor
+def last_states_with_shared_prefixes(
+    network: GPT2LMHeadModel, prefixes: Tensor, owners: Tensor, tokens: Tensor, last: Tensor
 ) -> Tensor:
-    """As ``last_states`` for rows many of which begin alike: each beginning is read once.
+    """Compute ``last_states`` of rows that share prefixes, each prefix once.
 
     Args:
         network: The network.
-        beginnings: Token ids, ``[num_beginnings, beginning_length]``.
-        owners: Which beginning each row has, ``[count]``.
-        tokens: How each row goes on, padded behind, ``[count, length]``.
-        last: Place of each row's last token in ``tokens``, ``[count]``.
+        prefixes: Token ids, ``[num_prefixes, prefix_length]``.
+        owners: Index of each row's prefix, ``[count]``.
+        tokens: The rest of each row, padded at the end, ``[count, length]``.
+        last: Index of each row's last token in ``tokens``, ``[count]``.
     """
     gathering, choosing = blocks(network)
-    begun, length = beginnings.shape[1], tokens.shape[1]
-    first = _embedded(network, beginnings, torch.arange(begun))
+    start, length = prefixes.shape[1], tokens.shape[1]
+    first = _embedded(network, prefixes, torch.arange(start))
     query, first_key, first_value = _projected(gathering, first)
-    causal = _causal(begun + length)
-    first = _finished(
+    causal = _causal(start + length)
+    first = _block_output(
         gathering,
         first,
-        _attended(gathering, query, first_key, first_value, causal[:, :begun, :begun]),
+        _attention_heads(gathering, query, first_key, first_value, causal[:, :start, :start]),
     )
-    behind = _embedded(network, tokens, torch.arange(begun, begun + length))
-    query, key, value = _projected(gathering, behind)
+    rest = _embedded(network, tokens, torch.arange(start, start + length))
+    query, key, value = _projected(gathering, rest)
     key = torch.cat([first_key[owners], key], dim=1)
     value = torch.cat([first_value[owners], value], dim=1)
-    behind = _finished(
-        gathering, behind, _attended(gathering, query, key, value, causal[:, begun:])
+    rest = _block_output(
+        gathering, rest, _attention_heads(gathering, query, key, value, causal[:, start:])
     )
 
     first_key, first_value = _keys_and_values(choosing, first)
-    key, value = _keys_and_values(choosing, behind)
+    key, value = _keys_and_values(choosing, rest)
     key = torch.cat([first_key[owners], key], dim=1)
     value = torch.cat([first_value[owners], value], dim=1)
-    here = behind[torch.arange(len(tokens)), last][:, None]
-    mask = _hiding_behind(begun + last[:, None], begun + length)
-    chosen = _finished(
-        choosing, here, _attended(choosing, _queries(choosing, here), key, value, mask)
+    here = rest[torch.arange(len(tokens)), last][:, None]
+    mask = _mask_after(start + last[:, None], start + length)
+    chosen = _block_output(
+        choosing, here, _attention_heads(choosing, _queries(choosing, here), key, value, mask)
     )
     states: Tensor = network.transformer.ln_f(chosen[:, 0])
     return states
@@ -119,7 +123,7 @@ def _embedded(network: GPT2LMHeadModel, tokens: Tensor, positions: Tensor) -> Te
 
 
 def _projected(block: GPT2Block, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values, each ``[count, length, WIDTH]``."""
+    """Return queries, keys and values, each ``[count, length, WIDTH]``."""
     query, key, value = block.attn.c_attn(block.ln_1(hidden)).chunk(3, dim=-1)
     return query, key, value
 
@@ -140,18 +144,20 @@ def _keys_and_values(block: GPT2Block, hidden: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _causal(length: int) -> Tensor:
-    """What is added to attention, ``[1, length, length]``: a place sees none behind it."""
+    """Return the causal mask to add to attention scores, ``[1, length, length]``."""
     return torch.full((1, length, length), -torch.inf).triu(1)
 
 
-def _hiding_behind(at: Tensor, length: int) -> Tensor:
-    """As ``_causal`` for some places only, ``[count, num_places, length]``."""
+def _mask_after(at: Tensor, length: int) -> Tensor:
+    """Return the causal mask for some positions only, ``[count, num_positions, length]``."""
     hidden = torch.arange(length) > at[..., None]
     return torch.zeros(hidden.shape).masked_fill(hidden, -torch.inf)
 
 
-def _attended(block: GPT2Block, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """Attention head by head: on rows of this length quicker than kernels that fuse it all."""
+def _attention_heads(
+    block: GPT2Block, query: Tensor, key: Tensor, value: Tensor, mask: Tensor
+) -> Tensor:
+    """Compute attention head by head: faster than fused kernels on rows of this length."""
     width = query.shape[2] // block.attn.num_heads
     heads = []
     split = [torch.split(part, width, dim=2) for part in (query, key, value)]
@@ -161,8 +167,8 @@ def _attended(block: GPT2Block, query: Tensor, key: Tensor, value: Tensor, mask:
     return torch.cat(heads, dim=2)
 
 
-def _finished(block: GPT2Block, hidden: Tensor, attended: Tensor) -> Tensor:
-    """The rest of a block: its output projection and its feed-forward layers."""
+def _block_output(block: GPT2Block, hidden: Tensor, attended: Tensor) -> Tensor:
+    """Compute the rest of a block: output projection and feed-forward layers."""
     hidden = hidden + block.attn.c_proj(attended)
     mlp = block.mlp
     finished: Tensor = hidden + mlp.c_proj(mlp.act(mlp.c_fc(block.ln_2(hidden))))

@@ -40,7 +40,7 @@ from agentrec.embedded_model.network.forward import blocks
 from agentrec.llm.prompts.session_view import HISTORY_LENGTH
 
 HANDLE_DIMENSIONS = 104
-"""Room for 100 handles at right angles to one another and to the vector of ones."""
+"""Room for 100 handles orthogonal to one another and to the vector of ones."""
 
 NUM_FLAGS = 8
 FEATURE_DIMENSIONS = HANDLE_DIMENSIONS - NUM_FLAGS
@@ -55,9 +55,22 @@ IS_ITEM, IS_HANDLE, IS_PHRASE, IS_HISTORY, RECENCY, IS_START, IS_WORD, FILLER = 
 
 _PROPERTY_SHARE = 40
 _CATEGORY_SHARE = 16
-_LONGEST = 1.5
-"""How long an item may be in one block, in root mean squares: an item with a rare value would else
-make all others look alike."""
+_MAX_LENGTH = 1.5
+"""Most length of an item in one block, in root mean squares: otherwise an item with a rare value
+would make all others look alike."""
+
+HEADS = 2
+HEAD = WIDTH // HEADS
+FEED_FORWARD = 192
+MAX_POSITIONS = 320
+_LENGTH = 2.0
+"""Length of an item's, a phrase's and a handle's embedding."""
+_POSITION_LENGTH = 0.3
+"""Length of the handle in a position embedding. The mark before an answer has a position too, after
+the candidates, and must not name that position's handle for this reason alone."""
+
+# Key and query dimensions of a head that hold flags instead of features.
+_MATCH, _TIME, _HOLD, _TALK, _BAR = HEAD - 8, HEAD - 7, HEAD - 6, HEAD - 5, HEAD - 1
 
 
 @dataclass(frozen=True)
@@ -66,38 +79,38 @@ class ItemColumns:
 
     Attributes:
         vectors: Features of each item, at most 1 long, ``[num_items, FEATURE_DIMENSIONS]``.
-        filler: What each lacks to a length of 1, so that normalising changes none against
-            another, ``[num_items]``.
-        likeness: Columns that say what items are about, as against the properties that only
-            hints ask for.
-        phrases: For each aspect the vector whose dot product with an item says how much of it
-            the item has, of mean length 1, ``[num_aspects, FEATURE_DIMENSIONS]``.
+        filler: What each lacks to a length of 1, so that normalisation treats all alike,
+            ``[num_items]``.
+        content: Columns of what items are about, as opposed to properties that only hints ask
+            for.
+        phrases: For each aspect the vector whose dot product with an item measures how much of
+            it the item has, of mean length 1, ``[num_aspects, FEATURE_DIMENSIONS]``.
     """
 
     vectors: Floats
     filler: Floats
-    likeness: tuple[int, ...]
+    content: tuple[int, ...]
     phrases: Floats
 
 
 def item_columns(features: ItemFeatures, aspects: Sequence[Aspect]) -> ItemColumns:
-    """Squeeze a catalogue's features into the subspace: properties, categories, text."""
+    """Project a catalogue's features into the subspace: properties, categories, text."""
     blocks: list[Floats] = []
     if features.categories:
         properties = np.stack([aspect.scores for aspect in aspects], axis=1) if aspects else None
         categories = np.concatenate([c.vectors for c in features.categories], axis=1)
         if properties is not None:
-            blocks.append(_principal(properties, _PROPERTY_SHARE))
+            blocks.append(_principal_components(properties, _PROPERTY_SHARE))
         about = sum(block.shape[1] for block in blocks)
-        blocks.append(_principal(categories, _CATEGORY_SHARE))
+        blocks.append(_principal_components(categories, _CATEGORY_SHARE))
     else:
         if features.numbers:
             numbers = np.concatenate([n.vectors for n in features.numbers], axis=1)
-            blocks.append(_principal(numbers, _CATEGORY_SHARE))
+            blocks.append(_principal_components(numbers, _CATEGORY_SHARE))
         about = sum(block.shape[1] for block in blocks)
     taken = sum(block.shape[1] for block in blocks)
-    blocks.append(_principal(features.text, FEATURE_DIMENSIONS - taken))
-    scaled = [_shortened(block) for block in blocks]
+    blocks.append(_principal_components(features.text, FEATURE_DIMENSIONS - taken))
+    scaled = [_normalise_block(block) for block in blocks]
     vectors = np.zeros((len(features.text), FEATURE_DIMENSIONS), dtype=np.float32)
     joined = np.concatenate(scaled, axis=1)
     vectors[:, : joined.shape[1]] = joined
@@ -106,15 +119,15 @@ def item_columns(features: ItemFeatures, aspects: Sequence[Aspect]) -> ItemColum
     return ItemColumns(
         vectors=vectors,
         filler=np.asarray(filler, dtype=np.float32),
-        likeness=tuple(range(about, joined.shape[1])),
+        content=tuple(range(about, joined.shape[1])),
         phrases=_phrases(vectors, aspects),
     )
 
 
 def handle_codes(count: int, seed: int) -> Floats:
-    """Unit vectors at right angles to one another and to the vector of ones.
+    """Draw unit vectors orthogonal to one another and to the vector of ones.
 
-    The second keeps them as they are when a layer takes off the mean of its input.
+    Orthogonality to ones keeps them unchanged when a layer subtracts the mean of its input.
 
     Args:
         count: How many, below ``HANDLE_DIMENSIONS``.
@@ -130,7 +143,7 @@ def handle_codes(count: int, seed: int) -> Floats:
 
 
 def _phrases(vectors: Floats, aspects: Sequence[Aspect]) -> Floats:
-    """Ridge regression of each aspect's scores on the items' columns."""
+    """Regress each aspect's scores on the items' columns, with a ridge penalty."""
     if not aspects:
         return np.zeros((0, FEATURE_DIMENSIONS), dtype=np.float32)
     scores = np.stack([aspect.scores for aspect in aspects], axis=1).astype(np.float64)
@@ -144,37 +157,23 @@ def _phrases(vectors: Floats, aspects: Sequence[Aspect]) -> Floats:
     return np.asarray(solved / length, dtype=np.float32)
 
 
-def _shortened(block: Floats) -> Floats:
-    """A block in units of its root mean square length, no row longer than ``_LONGEST``."""
+def _normalise_block(block: Floats) -> Floats:
+    """Scale a block to a root mean square length of 1, no row longer than ``_MAX_LENGTH``."""
     unit = max(float(np.sqrt((block**2).sum(axis=1).mean())), 1e-6)
     lengths = np.linalg.norm(block, axis=1, keepdims=True) / unit
-    return np.asarray(block / unit / np.maximum(lengths / _LONGEST, 1.0), dtype=np.float32)
+    return np.asarray(block / unit / np.maximum(lengths / _MAX_LENGTH, 1.0), dtype=np.float32)
 
 
-def _principal(block: Floats, limit: int) -> Floats:
+def _principal_components(block: Floats, limit: int) -> Floats:
     centred = block - block.mean(axis=0)
     _, _, directions = np.linalg.svd(centred[: 4000 if len(centred) > 4000 else None], False)
     return np.asarray(centred @ directions[:limit].T, dtype=np.float32)
 
 
-HEADS = 2
-HEAD = WIDTH // HEADS
-FEED_FORWARD = 192
-MAX_POSITIONS = 320
-_LENGTH = 2.0
-"""Length of an item's, a phrase's and a handle's embedding."""
-_PLACE = 0.3
-"""Length of the handle that a place's position embedding holds. The mark before an answer stands at
-a place too, behind the candidates', and must not name that place's handle for no other reason."""
-
-# Key and query dimensions of a head that hold flags instead of features.
-_MATCH, _TIME, _HOLD, _TALK, _BAR = HEAD - 8, HEAD - 7, HEAD - 6, HEAD - 5, HEAD - 1
-
-
 def build_network(
     vocabulary: Vocabulary, features: ItemFeatures, aspects: Sequence[Aspect], seed: int
 ) -> GPT2LMHeadModel:
-    """Make an untrained network.
+    """Build an untrained network.
 
     Args:
         vocabulary: The tokens.
@@ -214,7 +213,7 @@ def build_network(
             row.zero_()
             row[FEATURES] = _LENGTH * torch.from_numpy(phrase)
             row[[IS_PHRASE, IS_WORD, RECENCY]] = 1
-        _wire_gathering(network, columns.likeness)
+        _wire_gathering(network, columns.content)
         _wire_choosing(network)
     return network
 
@@ -228,13 +227,13 @@ def _embed(
     tokens[:first_handle, HANDLES] = 0
     tokens[:first_handle, IS_WORD] = 1
     tokens[vocabulary.ids["<rank>"], IS_START] = 1
-    # The marks of a ranking say nothing and look for nothing of their own, or every list would lean
-    # to some items; and an empty slot of the history is none.
+    # The marks of a ranking have no content of their own, or every list would lean to some items;
+    # an empty slot of the history is no history.
     tokens[: len(SPECIAL), FEATURES] *= 0.2
     for mark in ("<rank>", ANSWER, NONE):
         tokens[vocabulary.ids[mark], FEATURES] = 0
     tokens[vocabulary.ids[NONE], IS_HISTORY] = -1
-    # Words of a text, and the mark before it, are told from the marks of a ranking.
+    # Distinguishes words of a text, and the mark before it, from the marks of a ranking.
     tokens[len(SPECIAL) : first_handle, RECENCY] = 1
     tokens[vocabulary.ids[SAY], RECENCY] = 1
     tokens[first_handle:] = 0
@@ -246,43 +245,43 @@ def _embed(
     slots = slice(HISTORY_AT, HISTORY_AT + HISTORY_LENGTH)
     positions[slots, IS_HISTORY] = 1
     positions[slots, RECENCY] = torch.linspace(-1, 1, HISTORY_LENGTH)
-    # A place in the list is its handle and nothing else, and no other place has any of one.
+    # A position in the list is its handle and nothing else; no other position has a handle.
     positions[:, HANDLES] = 0
     listed = slice(CANDIDATES_AT, CANDIDATES_AT + MAX_CANDIDATES)
     positions[listed] = 0
-    positions[listed, HANDLES] = _PLACE * codes
+    positions[listed, HANDLES] = _POSITION_LENGTH * codes
 
 
-def _wire_gathering(network: GPT2LMHeadModel, likeness: Sequence[int]) -> None:
-    """First block: head 0 looks at the history, head 1 at phrases; items look at neither."""
+def _wire_gathering(network: GPT2LMHeadModel, content: Sequence[int]) -> None:
+    """Wire the first block: head 0 attends to the history, head 1 to phrases; items to neither."""
     block = blocks(network)[0]
     attention = block.attn
     weight, bias = attention.c_attn.weight, attention.c_attn.bias
-    # What is random must stay small beside what is meant, or each item gets a bias of its own.
+    # Random weights must stay small beside the wired ones, or each item gets a bias of its own.
     weight.mul_(0.1)
     attention.c_proj.weight.mul_(0.1)
-    _diagonal(_part(weight, "value", 0), likeness, likeness, 0.5)
-    _diagonal(attention.c_proj.weight[:HEAD], likeness, likeness, 1.0)
+    _diagonal(_columns_of_head(weight, "value", 0), content, content, 0.5)
+    _diagonal(attention.c_proj.weight[:HEAD], content, content, 1.0)
     everything = range(FEATURE_DIMENSIONS)
-    _diagonal(_part(weight, "value", 1), everything, everything, 0.5)
+    _diagonal(_columns_of_head(weight, "value", 1), everything, everything, 0.5)
     _diagonal(attention.c_proj.weight[HEAD:], everything, everything, 3.0)
     for head, (flag, strength) in enumerate(((IS_HISTORY, 1.5), (IS_PHRASE, 2.3))):
-        _part(weight, "key", head)[flag, _MATCH] += strength
-        _part(weight, "query", head)[IS_ITEM, _MATCH] -= 1.0
+        _columns_of_head(weight, "key", head)[flag, _MATCH] += strength
+        _columns_of_head(weight, "query", head)[IS_ITEM, _MATCH] -= 1.0
         bias[head * HEAD + _MATCH] = 6.0
-        # Items look at the prompt's first mark, which says nothing, and stay what they are.
-        _part(weight, "query", head)[IS_ITEM, _HOLD] += 1.5
-        _part(weight, "key", head)[IS_START, _HOLD] += 1.0
-    # Most of what the second head looks at is the prompt's first mark, which says nothing: so each
+        # Items attend to the prompt's first mark, which has no content, and so stay unchanged.
+        _columns_of_head(weight, "query", head)[IS_ITEM, _HOLD] += 1.5
+        _columns_of_head(weight, "key", head)[IS_START, _HOLD] += 1.0
+    # The second head mostly attends to the prompt's first mark, which has no content: so each
     # phrase counts about as much however many there are.
-    _part(weight, "key", 1)[IS_START, _MATCH] += 1.5
-    # Words are about the target, where there is one, else about what is in the slots.
-    _part(weight, "query", 1)[RECENCY, _TALK] += 1.0
-    _part(weight, "key", 1)[IS_ITEM, _TALK] += 4.0
-    _part(weight, "key", 1)[IS_HISTORY, _TALK] -= 1.0
-    _part(weight, "key", 0)[RECENCY, _TIME] += 1.0
+    _columns_of_head(weight, "key", 1)[IS_START, _MATCH] += 1.5
+    # Words are about the target, where there is one, else about the slots.
+    _columns_of_head(weight, "query", 1)[RECENCY, _TALK] += 1.0
+    _columns_of_head(weight, "key", 1)[IS_ITEM, _TALK] += 4.0
+    _columns_of_head(weight, "key", 1)[IS_HISTORY, _TALK] -= 1.0
+    _columns_of_head(weight, "key", 0)[RECENCY, _TIME] += 1.0
     bias[_TIME] = 1.0
-    # What handles mean is no business of this block.
+    # This block ignores handles.
     weight[HANDLES] = 0
     block.mlp.c_fc.weight[HANDLES] = 0
     for layer in (attention.c_proj, block.mlp.c_proj):
@@ -291,26 +290,26 @@ def _wire_gathering(network: GPT2LMHeadModel, likeness: Sequence[int]) -> None:
 
 
 def _wire_choosing(network: GPT2LMHeadModel) -> None:
-    """Second block: head 0 copies the handles of fitting candidates, head 1 bars those named."""
+    """Wire the second block: head 0 copies handles of fitting items, head 1 bars named ones."""
     block = blocks(network)[1]
     weight, bias = block.attn.c_attn.weight, block.attn.c_attn.bias
     weight.zero_()
     block.attn.c_proj.weight.zero_()
     features = range(FEATURE_DIMENSIONS)
     handles, codes = range(HANDLES.start, HANDLES.stop), range(HEAD)
-    _diagonal(_part(weight, "query", 0), features, features, 0.5)
-    _diagonal(_part(weight, "key", 0), features, features, 0.5)
+    _diagonal(_columns_of_head(weight, "query", 0), features, features, 0.5)
+    _diagonal(_columns_of_head(weight, "key", 0), features, features, 0.5)
     for flag in (IS_HANDLE, IS_HISTORY, IS_WORD):
-        _part(weight, "key", 0)[flag, _BAR] -= 1.0
+        _columns_of_head(weight, "key", 0)[flag, _BAR] -= 1.0
     bias[_BAR] = 8.0
-    _diagonal(_part(weight, "value", 0), handles, codes, 1.0 / _PLACE)
+    _diagonal(_columns_of_head(weight, "value", 0), handles, codes, 1.0 / _POSITION_LENGTH)
     _diagonal(block.attn.c_proj.weight[:HEAD], codes, handles, 5.0)
-    # The prompt's first mark takes what attention is not spent on handles, so that each of them
-    # counts about as much however many there are.
-    _part(weight, "key", 1)[IS_HANDLE, _BAR] += 1.0
-    _part(weight, "key", 1)[IS_START, _BAR] += 1.0
+    # The prompt's first mark takes the attention that handles leave, so that each handle counts
+    # about as much however many there are.
+    _columns_of_head(weight, "key", 1)[IS_HANDLE, _BAR] += 1.0
+    _columns_of_head(weight, "key", 1)[IS_START, _BAR] += 1.0
     bias[HEAD + _BAR] = 10.0
-    _diagonal(_part(weight, "value", 1), handles, codes, 1.0)
+    _diagonal(_columns_of_head(weight, "value", 1), handles, codes, 1.0)
     _diagonal(block.attn.c_proj.weight[HEAD:], codes, handles, -8.0)
     block.mlp.c_proj.weight.mul_(0.1)
     block.mlp.c_proj.weight[:, HANDLES] = 0
@@ -320,8 +319,8 @@ def _wire_choosing(network: GPT2LMHeadModel) -> None:
     block.mlp.c_proj.bias[IS_ITEM] = -8.0
 
 
-def _part(weight: Tensor, role: str, head: int) -> Tensor:
-    """A head's columns of the joint projection, ``[WIDTH, HEAD]``."""
+def _columns_of_head(weight: Tensor, role: str, head: int) -> Tensor:
+    """Return a head's columns of the joint projection, ``[WIDTH, HEAD]``."""
     start = ("query", "key", "value").index(role) * WIDTH + head * HEAD
     return weight[:, start : start + HEAD]
 

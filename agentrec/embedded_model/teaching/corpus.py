@@ -1,7 +1,7 @@
-"""Synthetic data: histories walked through the catalogue, hints drawn, answers from the rule.
+"""Synthetic data: histories, candidates and hints drawn from the catalogue.
 
-No user's sequence is ever seen here: a history is drawn as items alike in some random mixture of
-respects, the candidates are drawn from the catalogue, and the teacher says the rest.
+No user's sequence is ever seen here: a history is a draw of items that are similar in a random
+mixture of features, candidates come from the catalogue, and the teacher's rule gives the answers.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from agentrec.llm.prompts.session_view import HISTORY_LENGTH
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Histories and hints, as drawn.
+class PromptSample:
+    """Drawn histories and hints.
 
     Attributes:
-        histories: Item positions, oldest first, padded behind, ``[count, HISTORY_LENGTH]``.
+        histories: Item indices, oldest first, padded at the end, ``[count, HISTORY_LENGTH]``.
         lengths: Length of each history, ``[count]``.
         wanted: What each hint asks for: 1 to prefer, -1 to avoid, ``[count, num_aspects]``.
-        hints: The hints' words as token ids; empty for none.
+        hints: The hints' words as token ids; empty for no hint.
     """
 
     histories: torch.Tensor
@@ -38,7 +38,7 @@ class Asked:
 
 
 class Corpus:
-    """Draws what lessons are made of.
+    """Draws the material of lessons.
 
     Args:
         features: The catalogue's features.
@@ -58,7 +58,7 @@ class Corpus:
         self.begin_step(0)
         self.num_items = len(features.text)
         self._balance = _balancing_weights(features).log()
-        self._likenesses = [
+        self._similarity_features = [
             torch.from_numpy(block)
             for block in (
                 features.text,
@@ -68,9 +68,9 @@ class Corpus:
         ]
 
     def begin_step(self, step: int) -> None:
-        """Make all draws from here on depend on the seed and this step alone.
+        """Make all further draws depend on the seed and this step alone.
 
-        So a training that was interrupted goes on with what it would have seen.
+        So an interrupted training resumes with the same data.
         """
         self.rng.seed(f"{self._seed} {step}")
         self._generator.manual_seed(self.rng.getrandbits(62))
@@ -79,16 +79,16 @@ class Corpus:
         """Draw histories.
 
         Returns:
-            Item positions ``[count, HISTORY_LENGTH]`` (padded with 0) and lengths ``[count]``.
+            Item indices ``[count, HISTORY_LENGTH]`` (padded with 0) and lengths ``[count]``.
         """
         pool = self.distinct(count, 128)
         anchor = pool[:, 0]
-        likeness = torch.zeros(pool.shape)
-        for block in self._likenesses:
+        similarity = torch.zeros(pool.shape)
+        for block in self._similarity_features:
             weight = torch.rand((count, 1), generator=self._generator) ** 2
-            likeness += weight * (block[anchor] @ block.T).gather(1, pool)
+            similarity += weight * (block[anchor] @ block.T).gather(1, pool)
         sharpness = torch.rand((count, 1), generator=self._generator) * 8
-        noisy = sharpness * likeness + self.gumbel(pool.shape)
+        noisy = sharpness * similarity + self.gumbel(pool.shape)
         width = min(HISTORY_LENGTH, pool.shape[1])
         chosen = pool.gather(1, noisy.topk(width, dim=1).indices)
         shuffle = torch.rand(chosen.shape, generator=self._generator).argsort(dim=1)
@@ -97,7 +97,7 @@ class Corpus:
         full = torch.rand(count, generator=self._generator) < 0.5
         return chosen, torch.where(full, width, lengths)
 
-    def asked(self, count: int) -> Asked:
+    def sample(self, count: int) -> PromptSample:
         """Draw histories, most of them with a hint."""
         histories, lengths = self.histories(count)
         hints = [self._random_hint() for _ in range(count)]
@@ -105,15 +105,15 @@ class Corpus:
         for row, hint in enumerate(hints):
             for aspect, sign in hint:
                 wanted[row, aspect] = sign
-        words = tuple(tuple(self.word_ids(self._worded(hint))) for hint in hints)
-        return Asked(histories, lengths, wanted, words)
+        words = tuple(tuple(self.word_ids(self._hint_words(hint))) for hint in hints)
+        return PromptSample(histories, lengths, wanted, words)
 
-    def scores(self, asked: Asked, items: torch.Tensor) -> torch.Tensor:
-        """The rule's scores of item positions ``[count, num_items]``, of the same shape."""
-        return self.teacher.hinted_scores(asked.wanted, asked.histories, asked.lengths, items)
+    def scores(self, sample: PromptSample, items: torch.Tensor) -> torch.Tensor:
+        """Return the rule's scores of item indices ``[count, num_items]``, in the same shape."""
+        return self.teacher.hinted_scores(sample.wanted, sample.histories, sample.lengths, items)
 
     def history_tokens(self, histories: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
-        """Histories as item tokens."""
+        """Return histories as item tokens."""
         first = self.vocabulary.first_item
         return [
             (row[:length] + first).tolist()
@@ -121,11 +121,11 @@ class Corpus:
         ]
 
     def word_ids(self, words: Sequence[str]) -> list[int]:
-        """Token ids of words."""
+        """Return the token ids of words."""
         return [self.vocabulary.ids[word] for word in words]
 
     def padded(self, rows: Sequence[Sequence[int]], fill: int | None = None) -> torch.Tensor:
-        """Rows of token ids as one tensor, filled up behind."""
+        """Return rows of token ids as one tensor, padded at the end."""
         value = self.vocabulary.ids[PAD] if fill is None else fill
         width = max(len(row) for row in rows)
         return torch.from_numpy(
@@ -133,25 +133,25 @@ class Corpus:
         )
 
     def distinct(self, count: int, size: int) -> torch.Tensor:
-        """Rows of distinct item positions, uniform over the catalogue, ``[count, size]``.
+        """Draw rows of distinct item indices, uniform over the catalogue, ``[count, size]``.
 
-        A catalogue of fewer items gives rows of all of them.
+        A smaller catalogue gives rows of all its items.
         """
         size = min(size, self.num_items)
         if self.num_items <= 4 * size:
             keys = torch.rand((count, self.num_items), generator=self._generator)
             return keys.topk(size, dim=1).indices
-        # Windows of one random order a batch: distinct within a row at little cost.
+        # Windows of one random order per batch: distinct within a row at little cost.
         relabel = torch.randperm(self.num_items, generator=self._generator)
         start = torch.randint(self.num_items, (count, 1), generator=self._generator)
         return relabel[(start + torch.arange(size)) % self.num_items]
 
     def candidates(self, count: int, size: int) -> torch.Tensor:
-        """Rows of distinct item positions, as ``distinct``, half of the time balanced.
+        """Draw rows of distinct item indices as ``distinct`` does, half of the time balanced.
 
-        Balanced means that rare values of numbers come up as often as frequent ones. Where hardly
-        any item is widely known, say, a network would else be free to hold fame against an item:
-        it would hardly show in training, and spoil every list of items that people choose.
+        Balanced means that rare values of numbers are as frequent as common ones. Otherwise, where
+        few items are widely known, a network could learn to rank fame low: training would hardly
+        show it, and lists of items that people choose would suffer.
         """
         size = min(size, self.num_items)
         if self.rng.random() < 0.5:
@@ -160,11 +160,11 @@ class Corpus:
         return keys.topk(size, dim=1).indices
 
     def integers(self, low: int, high: int, count: int) -> torch.Tensor:
-        """Uniform whole numbers from ``low`` to below ``high``, ``[count]``."""
+        """Draw uniform whole numbers from ``low`` to below ``high``, ``[count]``."""
         return torch.randint(low, high, (count,), generator=self._generator)
 
     def gumbel(self, shape: torch.Size | tuple[int, ...]) -> torch.Tensor:
-        """Gumbel noise: the highest of values with it is a draw from their softmax."""
+        """Draw Gumbel noise: the argmax of logits with it is a draw from their softmax."""
         uniform = torch.rand(shape, generator=self._generator).clamp(1e-6, 1 - 1e-6)
         return -(-uniform.log()).log()
 
@@ -174,7 +174,7 @@ class Corpus:
         chosen = self.rng.sample(range(aspects), count)
         return [(aspect, -1 if self.rng.random() < 0.1 else 1) for aspect in chosen]
 
-    def _worded(self, hint: Sequence[tuple[int, int]]) -> list[str]:
+    def _hint_words(self, hint: Sequence[tuple[int, int]]) -> list[str]:
         if not hint:
             return []
         wanted = [(self.teacher.aspects[a], sign) for a, sign in hint]
@@ -182,9 +182,9 @@ class Corpus:
 
 
 def _balancing_weights(features: ItemFeatures) -> torch.Tensor:
-    """Weights with which every bin of every number is drawn about equally often, ``[num_items]``.
+    """Return weights that draw every bin of every number about equally often, ``[num_items]``.
 
-    Without numbers, all alike.
+    Without numbers they are equal.
     """
     weights = torch.full((len(features.text),), 1e-9)
     for number in features.numbers:

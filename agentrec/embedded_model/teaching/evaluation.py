@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from agentrec.embedded_model.folder import CatalogModel
-from agentrec.embedded_model.generation.decoding import CachedDecoding, first_place_logits
+from agentrec.embedded_model.generation.decoding import CachedDecoding, first_choice_logits
 from agentrec.embedded_model.language.text_grammar import hint_words
 from agentrec.embedded_model.language.vocabulary import PAD
-from agentrec.embedded_model.teaching.corpus import Asked, Corpus
+from agentrec.embedded_model.teaching.corpus import Corpus, PromptSample
 from agentrec.embedded_model.teaching.ranking_lessons import prompt_rows
 from agentrec.embedded_model.teaching.teacher import Teacher
 from agentrec.embedded_model.teaching.training import TrainingPlan
 
 _HELD_OUT_STEP = 10**9
-_LISTED = 10
+_LIST_LENGTH = 10
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class HintGrade:
 
     Attributes:
         phrase: What the hint asks to prefer.
-        with_property: Mean rank correlation (Spearman) of the model's order with how much each
-            candidate has of it, -1 to 1.
-        rule: The same of the rule's own order, the most that can be expected.
+        with_property: Mean Spearman correlation of the model's order with how much of the property
+            each candidate has, -1 to 1.
+        rule: The same for the rule's own order, the most that can be expected.
     """
 
     phrase: str
@@ -42,16 +42,16 @@ class Examination:
     """Results over prompts with candidates drawn from the whole catalogue.
 
     Attributes:
-        prompts: How many prompts.
-        candidates: How many candidates each.
+        prompts: Number of prompts.
+        candidates: Candidates per prompt.
         candidate_first: Share of prompts whose most probable next token, out of the whole
             vocabulary, is the handle of a candidate, 0 to 1.
         agreement: Mean Spearman correlation with the rule without a hint and with one, -1 to 1.
         same_first: Share of prompts where model and rule put the same candidate first.
-        written_overlap: Share of the first ten of the masked ranking that a list written
-            greedily, with nothing masked, names too.
+        written_overlap: Share of the first ten of the masked ranking that a list decoded greedily
+            without a mask names too.
         written_distinct: Share of distinct entries in such a list.
-        hints: Each property that hints can ask for.
+        hints: A grade for each property that hints can ask for.
     """
 
     prompts: int
@@ -68,25 +68,25 @@ class Examination:
 def examine(
     model: CatalogModel, corpus: Corpus, prompts: int = 128, candidates: int = 50
 ) -> Examination:
-    """Examine a model; seconds.
+    """Measure a model on fresh prompts; takes seconds.
 
     Args:
         model: The trained model.
-        corpus: Where fresh prompts come from.
-        prompts: How many, at least 1.
-        candidates: How many candidates each, at most ``MAX_CANDIDATES``.
+        corpus: Source of fresh prompts.
+        prompts: Number of prompts, at least 1.
+        candidates: Candidates per prompt, at most ``MAX_CANDIDATES``.
     """
     corpus.begin_step(_HELD_OUT_STEP)
-    asked = corpus.asked(prompts)
+    sample = corpus.sample(prompts)
     pool = corpus.distinct(prompts, candidates)
-    rows = prompt_rows(corpus, asked, pool)
-    scores = corpus.scores(asked, pool)
+    rows = prompt_rows(corpus, sample, pool)
+    scores = corpus.scores(sample, pool)
     own = _masked(model, rows, pool.shape[1])
     agreement = spearman(own, scores)
-    hinted = asked.wanted.abs().sum(dim=1) > 0
+    hinted = sample.wanted.abs().sum(dim=1) > 0
     written = _written(model, corpus, rows)
     first_handle = corpus.vocabulary.first_handle
-    best = own.topk(min(_LISTED, own.shape[1]), dim=1).indices + first_handle
+    best = own.topk(min(_LIST_LENGTH, own.shape[1]), dim=1).indices + first_handle
     overlap = [len(set(a) & set(b)) / len(b) for a, b in zip(written, best.tolist(), strict=True)]
     firsts = torch.tensor([entries[0] for entries in written])
     is_candidate = (firsts >= first_handle) & (firsts < first_handle + pool.shape[1])
@@ -98,12 +98,12 @@ def examine(
         same_first=float((own.argmax(dim=1) == scores.argmax(dim=1)).double().mean()),
         written_overlap=sum(overlap) / len(overlap),
         written_distinct=sum(len(set(w)) / len(w) for w in written) / len(written),
-        hints=_hint_grades(model, corpus, asked, pool),
+        hints=_hint_grades(model, corpus, sample, pool),
     )
 
 
 def spearman(first: Tensor, second: Tensor) -> Tensor:
-    """Rank correlation over the last dimension; ties count as their mean rank."""
+    """Return rank correlations over the last dimension; ties have their mean rank."""
     ranks = [_ranks(values) for values in (first, second)]
     centred = [r - r.mean(dim=-1, keepdim=True) for r in ranks]
     dot = (centred[0] * centred[1]).sum(dim=-1)
@@ -119,43 +119,43 @@ def _ranks(values: Tensor) -> Tensor:
 
 
 def _masked(model: CatalogModel, rows: Sequence[Sequence[int]], size: int) -> Tensor:
-    return torch.from_numpy(first_place_logits(model, rows))[:, :size]
+    return torch.from_numpy(first_choice_logits(model, rows))[:, :size]
 
 
 def _hint_grades(
-    model: CatalogModel, corpus: Corpus, asked: Asked, pool: Tensor, prompts: int = 24
+    model: CatalogModel, corpus: Corpus, sample: PromptSample, pool: Tensor, prompts: int = 24
 ) -> tuple[HintGrade, ...]:
-    """Every aspect asked for by the plain hint, over the same histories and candidates."""
+    """Grade the plain hint for every aspect, over the same histories and candidates."""
     few, grades = pool[:prompts], []
-    for place, aspect in enumerate(corpus.teacher.aspects):
+    for index, aspect in enumerate(corpus.teacher.aspects):
         wanted = torch.zeros((len(few), len(corpus.teacher.aspects)))
-        wanted[:, place] = 1
+        wanted[:, index] = 1
         words = tuple(corpus.word_ids(hint_words([(aspect, 1)])))
-        hinted = Asked(
-            asked.histories[: len(few)], asked.lengths[: len(few)], wanted, (words,) * len(few)
+        hinted = PromptSample(
+            sample.histories[: len(few)], sample.lengths[: len(few)], wanted, (words,) * len(few)
         )
-        held = corpus.teacher.profile(few)[..., place]
+        held = corpus.teacher.profile(few)[..., index]
         order = _masked(model, prompt_rows(corpus, hinted, few), few.shape[1])
-        # Where all candidates have the same of it, there is nothing to follow.
-        telling = held.std(dim=1) > 1e-6
-        if not telling.any():
+        # Where all candidates have it alike, there is nothing to follow.
+        varied = held.std(dim=1) > 1e-6
+        if not varied.any():
             continue
         grades.append(
             HintGrade(
                 aspect.phrase,
-                float(spearman(order, held)[telling].mean()),
-                float(spearman(corpus.scores(hinted, few), held)[telling].mean()),
+                float(spearman(order, held)[varied].mean()),
+                float(spearman(corpus.scores(hinted, few), held)[varied].mean()),
             )
         )
     return tuple(grades)
 
 
 def _written(model: CatalogModel, corpus: Corpus, rows: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Ten entries by greedy decoding of the plain network, nothing masked."""
+    """Decode ten entries greedily from the plain network, without a mask."""
     mark, pad = corpus.vocabulary.ids["<answer>"], corpus.vocabulary.ids[PAD]
     decoding = CachedDecoding(model.network, rows, pad)
     entries: list[list[int]] = [[] for _ in rows]
-    for _ in range(_LISTED):
+    for _ in range(_LIST_LENGTH):
         logits = decoding.states() @ model.network.transformer.wte.weight.T
         chosen = logits.argmax(dim=1).tolist()
         for entry, token in zip(entries, chosen, strict=True):
@@ -171,12 +171,12 @@ def model_card(
     plan: TrainingPlan,
     losses: Sequence[float],
 ) -> str:
-    """Write the card.
+    """Return the text of the model card.
 
     Args:
         model: The trained model.
         teacher: The rule it was distilled from.
-        examination: What it can do.
+        examination: Its results.
         plan: How it was trained.
         losses: Ranking loss of every step.
     """
@@ -193,20 +193,19 @@ tags: [recommendation, rule-distilled]
 A causal language model of {parameters:,} parameters that ranks items of one catalogue, follows
 hints, and writes critiques, diagnoses, hints, preferences and questions.
 
-**What it is:** a rule-distilled stand-in for development, tests and demos. It was taught from a
-catalogue of {len(model.vocabulary.labels):,} items and from synthetic histories drawn out of that
-catalogue; it never saw a user's sequence (one number an item, how often it was chosen in training
-sessions, is the only trace of users). It knows what the rule knows. It did not learn that from
-nothing: item embeddings start as the items' features, phrases as what they ask for, and the
-attention heads as what their parts are for. Training taught it what to weigh.
+**What it is:** a rule-distilled stand-in for development, tests and demos. It was trained on a
+catalogue of {len(model.vocabulary.labels):,} items and on synthetic histories drawn from it. It
+never saw a user's sequence; the only trace of users is how often each item was chosen in training
+sessions. It knows what the rule knows. Item embeddings start as the items' features, phrases as
+what they ask for, and the attention heads are wired for their roles. Training learnt the weights.
 
-**What it is not:** a language model to judge recommendation quality by. How much hints add to it
-says that the loop works; it says nothing about any other model.
+**What it is not:** a language model to judge recommendation quality by. That hints improve it
+shows that the loop works; it says nothing about any other model.
 
 ## The rule
-Without a hint: {weights.text} x likeness in text + {weights.category} x likeness in categories to
-the history, recent items counting more (factor {weights.recency} an item); numbers are not
-weighed. A hint adds {weights.hint} x each property it asks for. Units are standard deviations.
+Without a hint: {weights.text} x similarity in text + {weights.category} x similarity in categories
+to the history, recent items counting more (factor {weights.recency} per item); numbers do not
+count. A hint adds {weights.hint} x each property it asks for. Units are standard deviations.
 
 ## What it learnt
 On {examination.prompts} fresh prompts of {examination.candidates} candidates drawn uniformly:
@@ -218,7 +217,7 @@ On {examination.prompts} fresh prompts of {examination.candidates} candidates dr
 | rank correlation (Spearman) with the rule, no hint | {without:.3f} |
 | the same with a hint | {with_hint:.3f} |
 | puts the same candidate first as the rule | {examination.same_first:.1%} |
-| a list written with nothing masked names what the masked ranking puts in its first ten | \
+| entries of the masked ranking's first ten in a list written without a mask | \
 {examination.written_overlap:.1%} |
 | distinct entries in such a list | {examination.written_distinct:.1%} |
 
@@ -226,18 +225,18 @@ As a chat model it writes the masked ranking itself: the candidates by the proba
 named first.
 
 Hints, each "prefer ..." over the same histories and candidates; rank correlation of the order
-with how much each candidate has of what is asked for:
+with how much each candidate has of the property:
 
 | hint | the model | the rule |
 |---|---|---|
 {_rows(examination)}
 
 ## Training
-{plan.steps} steps. Most ({plan.batch_size} prompts each) teach what to look for, every prompt
-against {plan.lists} lists of {plan.list_size} candidates; one in {plan.list_every}
-({plan.list_batch_size} prompts) teaches whole lists, every place supervised by the rule's soft
-choice among what is left; texts every {plan.text_every} steps. Divergence from the rule over the
-first 20 steps with lists {_mean(lists[:20]):.3f}, over the last 20 {_mean(lists[-20:]):.3f} nats.
+{plan.steps} steps. Most ({plan.batch_size} prompts each) teach choosing, every prompt against
+{plan.lists} lists of {plan.list_size} candidates; one in {plan.list_every} ({plan.list_batch_size}
+prompts) teaches whole lists, every entry supervised by the rule's soft choice among the rest; texts
+every {plan.text_every} steps. Divergence from the rule over the first 20 steps with lists
+{_mean(lists[:20]):.3f}, over the last 20 {_mean(lists[-20:]):.3f} nats.
 
 ## Use
 Through `agentrec` it answers the same prompts as any chat model. With `transformers` alone,
@@ -246,8 +245,8 @@ Through `agentrec` it answers the same prompts as any chat model. With `transfor
 `<rank> <history> <none> ... [title] [title] <candidates> [title] [title] ... <hint> prefer \
 phrase_with_underscores <answer>`
 
-with ten places in the history, filled up in front with `<none>`; the next token is the handle
-(`C01`, `C02`, ...) of the candidate to put first, and behind each handle and another `<answer>`
+with ten slots for the history, padded in front with `<none>`; the next token is the handle
+(`C01`, `C02`, ...) of the candidate to put first, and after each handle and another `<answer>`
 comes the next. Prompts for texts end with `<say>`; see `prompt_tokens` in `agentrec`.
 """
 

@@ -28,42 +28,41 @@ from agentrec.embedded_model.teaching.training import (
     train_network,
 )
 
-_LOOK = 0.2
-"""Seconds between two tries."""
+_RETRY_SECONDS = 0.2
 
 
 @contextmanager
-def sole_maker(file: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Have a turn that no other process has meanwhile; blocks until it is had.
+def exclusive_lock(file: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock between processes; blocks until it is acquired.
 
     Args:
-        file: What is locked; made where it is missing, and left there.
+        file: The lock file; created if missing, and left there.
         on_wait: Called now and then while waiting. Raising in it gives up.
 
     Raises:
-        OSError: If the file cannot be made.
+        OSError: If the file cannot be created.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     flags = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
     with file.open("ab") as lock:
         while True:
             try:
-                # Let go of by the operating system when the process ends, however it ends.
+                # The operating system releases it when the process ends, however it ends.
                 portalocker.lock(lock, flags)
                 break
             except portalocker.exceptions.LockException:
                 on_wait()
-                time.sleep(_LOOK)
+                time.sleep(_RETRY_SECONDS)
         yield
 
 
 RECIPE_VERSION = 7
-"""Raised whenever the same inputs would be taught something else."""
+"""Increased whenever the same inputs would give another model."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what comes out of a catalogue.
+    """Everything beside the catalogue that determines a trained model.
 
     Attributes:
         plan: How long and how fast to train.
@@ -84,32 +83,32 @@ def obtain_model(
     recipe: Recipe,
     on_step: OnStep,
 ) -> CatalogModel:
-    """Load the catalogue's model from the cache, training it first where it is not there.
+    """Load the catalogue's model from the cache, training it first if it is missing.
 
-    Blocks for as long as the training takes: minutes. A training that is interrupted goes on
-    where it was; while another process teaches the same it is waited for.
+    Blocks while it trains, for minutes. An interrupted training is resumed. If another process
+    trains the same model, this one waits for it.
 
     Args:
         catalog: The items.
-        features: What is known of them.
-        counts: How often each was chosen in training sessions, as given to ``features``.
+        features: Their features.
+        counts: How often each was chosen in training sessions, as passed to ``features``.
         cache: Folder of models.
-        recipe: What decides what comes out.
-        on_step: Called with steps done and of all; not called when nothing is trained. Raising
+        recipe: What determines the model beside the catalogue.
+        on_step: Called with steps done and the total; not called when nothing is trained. Raising
             in it stops the training.
     """
     name = f"catalog-lm-{_recipe_hash(catalog, features, counts, recipe)}"
     folder = cache / "catalog-lm" / name
     if not folder.is_dir():
         lock = cache / "locks" / f"{name}.lock"
-        # Two that taught the same would write the same checkpoint; who waits finds it made.
-        with sole_maker(lock, lambda: on_step(0, recipe.plan.steps)):
+        # Two trainings would write the same checkpoint; a process that waits finds the model.
+        with exclusive_lock(lock, lambda: on_step(0, recipe.plan.steps)):
             if not folder.is_dir():
-                _teach(catalog, features, recipe, folder, on_step)
+                _train_and_save(catalog, features, recipe, folder, on_step)
     return load_model(folder)
 
 
-def _teach(
+def _train_and_save(
     catalog: Catalog, features: ItemFeatures, recipe: Recipe, folder: Path, on_step: OnStep
 ) -> None:
     checkpoint = Checkpoint(folder.with_suffix(".part.safetensors"))

@@ -1,4 +1,4 @@
-"""Lessons in ranking: first what to look for, then to write the list down."""
+"""Lessons in ranking: choosing candidates, and writing lists of them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from agentrec.embedded_model.language.vocabulary import (
 )
 from agentrec.embedded_model.network.forward import blocks, choose, gather
 from agentrec.embedded_model.network.initialization import HEAD, WIDTH
-from agentrec.embedded_model.teaching.corpus import Asked, Corpus
+from agentrec.embedded_model.teaching.corpus import Corpus, PromptSample
 
 SOFTNESS = 0.5
 """Temperature of the ranking labels, in the rule's standard deviations."""
 
 ATTENTION_SOFTNESS = 1.5
-"""Temperature at which the choosing head looks at candidates. Softer than the labels, or the
-handles of all but the first few would carry too little weight to be put in order."""
+"""Temperature of the choosing head's attention over candidates. Softer than the labels, or the
+handles of all but the first few would have too little weight to be ordered."""
 
-_OWN = 10
-_SHARED_WEIGHT, _OWN_WEIGHT, _FIRST_PLACE_WEIGHT = 0.7, 0.3, 0.3
+_NUM_OWN = 10
+_SHARED_WEIGHT, _OWN_WEIGHT, _FIRST_CHOICE_WEIGHT = 0.7, 0.3, 0.3
 _SIZES = (8, 12, 16, 24, 32, 50, 70, 100)
-_FEWEST_PLACES, _MOST_PLACES = 2, 8
+_MIN_POSITIONS, _MAX_POSITIONS = 2, 8
 _ATTENTION_WEIGHT = 0.5
 _SEPARATOR_WEIGHT = 0.2
 _SAMPLED_ITEMS = 256
@@ -39,60 +39,60 @@ _SAMPLED_ITEMS = 256
 def choosing_loss(
     network: GPT2LMHeadModel, corpus: Corpus, count: int, lists: int, list_size: int
 ) -> Tensor:
-    """Teach the choosing head what to look at, without writing any list.
+    """Compute the loss that teaches the choosing head what to attend to, without writing lists.
 
-    Prompts are short, and candidates that all of them share are compared with each. So a step
-    costs less than half of one with whole prompts, and sees many more candidates.
+    Prompts are short, and share candidates that are compared with each of them. So a step costs
+    less than half of one with whole prompts, and sees many more candidates.
 
     Args:
         network: The network.
-        corpus: Where the draws come from.
-        count: Prompts.
-        lists: Candidate lists, shared by all prompts.
-        list_size: Candidates a list.
+        corpus: Source of the draws.
+        count: Number of prompts.
+        lists: Number of candidate lists, shared by all prompts.
+        list_size: Candidates per list.
 
     Returns:
-        A scalar: divergence of the head's attention from the rule's soft choice, nats a list.
+        A scalar: divergence of the head's attention from the rule's soft choice, nats per list.
     """
-    asked = corpus.asked(count)
-    own = corpus.candidates(count, _OWN)
+    sample = corpus.sample(count)
+    own = corpus.candidates(count, _NUM_OWN)
     shared = corpus.candidates(lists, list_size)
-    tokens, answer_at = _prompts(corpus, asked, own)
+    tokens, answer_at = _prompts(corpus, sample, own)
     size = own.shape[1]
     offsets = corpus.integers(0, MAX_CANDIDATES - size + 1, count)
     gathered = gather(network, tokens, _shifted(tokens, offsets))
-    scores = corpus.scores(asked, own)
+    scores = corpus.scores(sample, own)
     wanted = (scores / ATTENTION_SOFTNESS).softmax(dim=-1)
     attention = _attention(network, gathered, answer_at)[:, CANDIDATES_AT : CANDIDATES_AT + size]
-    # What is looked at is also written down, so that lessons in writing do not undo it.
+    # The chosen candidates are also written, so that lessons in writing do not undo this one.
     states = choose(network, gathered, answer_at[:, None])
-    named = _handle_logs(network, corpus, states, offsets, size)[:, 0]
-    first_place = _divergence((scores / SOFTNESS).softmax(dim=-1), named)
+    named = _handle_log_probabilities(network, corpus, states, offsets, size)[:, 0]
+    first_choice = _divergence((scores / SOFTNESS).softmax(dim=-1), named)
 
     query = _projected(network, gathered[torch.arange(count), answer_at], 0)
-    places = CANDIDATES_AT + torch.arange(shared.shape[1])
-    listed = gather(network, shared + corpus.vocabulary.first_item, places)
+    positions = CANDIDATES_AT + torch.arange(shared.shape[1])
+    listed = gather(network, shared + corpus.vocabulary.first_item, positions)
     compared = torch.einsum("bd,lsd->bls", query, _projected(network, listed, 1)) / math.sqrt(HEAD)
-    elsewhere = corpus.scores(asked, shared.reshape(1, -1).expand(count, -1))
-    asked_for = (elsewhere.view(compared.shape) / ATTENTION_SOFTNESS).softmax(dim=-1)
+    shared_scores = corpus.scores(sample, shared.reshape(1, -1).expand(count, -1))
+    shared_wanted = (shared_scores.view(compared.shape) / ATTENTION_SOFTNESS).softmax(dim=-1)
     return (
-        _SHARED_WEIGHT * _divergence(asked_for, compared.log_softmax(dim=-1)).mean()
+        _SHARED_WEIGHT * _divergence(shared_wanted, compared.log_softmax(dim=-1)).mean()
         + _OWN_WEIGHT * _divergence(wanted, attention).mean()
-        + _FIRST_PLACE_WEIGHT * first_place.mean()
+        + _FIRST_CHOICE_WEIGHT * first_choice.mean()
     )
 
 
 @dataclass(frozen=True)
 class ListLesson:
-    """Prompts with a list written behind, each place after an answer mark.
+    """Prompts followed by a list, each entry after an answer mark.
 
     Attributes:
-        tokens: Prompts and lists, padded behind, ``[count, length]``.
+        tokens: Prompts and lists, padded at the end, ``[count, length]``.
         positions: Position of each token, ``[count, length]``.
-        answer_at: Place of the first answer mark in each row, ``[count]``.
+        answer_at: Index of the first answer mark in each row, ``[count]``.
         offsets: The handle of each row's first candidate, 0 for C01, ``[count]``.
         scores: The rule's scores of the candidates, ``[count, num_candidates]``.
-        written: Places of the candidates written, best first, ``[count, num_written]``.
+        written: Indices of the candidates written, best first, ``[count, num_written]``.
     """
 
     tokens: Tensor
@@ -105,19 +105,19 @@ class ListLesson:
 
 def list_lesson(corpus: Corpus, count: int) -> ListLesson:
     """Draw prompts with candidates, and lists written nearly as the rule would."""
-    asked = corpus.asked(count)
+    sample = corpus.sample(count)
     pool = corpus.candidates(count, corpus.rng.choice(_SIZES))
     size = pool.shape[1]
-    scores = corpus.scores(asked, pool)
-    places = min(corpus.rng.randint(_FEWEST_PLACES, _MOST_PLACES), size)
-    # Off the best order now and then, as the model's own lists will be.
+    scores = corpus.scores(sample, pool)
+    num_written = min(corpus.rng.randint(_MIN_POSITIONS, _MAX_POSITIONS), size)
+    # Sometimes off the best order, as the model's own lists will be.
     noisy = scores / SOFTNESS + 0.7 * corpus.gumbel(scores.shape)
-    written = noisy.topk(places, dim=1).indices
+    written = noisy.topk(num_written, dim=1).indices
     offsets = corpus.integers(0, MAX_CANDIDATES - size + 1, count)
     mark = corpus.vocabulary.ids[ANSWER]
     named = written + offsets[:, None] + corpus.vocabulary.first_handle
     rows, answer_at = [], []
-    for prompt, handles in zip(prompt_rows(corpus, asked, pool), named.tolist(), strict=True):
+    for prompt, handles in zip(prompt_rows(corpus, sample, pool), named.tolist(), strict=True):
         answer_at.append(len(prompt) - 1)
         rows.append(prompt + [token for handle in handles for token in (handle, mark)])
     tokens = corpus.padded(rows)
@@ -126,13 +126,13 @@ def list_lesson(corpus: Corpus, count: int) -> ListLesson:
 
 
 def list_loss(network: GPT2LMHeadModel, corpus: Corpus, lesson: ListLesson) -> Tensor:
-    """Divergence of every place of a list from the rule's soft choice among what is left.
+    """Compute the divergence of every list entry from the rule's soft choice among the rest.
 
-    Half of the weight is on the first place, whose order of all candidates is what the model is
-    asked for most; the choosing head's attention and the marks between places are taught too.
+    Half of the weight is on the first entry, because the model mostly ranks by it. The choosing
+    head's attention and the marks between entries are taught too.
 
     Returns:
-        A scalar, nats a place.
+        A scalar, nats per entry.
     """
     count, size = lesson.scores.shape
     written = lesson.written.shape[1]
@@ -141,16 +141,18 @@ def list_loss(network: GPT2LMHeadModel, corpus: Corpus, lesson: ListLesson) -> T
     body = network.transformer
     chosen = choose(network, gathered, lesson.answer_at[:, None] + answered)
     left = (lesson.scores / SOFTNESS)[:, None].repeat(1, written + 1, 1)
-    for place in range(1, written + 1):
-        gone = lesson.written[:, None, place - 1 : place].expand(-1, written + 1 - place, -1)
-        left[:, place:].scatter_(2, gone, -torch.inf)
-    # Nothing is left to name behind a list of all candidates.
-    num_places = written if written == size else written + 1
-    labels = left[:, :num_places].softmax(dim=-1)
-    own = _handle_logs(network, corpus, chosen[:, ::2][:, :num_places], lesson.offsets, size)
-    per_place = _divergence(labels, own)
-    weights = torch.full((num_places,), 0.5 / max(1, num_places - 1))
-    weights[0] = 0.5 if num_places > 1 else 1.0
+    for index in range(1, written + 1):
+        gone = lesson.written[:, None, index - 1 : index].expand(-1, written + 1 - index, -1)
+        left[:, index:].scatter_(2, gone, -torch.inf)
+    # Nothing is left to name after a list of all candidates.
+    num_entries = written if written == size else written + 1
+    labels = left[:, :num_entries].softmax(dim=-1)
+    own = _handle_log_probabilities(
+        network, corpus, chosen[:, ::2][:, :num_entries], lesson.offsets, size
+    )
+    per_entry = _divergence(labels, own)
+    weights = torch.full((num_entries,), 0.5 / max(1, num_entries - 1))
+    weights[0] = 0.5 if num_entries > 1 else 1.0
 
     attention = _attention(network, gathered, lesson.answer_at)[:, CANDIDATES_AT:][:, :size]
     wanted = (lesson.scores / ATTENTION_SOFTNESS).softmax(dim=-1)
@@ -160,27 +162,27 @@ def list_loss(network: GPT2LMHeadModel, corpus: Corpus, lesson: ListLesson) -> T
     named = body.ln_f(chosen[:, 1::2]) @ body.wte.weight[: corpus.vocabulary.first_item].T
     separators = torch.nn.functional.cross_entropy(named.flatten(0, 1), marks.flatten())
     loss: Tensor = (
-        (per_place * weights).sum(dim=1).mean()
+        (per_entry * weights).sum(dim=1).mean()
         + _ATTENTION_WEIGHT * _divergence(wanted, attention).mean()
         + _SEPARATOR_WEIGHT * separators
     )
     return loss
 
 
-def _handle_logs(
+def _handle_log_probabilities(
     network: GPT2LMHeadModel, corpus: Corpus, states: Tensor, offsets: Tensor, size: int
 ) -> Tensor:
-    """Log-probabilities of candidates' handles among all words, handles and some items.
+    """Compute log-probabilities of candidates' handles among all words, handles and some items.
 
     Args:
         network: The network.
-        corpus: Where the items are drawn from.
-        states: Output of the second block, ``[count, num_places, WIDTH]``.
+        corpus: Source of the items.
+        states: Output of the second block, ``[count, num_entries, WIDTH]``.
         offsets: The handle of each row's first candidate, ``[count]``.
-        size: How many candidates.
+        size: Number of candidates.
 
     Returns:
-        Shape ``[count, num_places, size]``.
+        Shape ``[count, num_entries, size]``.
     """
     vocabulary, table = corpus.vocabulary, network.transformer.wte.weight
     items = vocabulary.first_item + corpus.integers(0, corpus.num_items, _SAMPLED_ITEMS)
@@ -193,9 +195,9 @@ def _handle_logs(
 
 
 def _shifted(tokens: Tensor, offsets: Tensor) -> Tensor:
-    """Positions of prompts whose candidates begin at other handles than the first.
+    """Return positions of prompts whose candidates begin at the offset handles.
 
-    If all rows began at the same, every step would favour some handles for no reason.
+    If all rows began at the first, every step would favour some handles for no reason.
     """
     positions = torch.arange(tokens.shape[1]).repeat(len(tokens), 1)
     positions[:, CANDIDATES_AT:] += offsets[:, None]
@@ -203,30 +205,30 @@ def _shifted(tokens: Tensor, offsets: Tensor) -> Tensor:
 
 
 def _attention(network: GPT2LMHeadModel, gathered: Tensor, answer_at: Tensor) -> Tensor:
-    """Log-probabilities of what the choosing head looks at from the first answer mark."""
+    """Return the log attention of the choosing head at the first answer mark."""
     query = _projected(network, gathered[torch.arange(len(gathered)), answer_at], 0)
     seen = torch.einsum("bd,btd->bt", query, _projected(network, gathered, 1)) / math.sqrt(HEAD)
-    behind = torch.arange(gathered.shape[1])[None] > answer_at[:, None]
-    return seen.masked_fill(behind, -torch.inf).log_softmax(dim=-1)
+    after = torch.arange(gathered.shape[1])[None] > answer_at[:, None]
+    return seen.masked_fill(after, -torch.inf).log_softmax(dim=-1)
 
 
 def _projected(network: GPT2LMHeadModel, hidden: Tensor, role: int) -> Tensor:
-    """Queries (role 0) or keys (1) of the choosing head."""
+    """Return queries (role 0) or keys (1) of the choosing head."""
     block = blocks(network)[1]
     joint, columns = block.attn.c_attn, slice(role * WIDTH, role * WIDTH + HEAD)
     projected: Tensor = block.ln_1(hidden) @ joint.weight[:, columns] + joint.bias[columns]
     return projected
 
 
-def _prompts(corpus: Corpus, asked: Asked, pool: Tensor) -> tuple[Tensor, Tensor]:
-    rows = prompt_rows(corpus, asked, pool)
+def _prompts(corpus: Corpus, sample: PromptSample, pool: Tensor) -> tuple[Tensor, Tensor]:
+    rows = prompt_rows(corpus, sample, pool)
     return corpus.padded(rows), torch.tensor([len(row) - 1 for row in rows])
 
 
-def prompt_rows(corpus: Corpus, asked: Asked, pool: Tensor) -> list[list[int]]:
-    """Ranking prompts for drawn histories and hints over item positions ``[count, size]``."""
+def prompt_rows(corpus: Corpus, sample: PromptSample, pool: Tensor) -> list[list[int]]:
+    """Return ranking prompts for drawn histories and hints over item indices ``[count, size]``."""
     first = corpus.vocabulary.first_item
-    histories = corpus.history_tokens(asked.histories, asked.lengths)
+    histories = corpus.history_tokens(sample.histories, sample.lengths)
     return [
         prompt_tokens(
             "rank",
@@ -234,13 +236,13 @@ def prompt_rows(corpus: Corpus, asked: Asked, pool: Tensor) -> list[list[int]]:
             corpus.vocabulary,
         )
         for history, candidates, hint in zip(
-            histories, (pool + first).tolist(), asked.hints, strict=True
+            histories, (pool + first).tolist(), sample.hints, strict=True
         )
     ]
 
 
 def _divergence(labels: Tensor, log_probabilities: Tensor) -> Tensor:
-    """Kullback-Leibler divergence over the last dimension, nats."""
+    """Return the Kullback-Leibler divergence over the last dimension, nats."""
     known = labels > 0
     logs = torch.where(known, labels, 1.0).log() - torch.where(known, log_probabilities, 0.0)
     return (labels * logs).sum(dim=-1)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors.torch
 import torch
 import torch.nn.functional as functional
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
@@ -21,46 +21,46 @@ from agentrec.embedded_model.network.forward import blocks, choose, gather
 from agentrec.embedded_model.network.initialization import HANDLES, HEAD, HEADS, WIDTH
 from agentrec.embedded_model.teaching.corpus import Corpus
 from agentrec.embedded_model.teaching.ranking_lessons import choosing_loss, list_lesson, list_loss
-from agentrec.embedded_model.teaching.text_lessons import NOT_LOOKED_AT, text_lesson
+from agentrec.embedded_model.teaching.text_lessons import IGNORED_LABEL, text_lesson
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Checkpoint:
-    """Keeps network, optimiser and losses in one file.
+    """Saves network, optimiser and losses in one file, so that a training can be resumed.
 
     Args:
-        path: The file; its name has to tell one training from another.
+        path: The file; its name must identify the training.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def keep(
+    def save(
         self, network: GPT2LMHeadModel, optimizer: torch.optim.Optimizer, losses: list[float]
     ) -> None:
-        """Write the state after ``len(losses)`` steps."""
+        """Save the state after ``len(losses)`` steps."""
         tensors: dict[str, torch.Tensor] = {}
         for name, parameter in network.named_parameters():
             tensors[f"network.{name}"] = parameter.detach()
             for moment, value in optimizer.state[parameter].items():
                 tensors[f"optimizer.{moment}.{name}"] = value
-        write_atomically(self.path, save(tensors, {"losses": json.dumps(losses)}))
+        write_atomically(self.path, safetensors.torch.save(tensors, {"losses": json.dumps(losses)}))
 
     def restore(
         self, network: GPT2LMHeadModel, optimizer: torch.optim.Optimizer, losses: list[float]
     ) -> int:
-        """Bring back what was kept.
+        """Restore the saved state.
 
         Returns:
-            The number of steps done; 0, with nothing changed, where nothing usable was kept.
+            The number of steps done; 0, with nothing changed, where nothing usable was saved.
         """
         if not self.path.is_file():
             return 0
         try:
-            with safe_open(self.path, framework="pt") as kept:
-                known = [float(loss) for loss in json.loads(kept.metadata()["losses"])]
-                tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+            with safe_open(self.path, framework="pt") as saved:
+                saved_losses = [float(loss) for loss in json.loads(saved.metadata()["losses"])]
+                tensors = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
         except (SafetensorError, ValueError, KeyError, TypeError, OSError):
             return 0
         parameters = dict(network.named_parameters())
@@ -74,55 +74,59 @@ class Checkpoint:
                         moment: tensors[f"optimizer.{moment}.{name}"]
                         for moment in ("step", *_MOMENTS)
                     }
-        losses.extend(known)
+        losses.extend(saved_losses)
         return len(losses)
 
     def discard(self) -> None:
-        """Forget it: the training is over."""
+        """Delete the file: the training is complete."""
         self.path.unlink(missing_ok=True)
 
 
 def _fits(tensors: Mapping[str, torch.Tensor], name: str, parameter: torch.nn.Parameter) -> bool:
-    """Whether all that was kept of one parameter is there and of its shape.
+    """Return whether everything saved of a parameter is there and has its shape.
 
-    What no step has changed yet has no optimiser state.
+    A parameter that no step has changed yet has no optimiser state.
     """
     shapes = {f"optimizer.{moment}.{name}": parameter.shape for moment in _MOMENTS}
     shapes[f"optimizer.step.{name}"] = torch.Size([])
-    kept = tensors.get(f"network.{name}")
-    if kept is None or kept.shape != parameter.shape:
+    saved = tensors.get(f"network.{name}")
+    if saved is None or saved.shape != parameter.shape:
         return False
-    known = [key for key in shapes if key in tensors]
-    return not known or all(key in tensors and tensors[key].shape == shapes[key] for key in shapes)
+    found = [key for key in shapes if key in tensors]
+    return not found or all(key in tensors and tensors[key].shape == shapes[key] for key in shapes)
 
 
 def symmetric_gradients(network: GPT2LMHeadModel, first_item: int) -> None:
-    """Change the gradients after a backward pass so that a step treats all handles alike.
+    """Change gradients after a backward pass so that a step treats all handles alike.
+
+    A handle means only its position in a list that is shuffled anyway, so nothing is learnt about
+    a single one: gradients on handle dimensions are zeroed or, where they only scale all handles
+    alike, averaged. Items are their features; the layers that read them learn the weights.
 
     Args:
         network: The network.
-        first_item: Token id of the first item; from there on nothing is changed.
+        first_item: Token id of the first item; item embeddings stay as they are.
     """
     body = network.transformer
     body.wpe.weight.grad = None
-    _bar(body.wte.weight.grad, (slice(None), HANDLES))
-    _bar(body.wte.weight.grad, (slice(first_item, None),))
+    _zero(body.wte.weight.grad, (slice(None), HANDLES))
+    _zero(body.wte.weight.grad, (slice(first_item, None),))
     gathering, choosing = blocks(network)
     for layer in (gathering.attn.c_proj, gathering.mlp.c_proj, choosing.mlp.c_proj):
-        _bar(layer.weight.grad, (slice(None), HANDLES))
-        _bar(layer.bias.grad, (HANDLES,))
+        _zero(layer.weight.grad, (slice(None), HANDLES))
+        _zero(layer.bias.grad, (HANDLES,))
     for layer in (gathering.mlp.c_fc, choosing.mlp.c_fc):
-        _bar(layer.weight.grad, (HANDLES,))
-    # Where the gathering block looks may hang on places: a text has to know what comes next.
-    _bar(gathering.attn.c_attn.weight.grad, (HANDLES, slice(2 * WIDTH, None)))
-    # What is looked at does not hang on the handle it has.
-    _bar(choosing.attn.c_attn.weight.grad, (HANDLES, slice(0, 2 * WIDTH)))
+        _zero(layer.weight.grad, (HANDLES,))
+    # The gathering block's attention may depend on positions: a text must know what comes next.
+    _zero(gathering.attn.c_attn.weight.grad, (HANDLES, slice(2 * WIDTH, None)))
+    # The choosing block's attention does not depend on handles.
+    _zero(choosing.attn.c_attn.weight.grad, (HANDLES, slice(0, 2 * WIDTH)))
     if body.wte.weight.grad is not None:
         named = body.wte.weight.grad[first_item - MAX_CANDIDATES : first_item]
         named.copy_(named.mean(dim=0, keepdim=True).expand_as(named))
     joint, out = choosing.attn.c_attn, choosing.attn.c_proj
     if joint.weight.grad is not None:
-        _bar(joint.bias.grad, (slice(2 * WIDTH, None),))
+        _zero(joint.bias.grad, (slice(2 * WIDTH, None),))
         values = joint.weight.grad[:, 2 * WIDTH :]
         kept = torch.zeros_like(values)
         for head in range(HEADS):
@@ -135,27 +139,27 @@ def symmetric_gradients(network: GPT2LMHeadModel, first_item: int) -> None:
             rows = slice(head * HEAD, (head + 1) * HEAD)
             _keep_scale(kept[rows, HANDLES], out.weight.grad[rows, HANDLES])
         out.weight.grad.copy_(kept)
-        _bar(out.bias.grad, (HANDLES,))
+        _zero(out.bias.grad, (HANDLES,))
     for norm in (choosing.ln_1, choosing.ln_2, body.ln_f):
         if norm.weight.grad is not None:
             norm.weight.grad[HANDLES] = norm.weight.grad[HANDLES].mean()
-            _bar(norm.bias.grad, (HANDLES,))
+            _zero(norm.bias.grad, (HANDLES,))
 
 
-def _bar(gradient: Tensor | None, where: tuple[slice, ...]) -> None:
+def _zero(gradient: Tensor | None, where: tuple[slice, ...]) -> None:
     if gradient is not None:
         gradient[where] = 0
 
 
 def _keep_scale(kept: Tensor, gradient: Tensor) -> None:
-    """Keep of a square of gradients what changes all its diagonal alike."""
+    """Keep only what changes the whole diagonal of a square of gradients alike."""
     kept.diagonal().fill_(float(gradient.diagonal().mean()))
 
 
 CHECKPOINT_EVERY = 100
 
 OnStep = Callable[[int, int], None]
-"""Called with the number of steps done and of all steps."""
+"""Called with the number of steps done and the total."""
 
 
 @dataclass(frozen=True)
@@ -164,15 +168,15 @@ class TrainingPlan:
 
     Attributes:
         steps: Optimiser steps.
-        batch_size: Prompts of a step that teaches what to look for; half as many text tasks.
-        list_every: Every how many steps whole prompts with lists are the lesson instead.
+        batch_size: Prompts of a step that teaches choosing; half as many text tasks.
+        list_every: Every this many steps the lesson is whole prompts with lists instead.
         list_batch_size: Prompts of such a step.
-        text_every: Every how many steps a batch of text tasks is added.
+        text_every: Every this many steps a batch of text tasks is added.
         learning_rate: Peak of the cosine schedule, after 5 % of linear warm-up.
-        attention_factor: By how much slower attention learns, which starts wired: at the rate that
-            words need, the noise of the first steps would cost it what it is given.
-        lists: Candidate lists a step, shared by its prompts.
-        list_size: Candidates a list.
+        attention_factor: Factor on the learning rate of attention, which starts wired: at the
+            rate that words need, the noise of the first steps would destroy the wiring.
+        lists: Candidate lists per step, shared by its prompts.
+        list_size: Candidates per list.
     """
 
     steps: int = 640
@@ -197,13 +201,13 @@ def train_network(
 
     Args:
         network: The network.
-        corpus: Where lessons come from.
-        plan: How long and how fast.
-        checkpoint: Where an interrupted training is kept, and found again.
-        on_step: Progress callback; raising in it stops the training, which is kept.
+        corpus: Source of the lessons.
+        plan: How long and how fast to train.
+        checkpoint: Saves an interrupted training, and resumes it.
+        on_step: Progress callback; raising in it stops the training, which is saved.
 
     Returns:
-        The ranking loss (nats a list) of every step.
+        The ranking loss (nats per list) of every step.
     """
     network.train()
     optimizer = torch.optim.AdamW(_groups(network), betas=(0.9, 0.98), weight_decay=0.0)
@@ -230,16 +234,16 @@ def train_network(
         try:
             on_step(step + 1, plan.steps)
         except BaseException:
-            checkpoint.keep(network, optimizer, losses)
+            checkpoint.save(network, optimizer, losses)
             raise
         if (step + 1) % CHECKPOINT_EVERY == 0:
-            checkpoint.keep(network, optimizer, losses)
+            checkpoint.save(network, optimizer, losses)
     network.train(False)
     return losses
 
 
 def _groups(network: GPT2LMHeadModel) -> list[dict[str, object]]:
-    """Attention with the norms before it, and the rest."""
+    """Return attention with the norms before it, and the other parameters."""
     named = list(network.transformer.named_parameters())
     attends = {name for name, _ in named if ".attn." in name or ".ln_1." in name}
     return [
@@ -249,7 +253,7 @@ def _groups(network: GPT2LMHeadModel) -> list[dict[str, object]]:
 
 
 def learning_rate(plan: TrainingPlan, step: int) -> float:
-    """The rate at a step."""
+    """Return the learning rate at a step."""
     warm_up = max(1, plan.steps // 20)
     progress = max(0.0, (step - warm_up) / max(1, plan.steps - warm_up))
     factor = min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * progress))
@@ -257,16 +261,16 @@ def learning_rate(plan: TrainingPlan, step: int) -> float:
 
 
 def text_loss(network: GPT2LMHeadModel, corpus: Corpus, count: int) -> torch.Tensor:
-    """Cross-entropy of the words of freshly drawn texts, nats a word."""
+    """Return the cross-entropy of the words of newly drawn texts, nats per word."""
     tokens, labels = text_lesson(corpus, count)
-    looked_at = labels[:, 1:] != NOT_LOOKED_AT
-    begins = int(looked_at.int().argmax(dim=1).min())
+    counted = labels[:, 1:] != IGNORED_LABEL
+    begins = int(counted.int().argmax(dim=1).min())
     words = torch.arange(begins, tokens.shape[1] - 1).expand(count, -1)
     gathered = gather(network, tokens, torch.arange(tokens.shape[1]))
     hidden = network.transformer.ln_f(choose(network, gathered, words))
-    wanted, looked_at = labels[:, 1 + begins :], looked_at[:, begins:]
-    # Texts are made of words and marks alone; neither handles nor items may come up in them.
+    wanted, counted = labels[:, 1 + begins :], counted[:, begins:]
+    # Texts hold words and marks only, neither handles nor items.
     table = network.transformer.wte.weight[: corpus.vocabulary.first_item]
-    logits = hidden[looked_at] @ table.T
-    loss: torch.Tensor = functional.cross_entropy(logits, wanted[looked_at])
+    logits = hidden[counted] @ table.T
+    loss: torch.Tensor = functional.cross_entropy(logits, wanted[counted])
     return loss

@@ -10,15 +10,14 @@ from langchain_core.messages import BaseMessage
 from testing.answering import make_components, make_session
 
 from agentrec.errors import InputError, ModelCallError
-from agentrec.graphs.preferences.collection_graph import build_preference_graph
-from agentrec.graphs.preferences.context import PreferenceParts
+from agentrec.graphs.preferences.collection_graph import PreferenceContext, build_preference_graph
 from agentrec.graphs.preferences.pairing import PairingRules
 from agentrec.graphs.preferences.preference_sampling import (
-    TextAttempt,
-    attempt_preference,
+    SampledText,
     find_factors,
     first_part,
     known_factors,
+    sample_preference,
 )
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.preferences import PreferencePair, PreferenceReward
@@ -88,10 +87,12 @@ def answers(*texts: str) -> Callable[[Sequence[BaseMessage]], str]:
     return answer
 
 
-def parts(answer: Callable[[Sequence[BaseMessage]], str], **changes: object) -> PreferenceParts:
+def context_with(
+    answer: Callable[[Sequence[BaseMessage]], str], **changes: object
+) -> PreferenceContext:
     components = make_components(ScriptedChatModel([answer] * 20))
     given: dict[str, object] = {"samples": 3, "reward_model": LongestIsBest(), **changes}
-    return PreferenceParts(components, **given)  # type: ignore[arg-type]
+    return PreferenceContext(components, **given)  # type: ignore[arg-type]
 
 
 WORSE = "genre: war films"
@@ -102,7 +103,7 @@ MIDDLE = "genre: war films and old comedies"
 async def test_best_and_worst_of_the_texts_become_a_pair() -> None:
     sink = Kept()
     rules = PairingRules(max_length_ratio=4)
-    made = parts(answers(MIDDLE, BETTER, WORSE), sink=sink, rules=rules)
+    made = context_with(answers(MIDDLE, BETTER, WORSE), sink=sink, rules=rules)
     state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
     [pair] = state["pairs"]
     assert (pair.chosen, pair.rejected) == (BETTER, WORSE)
@@ -126,7 +127,7 @@ async def test_one_text_that_fails_costs_the_others_nothing() -> None:
         return BETTER if len(calls) == 1 else WORSE
 
     calls: list[int] = []
-    made = parts(failing, rules=PairingRules(max_length_ratio=4))
+    made = context_with(failing, rules=PairingRules(max_length_ratio=4))
     state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
     assert len(state["failures"]) == 1
     assert "asleep" in state["failures"][0]
@@ -135,7 +136,7 @@ async def test_one_text_that_fails_costs_the_others_nothing() -> None:
 
 
 async def test_a_text_without_a_word_is_a_failure() -> None:
-    made = parts(answers(BETTER, "\x00", WORSE), rules=PairingRules(max_length_ratio=4))
+    made = context_with(answers(BETTER, "\x00", WORSE), rules=PairingRules(max_length_ratio=4))
     state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
     assert state["failures"] == ["nothing was written"]
     assert len(state["texts"]) == 2
@@ -145,29 +146,29 @@ async def test_a_spent_budget_is_no_failure_of_one_text() -> None:
     def spent(messages: Sequence[BaseMessage]) -> str:
         raise ModelCallError("nothing is left", kind="budget_spent")
 
-    made = parts(spent, factors=("genre", "period"))
+    made = context_with(spent, factors=("genre", "period"))
     with pytest.raises(ModelCallError, match="nothing is left"):
         await build_preference_graph().ainvoke({"session": SESSION}, context=made)
     with pytest.raises(ModelCallError, match="nothing is left"):
-        await attempt_preference(SESSION, ("genre",), made.components)
+        await sample_preference(SESSION, ("genre",), made.components)
 
 
 async def test_a_failed_attempt_says_why() -> None:
     def asleep(messages: Sequence[BaseMessage]) -> str:
         raise ValueError("the model is asleep")
 
-    attempt = await attempt_preference(SESSION, ("genre",), parts(asleep).components)
+    attempt = await sample_preference(SESSION, ("genre",), context_with(asleep).components)
     assert attempt.text == ""
     assert "asleep" in (attempt.failure or "")
-    attempt = await attempt_preference(SESSION, ("genre",), parts(answers(WORSE)).components)
-    assert attempt == TextAttempt(WORSE)
+    attempt = await sample_preference(SESSION, ("genre",), context_with(answers(WORSE)).components)
+    assert attempt == SampledText(WORSE)
 
 
 async def test_a_pair_knows_its_user_and_the_model_does_not() -> None:
     rules = PairingRules(max_length_ratio=4)
     for user_id, kept in (("visitor-4711", "visitor-4711"), (None, "")):
         session = SESSION.model_copy(update={"user_id": user_id})
-        made = parts(answers(MIDDLE, BETTER, WORSE), rules=rules)
+        made = context_with(answers(MIDDLE, BETTER, WORSE), rules=rules)
         state = await build_preference_graph().ainvoke({"session": session}, context=made)
         assert [pair.user_id for pair in state["pairs"]] == [kept]
         model = made.components.model.model
@@ -178,10 +179,10 @@ async def test_a_pair_knows_its_user_and_the_model_does_not() -> None:
 
 
 async def test_equal_texts_are_scored_once_and_make_no_pair() -> None:
-    made = parts(answers(WORSE, WORSE, WORSE))
+    made = context_with(answers(WORSE, WORSE, WORSE))
     state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
     assert state["pairs"] == ()
-    assert state["refused"] == "equal texts"
+    assert state["rejection"] == "equal texts"
     reward_model = made.reward_model
     assert isinstance(reward_model, LongestIsBest)
     assert reward_model.asked == [[WORSE]]
@@ -190,7 +191,7 @@ async def test_equal_texts_are_scored_once_and_make_no_pair() -> None:
 async def test_a_text_whose_worth_is_not_known_is_in_no_pair_and_is_told_of() -> None:
     rules = PairingRules(max_length_ratio=4)
     for unknown, kept in ((BETTER, (MIDDLE, WORSE)), (MIDDLE, (BETTER, WORSE))):
-        made = parts(
+        made = context_with(
             answers(MIDDLE, BETTER, WORSE, unknown),
             rules=rules,
             samples=4,
@@ -199,15 +200,15 @@ async def test_a_text_whose_worth_is_not_known_is_in_no_pair_and_is_told_of() ->
         state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
         [pair] = state["pairs"]
         assert (pair.chosen, pair.rejected) == kept
-        assert state["failures"] == ["what a text is worth could not be found out"]
+        assert state["failures"] == ["the reward of a text could not be measured"]
         rewarded = {text.text for text in state["texts"] if text.reward is not None}
         assert rewarded == {MIDDLE, BETTER, WORSE} - {unknown}
 
 
 async def test_where_the_worth_of_one_text_alone_is_known_there_is_no_pair() -> None:
-    made = parts(answers(MIDDLE, BETTER, WORSE), reward_model=KnowsNot(MIDDLE, WORSE))
+    made = context_with(answers(MIDDLE, BETTER, WORSE), reward_model=KnowsNot(MIDDLE, WORSE))
     state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
-    assert (state["pairs"], state["refused"]) == ((), "nothing rewarded")
+    assert (state["pairs"], state["rejection"]) == ((), "nothing rewarded")
     assert len(state["failures"]) == 2
 
 
@@ -220,13 +221,13 @@ async def test_several_pairs_of_a_session_are_kept() -> None:
     ]
     rules = PairingRules(max_length_ratio=4, most_pairs=2)
     sink = Kept()
-    made = parts(answers(*said), samples=4, rules=rules, sink=sink)
+    made = context_with(answers(*said), samples=4, rules=rules, sink=sink)
     state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
     first, second = state["pairs"]
     assert (first.chosen, first.rejected) == (said[3], said[0])
     assert (second.chosen, second.rejected) == (said[2], said[1])
     assert sink.pairs == [first, second]
-    assert state["refused"] is None
+    assert state["rejection"] is None
 
 
 async def test_factors_are_asked_for_once_and_attributes_stand_in() -> None:
@@ -251,11 +252,11 @@ def test_the_last_items_of_a_history_are_not_shown() -> None:
 )
 def test_parts_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        parts(answers(), **wrong)
+        context_with(answers(), **wrong)
 
 
 async def test_a_graph_without_its_parts_says_so() -> None:
-    with pytest.raises(InputError, match="PreferenceParts"):
+    with pytest.raises(InputError, match="PreferenceContext"):
         await build_preference_graph().ainvoke({"session": SESSION})
 
 

@@ -1,4 +1,4 @@
-"""One preference text a session, and rankings that are told it, with scripted models."""
+"""One preference text a session, and rankings that use it, with scripted models."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from testing.answering import (
 
 from agentrec.components import Components
 from agentrec.errors import InputError, ModelCallError
-from agentrec.graphs.preferences.context import RerankingParts
-from agentrec.graphs.preferences.reranking_graph import build_reranking_graph
+from agentrec.graphs.preferences.reranking_graph import RerankingContext, build_reranking_graph
 from agentrec.graphs.recommendation.graph import (
     build_hint_choosing_graph,
     build_recommendation_graph,
@@ -49,7 +48,7 @@ Answer = Callable[[Sequence[BaseMessage]], str]
 
 
 def answering(text: str = TEXT) -> Answer:
-    """Puts the target first for who is told a text, second under a hint, else fifth."""
+    """Puts the target first for a prompt with a text, second under a hint, else fifth."""
 
     def answer(messages: Sequence[BaseMessage]) -> str:
         task, blocks = task_of(messages), blocks_of(messages)
@@ -57,17 +56,17 @@ def answering(text: str = TEXT) -> Answer:
             return "genre\nperiod"
         if task == "preference":
             return text
-        place = 1 if "preference" in blocks else 2 if "hint" in blocks else 5
+        position = 1 if "preference" in blocks else 2 if "hint" in blocks else 5
         last = blocks["history"].splitlines()[-1].split(". ", 1)[1]
-        return ranking_with(messages, TARGETS[last], place)
+        return ranking_with(messages, TARGETS[last], position)
 
     return answer
 
 
-def failing_at(task: str, **told: Any) -> Answer:
+def failing_at(task: str, **details: Any) -> Answer:
     def answer(messages: Sequence[BaseMessage]) -> str:
         if task_of(messages) == task:
-            raise ModelCallError("the model is asleep", **told)
+            raise ModelCallError("the model is asleep", **details)
         return answering()(messages)
 
     return answer
@@ -82,27 +81,27 @@ def gateway(model: ScriptedChatModel) -> ModelGateway:
 
 
 class Remembering:
-    """A recommender that turns the candidates round, and remembers what it was told."""
+    """A recommender that turns the candidates round, and remembers what it received."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Session, str | None]] = []
+        self.received: list[tuple[Session, str | None]] = []
 
     async def rank(self, session: Session, text: str | None) -> tuple[str, ...]:
-        self.told.append((session, text))
+        self.received.append((session, text))
         return session.candidates[::-1]
 
 
-async def reranked(parts: RerankingParts, **state: object) -> Any:
+async def reranked(context: RerankingContext, **state: object) -> Any:
     with blockbuster_ctx():
-        return await GRAPH.ainvoke({"session": SESSION, **state}, context=parts)
+        return await GRAPH.ainvoke({"session": SESSION, **state}, context=context)
 
 
 async def test_the_model_ranks_with_the_text_it_wrote() -> None:
     model = scripted(answering())
-    state = await reranked(RerankingParts(make_components(model)))
-    assert set(state) == {"preference", "preference_failure", "reranked"}
+    state = await reranked(RerankingContext(make_components(model)))
+    assert set(state) == {"preference", "preference_failure", "model_ranking"}
     assert (state["preference"], state["preference_failure"]) == (TEXT, None)
-    assert state["reranked"].rank_of(SESSION.target) == 1
+    assert state["model_ranking"].rank_of(SESSION.target) == 1
     (prompt,) = prompts_of(model, "rank")
     assert prompt.count(f"<preference>\n{TEXT}\n</preference>") == 1
     assert "\n<hint>\n" not in prompt
@@ -114,44 +113,44 @@ async def test_the_model_ranks_with_the_text_it_wrote() -> None:
 @pytest.mark.parametrize("shuffles", [1, 3])
 async def test_it_is_what_ranking_with_a_text_is(hint: Hint | None, shuffles: int) -> None:
     components = make_components(scripted(answering()), shuffles=shuffles)
-    state = await reranked(RerankingParts(components), hint=hint)
+    state = await reranked(RerankingContext(components), hint=hint)
     made = components.model.calls["made"]["recommend"]
-    assert state["reranked"] == await rank(SESSION, hint, components, state["preference"])
+    assert state["model_ranking"] == await rank(SESSION, hint, components, state["preference"])
     assert components.model.calls["made"]["recommend"] == made == shuffles
-    assert state["reranked"].hint_id == (hint.hint_id if hint else None)
+    assert state["model_ranking"].hint_id == (hint.hint_id if hint else None)
 
 
-@pytest.mark.parametrize("node", ["write", "rerank"])
+@pytest.mark.parametrize("node", ["write", "rank_by_model"])
 async def test_a_checkpointer_goes_on_where_it_was_stopped(node: str) -> None:
     saver, config = InMemorySaver(), {"configurable": {"thread_id": "one"}}
-    parts = RerankingParts(make_components(model := scripted(answering())))
-    whole = await reranked(RerankingParts(make_components(scripted(answering()))), hint=HINT)
+    context = RerankingContext(make_components(model := scripted(answering())))
+    whole = await reranked(RerankingContext(make_components(scripted(answering()))), hint=HINT)
     before: Any = build_reranking_graph(checkpointer=saver)
     given = {"session": SESSION, "hint": HINT}
-    await before.ainvoke(given, config, context=parts, interrupt_before=[node])
+    await before.ainvoke(given, config, context=context, interrupt_before=[node])
     assert not prompts_of(model, "rank")
     asked = len(model.calls)
     after: Any = build_reranking_graph(checkpointer=saver)
-    assert await after.ainvoke(None, config, context=parts) == whole
+    assert await after.ainvoke(None, config, context=context) == whole
     # The factors, the text and the ranking, none of them twice.
-    assert (asked, len(model.calls)) == ({"write": 1, "rerank": 2}[node], 3)
+    assert (asked, len(model.calls)) == ({"write": 1, "rank_by_model": 2}[node], 3)
 
 
 async def test_another_model_may_write() -> None:
     ranking, writing = scripted(answering("none: of this")), scripted(answering())
-    parts = RerankingParts(make_components(ranking), writer=gateway(writing))
-    state = await reranked(parts)
+    context = RerankingContext(make_components(ranking), writer=gateway(writing))
+    state = await reranked(context)
     assert state["preference"] == TEXT
     assert {task_of(call) for call in writing.calls} == {"factors", "preference"}
     assert {task_of(call) for call in ranking.calls} == {"rank"}
     # A catalogue's factors are asked for once.
-    await GRAPH.ainvoke({"session": make_session(1)}, context=parts)
+    await GRAPH.ainvoke({"session": make_session(1)}, context=context)
     assert len(prompts_of(writing, "factors")) == 1
 
 
 async def test_factors_that_are_given_are_not_asked_for() -> None:
     model = scripted(answering())
-    await reranked(RerankingParts(make_components(model), factors=("mood",)))
+    await reranked(RerankingContext(make_components(model), factors=("mood",)))
     assert prompts_of(model, "factors") == []
     assert "mood" in prompts_of(model, "preference")[0]
 
@@ -159,20 +158,20 @@ async def test_factors_that_are_given_are_not_asked_for() -> None:
 async def test_the_recommender_is_told_the_text() -> None:
     recommender = Remembering()
     state = await reranked(
-        RerankingParts(make_components(scripted(answering())), recommender=recommender), hint=HINT
+        RerankingContext(make_components(scripted(answering())), recommender=recommender), hint=HINT
     )
-    assert recommender.told == [(SESSION, TEXT)]
-    assert state["told"] == Ranking(
+    assert recommender.received == [(SESSION, TEXT)]
+    assert state["recommender_ranking"] == Ranking(
         session_id=SESSION.session_id, item_ids=SESSION.candidates[::-1]
     )
-    assert state["reranked"].hint_id == HINT.hint_id
+    assert state["model_ranking"].hint_id == HINT.hint_id
 
 
 async def test_who_is_not_to_rank_is_not_asked() -> None:
     model, recommender = scripted(answering()), Remembering()
-    parts = RerankingParts(make_components(model), by_model=False, recommender=recommender)
-    state = await reranked(parts)
-    assert set(state) == {"preference", "preference_failure", "told"}
+    context = RerankingContext(make_components(model), by_model=False, recommender=recommender)
+    state = await reranked(context)
+    assert set(state) == {"preference", "preference_failure", "recommender_ranking"}
     assert prompts_of(model, "rank") == []
 
 
@@ -180,33 +179,33 @@ async def test_who_is_not_to_rank_is_not_asked() -> None:
 async def test_without_a_text_all_rank_without(task: str) -> None:
     model, recommender = scripted(failing_at(task)), Remembering()
     components = make_components(model)
-    parts = RerankingParts(components, recommender=recommender)
-    state = await reranked(parts, hint=HINT)
+    context = RerankingContext(components, recommender=recommender)
+    state = await reranked(context, hint=HINT)
     assert state["preference"] is None
     assert "asleep" in state["preference_failure"]
-    assert state["reranked"] == await rank(SESSION, HINT, components)
-    assert recommender.told == [(SESSION, None)]
+    assert state["model_ranking"] == await rank(SESSION, HINT, components)
+    assert recommender.received == [(SESSION, None)]
     assert "<preference>" not in "".join(prompts_of(model, "rank"))
 
 
 async def test_a_text_without_a_word_is_a_failure() -> None:
-    state = await reranked(RerankingParts(make_components(scripted(answering("\x00")))))
+    state = await reranked(RerankingContext(make_components(scripted(answering("\x00")))))
     assert (state["preference"], state["preference_failure"]) == (None, "nothing was written")
-    assert state["reranked"].rank_of(SESSION.target) == 5
+    assert state["model_ranking"].rank_of(SESSION.target) == 5
 
 
 @pytest.mark.parametrize("task", ["factors", "preference", "rank"])
 async def test_a_spent_budget_ends_it(task: str) -> None:
     components = make_components(scripted(failing_at(task, kind="budget_spent")))
     with pytest.raises(ModelCallError, match="asleep") as raised:
-        await reranked(RerankingParts(components, recommender=Remembering()))
+        await reranked(RerankingContext(components, recommender=Remembering()))
     assert raised.value.kind == "budget_spent"
 
 
 async def test_a_ranking_that_fails_is_told_as_everywhere() -> None:
     components = make_components(scripted(failing_at("rank")))
     with pytest.raises(ModelCallError, match="asleep"):
-        await reranked(RerankingParts(components))
+        await reranked(RerankingContext(components))
 
 
 async def with_hint(components: Components) -> Components:
@@ -219,14 +218,14 @@ class _Both(TypedDict, total=False):
     hint: Hint | None
     ranking: Ranking
     preference: str | None
-    reranked: Ranking
-    told: Ranking
+    model_ranking: Ranking
+    recommender_ranking: Ranking
 
 
 @pytest.mark.parametrize("recommending", [False, True])
 async def test_it_goes_on_where_a_hint_was_chosen(recommending: bool) -> None:
     first = build_recommendation_graph() if recommending else build_hint_choosing_graph()
-    both = StateGraph(_Both, context_schema=RerankingParts)
+    both = StateGraph(_Both, context_schema=RerankingContext)
     both.add_node("first", first)
     both.add_node("rerank", build_reranking_graph())
     both.add_edge(START, "first")
@@ -236,23 +235,27 @@ async def test_it_goes_on_where_a_hint_was_chosen(recommending: bool) -> None:
     model = scripted(answering())
     policy = FixedHintPolicy(HINT.hint_id)
     components = await with_hint(make_components(model, hint_policy=policy))
-    parts = RerankingParts(components, recommender=Remembering())
+    context = RerankingContext(components, recommender=Remembering())
     sessions = [make_session(number) for number in range(5)]
     with blockbuster_ctx():
         states = await asyncio.gather(
-            *(graph.ainvoke({"session": one}, context=parts) for one in sessions)
+            *(graph.ainvoke({"session": one}, context=context) for one in sessions)
         )
     for session, state in zip(sessions, states, strict=True):
         assert state["hint"] == HINT
         assert state["preference"] == TEXT
-        assert state["reranked"].session_id == state["told"].session_id == session.session_id
-        assert state["reranked"] == await rank(session, HINT, components, TEXT)
+        assert (
+            state["model_ranking"].session_id
+            == state["recommender_ranking"].session_id
+            == session.session_id
+        )
+        assert state["model_ranking"] == await rank(session, HINT, components, TEXT)
         assert ("ranking" in state) == recommending
         if recommending:
             assert state["ranking"].rank_of(session.target) == 2
-    told = [prompt for prompt in prompts_of(model, "rank") if "<preference>" in prompt]
-    assert len(told) == 5
-    assert all(f"<hint>\n{HINT.text}\n</hint>" in prompt for prompt in told)
+    with_text = [prompt for prompt in prompts_of(model, "rank") if "<preference>" in prompt]
+    assert len(with_text) == 5
+    assert all(f"<hint>\n{HINT.text}\n</hint>" in prompt for prompt in with_text)
 
 
 async def test_no_hint_is_handed_on_as_none() -> None:
@@ -270,7 +273,7 @@ async def test_a_node_of_ones_own_takes_the_place_of_another() -> None:
     model = scripted(answering())
     graph = build_reranking_graph({"write": remembered})
     state = await graph.ainvoke(
-        {"session": SESSION}, context=RerankingParts(make_components(model))
+        {"session": SESSION}, context=RerankingContext(make_components(model))
     )
     assert state["preference"] == "mood: dark"
     assert "mood: dark" in prompts_of(model, "rank")[0]
@@ -279,16 +282,16 @@ async def test_a_node_of_ones_own_takes_the_place_of_another() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
-    [({"by_model": False}, "nobody ranks"), ({"shown_share": 0}, "shown_share")],
+    ("wrong", "message"),
+    [({"by_model": False}, "must rank"), ({"shown_share": 0}, "shown_share")],
 )
-def test_parts_that_cannot_be_are_refused(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        RerankingParts(make_components(scripted(answering())), **wrong)
+def test_wrong_contexts_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RerankingContext(make_components(scripted(answering())), **wrong)
 
 
 async def test_a_graph_without_its_parts_says_so() -> None:
     components = make_components(scripted(answering()))
     for context in (None, components):
-        with pytest.raises(InputError, match="RerankingParts"):
+        with pytest.raises(InputError, match="RerankingContext"):
             await GRAPH.ainvoke({"session": SESSION}, context=context)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from testing.answering import DIMENSION, make_catalog, make_components, make_ses
 from testing.answering import world as answering
 
 from agentrec.components import Components
-from agentrec.graphs.recommendation.build_offer import choose_for, offer_of
+from agentrec.graphs.recommendation.build_offer import build_offer, choose_for
 from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.hint_offers import HintChoices, HintOffer, choose_best
 from agentrec.hints import Hint, ScoredHint
@@ -53,7 +53,7 @@ def test_an_offer_of_three_lists_by_hand() -> None:
         [],
         [found(A, 0.7, 1.0, 0.0), found(C, 0.2, 0.6, 0.8), found(B, -0.1, 0.0, 1.0)],
     ]
-    offer = offer_of(STATES, lists)
+    offer = build_offer(STATES, lists)
     assert offer.hints == (B, A, C)
     assert offer.vectors.tolist() == pytest.approx(np.array([[0, 1], [1, 0], [0.6, 0.8]]))
     assert offer.candidates.tolist() == [[0, 1, -1], [-1, -1, -1], [1, 2, 0]]
@@ -65,22 +65,22 @@ def test_an_offer_of_three_lists_by_hand() -> None:
 
 
 def test_nothing_found_is_an_offer_of_no_hint() -> None:
-    offer = offer_of(STATES, [[], [], []], dimension=7)
+    offer = build_offer(STATES, [[], [], []], dimension=7)
     assert (offer.hints, offer.candidates.shape, offer.vectors.shape) == ((), (3, 0), (0, 7))
-    assert len(offer_of(STATES[:0], [])) == 0
+    assert len(build_offer(STATES[:0], [])) == 0
 
 
 def test_vectors_that_a_store_does_not_tell_are_zeros() -> None:
-    offer = offer_of(STATES[:1], [[found(A, 0.5), found(B, 0.4, 0.6, 0.8)]])
+    offer = build_offer(STATES[:1], [[found(A, 0.5), found(B, 0.4, 0.6, 0.8)]])
     assert offer.vectors == pytest.approx(np.array([[0, 0], [0.6, 0.8]]))
-    assert offer_of(STATES[:1], [[found(A, 0.5)]], dimension=3).vectors.tolist() == [[0, 0, 0]]
+    assert build_offer(STATES[:1], [[found(A, 0.5)]], dimension=3).vectors.tolist() == [[0, 0, 0]]
 
 
 def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(ValueError, match="3 sessions need as many lists of hints, not 2"):
-        offer_of(STATES, [[], []])
+        build_offer(STATES, [[], []])
     with pytest.raises(ValueError, match="vectors have"):
-        offer_of(STATES[:1], [[found(A, 0.5, 1.0), found(B, 0.4, 0.6, 0.8)]])
+        build_offer(STATES[:1], [[found(A, 0.5, 1.0), found(B, 0.4, 0.6, 0.8)]])
 
 
 async def test_choosing_for_many_is_what_the_graph_chooses_for_each() -> None:

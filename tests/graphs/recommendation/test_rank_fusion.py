@@ -19,7 +19,11 @@ from testing.answering import (
 from agentrec.errors import ModelCallError
 from agentrec.evaluation.position_bias import position_bias_of, shown_order
 from agentrec.graphs.recommendation.graph import build_recommendation_graph
-from agentrec.graphs.recommendation.rank_fusion import fuse, reciprocal_rank_fusion, settled
+from agentrec.graphs.recommendation.rank_fusion import (
+    fuse_rankings,
+    gather_successes,
+    reciprocal_rank_fusion,
+)
 from agentrec.graphs.recommendation.ranking import rank, recommend
 from agentrec.llm.prompts.session_view import SessionView
 from agentrec.rankings import Ranking
@@ -47,13 +51,13 @@ def test_fusion_computed_by_hand() -> None:
 def test_ties_are_broken_by_best_place_then_by_the_earlier_list() -> None:
     assert reciprocal_rank_fusion(["ab", "ba"]) == ["a", "b"]
     assert reciprocal_rank_fusion(["ba", "ab"]) == ["b", "a"]
-    # 1/3 + 1/6 = 1/2: named twice further down, or once in the second place.
+    # 1/3 + 1/6 = 1/2: named twice further down, or once at the second rank.
     fused = reciprocal_rank_fusion(["aby", "cdefgy", "hx"], constant=0)
     assert fused.index("x") < fused.index("y")
 
 
 def test_equal_scores_are_equal_in_whatever_order_they_are_added_up() -> None:
-    # Both stand at places 1, 2 and 7; a plain sum of x's, in its order, is the smaller one.
+    # Both have ranks 1, 2 and 7; a plain sum of x's, in its order, is the smaller one.
     lists = ["x", "yabcdex", "fx", "gy", "hijklmy"]
     fused = reciprocal_rank_fusion(lists)
     assert fused[:2] == ["x", "y"]
@@ -72,26 +76,26 @@ def test_fusion_keeps_every_item_once_and_agreement(lists: list[list[str]]) -> N
 
 
 def test_what_was_filled_up_has_no_say() -> None:
-    fused = fuse([ranking(*"axyz", backfilled=3), ranking(*"bxyz", backfilled=3)])
+    fused = fuse_rankings([ranking(*"axyz", backfilled=3), ranking(*"bxyz", backfilled=3)])
     assert (fused.item_ids, fused.backfilled) == (("a", "b", "x", "y"), 2)
-    assert fuse([ranking(*"abcd", backfilled=4), ranking(*"dcba", backfilled=4)]).item_ids == (
-        *"abcd",
-    )
+    assert fuse_rankings(
+        [ranking(*"abcd", backfilled=4), ranking(*"dcba", backfilled=4)]
+    ).item_ids == (*"abcd",)
 
 
 def test_one_ranking_stays_as_it_is() -> None:
     one = ranking("a", "b", backfilled=1, notes=("x",))
-    assert fuse([one]) == one
-    assert fuse([one], ["y", "x"]).notes == ("x", "y")
+    assert fuse_rankings([one]) == one
+    assert fuse_rankings([one], ["y", "x"]).notes == ("x", "y")
 
 
 def test_counts_are_added_up_and_notes_come_once() -> None:
     one = ranking("a", "b", notes=("cut",)).model_copy(update={"illegal": 2, "structured": True})
     two = ranking("b", "a", notes=("cut",)).model_copy(update={"illegal": 1, "repaired": True})
-    fused = fuse([one, two], ["failed"])
+    fused = fuse_rankings([one, two], ["failed"])
     assert (fused.illegal, fused.repaired, fused.structured) == (3, True, False)
     assert fused.notes == ("cut", "failed")
-    assert fuse([one, one]).structured
+    assert fuse_rankings([one, one]).structured
 
 
 async def test_one_that_fails_costs_the_others_nothing() -> None:
@@ -104,34 +108,34 @@ async def test_one_that_fails_costs_the_others_nothing() -> None:
         return [call(outcome) for outcome in outcomes]
 
     slow, lost = ModelCallError("slow", kind="timed_out"), ModelCallError("lost")
-    assert await settled(calls("a", slow, "b", lost, slow)) == (
+    assert await gather_successes(calls("a", slow, "b", lost, slow)) == (
         ["a", "b"],
         ("3 of 5 requests failed: 1 failed, 2 timed_out",),
     )
-    assert await settled(calls("a")) == (["a"], ())
+    assert await gather_successes(calls("a")) == (["a"], ())
     with pytest.raises(ModelCallError) as caught:
-        await settled(calls(slow, lost))
+        await gather_successes(calls(slow, lost))
     assert caught.value is slow
     spent = ModelCallError("no money left", kind="budget_spent")
     with pytest.raises(ModelCallError, match="no money"):
-        await settled(calls("a", slow, spent))
+        await gather_successes(calls("a", slow, spent))
     with pytest.raises(KeyError):
-        await settled(calls("a", KeyError("a bug"), slow))
+        await gather_successes(calls("a", KeyError("a bug"), slow))
 
 
-def at_place(place: int) -> ScriptedChatModel:
-    return ScriptedChatModel([lambda messages: ranking_with(messages, TARGET, place)] * 50)
+def at_rank(rank: int) -> ScriptedChatModel:
+    return ScriptedChatModel([lambda messages: ranking_with(messages, TARGET, rank)] * 50)
 
 
 async def test_one_shuffle_asks_exactly_what_was_asked_before() -> None:
-    model = at_place(4)
+    model = at_rank(4)
     components = make_components(model)
     assert components.shuffles == 1
     found = await rank(SESSION, None, components)
     view = SessionView.of(SESSION, components.catalog, components.seed)
     shown = [label for _, label in candidates_of(model.calls[0])]
     assert (len(model.calls), tuple(shown)) == (1, view.candidate_labels)
-    many = at_place(4)
+    many = at_rank(4)
     await rank(SESSION, None, make_components(many, shuffles=3))
     assert many.calls[0] == model.calls[0]
     assert found.rank_of(SESSION.target) == 4

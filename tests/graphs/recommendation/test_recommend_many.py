@@ -42,7 +42,7 @@ async def test_every_session_has_its_ranking(ordered: bool, asynchronous: bool) 
     results = [one async for one in recommend_many(given, components, ordered=ordered)]
     if ordered:
         assert [one.session for one in results] == SESSIONS
-    assert sorted(one.place for one in results) == list(range(20))
+    assert sorted(one.position for one in results) == list(range(20))
     for one in results:
         assert one.failure is None
         assert one.ranking.session_id == one.session.session_id
@@ -144,11 +144,11 @@ async def test_callbacks_see_the_models_calls_inside_the_nodes_that_asked(struct
             self.asked: list[UUID] = []
             self.answered: list[UUID] = []
 
-        async def on_chain_start(self, *_: object, run_id: UUID, **told: Any) -> None:
-            self.names[run_id], self.above[run_id] = told["name"], told["parent_run_id"]
+        async def on_chain_start(self, *_: object, run_id: UUID, **details: Any) -> None:
+            self.names[run_id], self.above[run_id] = details["name"], details["parent_run_id"]
 
-        async def on_chat_model_start(self, *_: object, run_id: UUID, **told: Any) -> None:
-            self.above[run_id] = told["parent_run_id"]
+        async def on_chat_model_start(self, *_: object, run_id: UUID, **details: Any) -> None:
+            self.above[run_id] = details["parent_run_id"]
             self.asked.append(run_id)
 
         async def on_llm_end(self, *_: object, run_id: UUID, **__: object) -> None:

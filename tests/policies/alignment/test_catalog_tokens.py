@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from agentrec.embedded_model.language.text_grammar import (
     HINT_END,
+    detokenize,
     factor_token,
-    phrased,
     preference_words,
 )
 from agentrec.embedded_model.language.vocabulary import END, prompt_tokens
@@ -41,7 +41,7 @@ def places_of(factor: str) -> list[int]:
 def test_every_text_it_can_write_is_read_back(preferred: list[tuple[str, list[int]]]) -> None:
     said = [(factor, [world().aspects[at] for at in places]) for factor, places in preferred]
     words = preference_words(said)
-    assert ENCODER.words(phrased("preference", 10, words)) == words
+    assert ENCODER.words(detokenize("preference", 10, words)) == words
 
 
 def test_prompt_and_texts_are_what_the_model_reads_and_writes() -> None:

@@ -110,7 +110,7 @@ def test_no_folder_and_no_hub_are_told(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(InputError, match="is not a folder"):
         open_model(tmp_path / "nowhere")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match="cannot be had from the hub"):
+    with pytest.raises(InputError, match="cannot be downloaded from the hub"):
         open_model("hub:nobody/nothing")
 
 

@@ -34,7 +34,7 @@ class Backbone:
         return torch.tensor([[row[item] for item in ITEMS] for row in rows]).reshape(-1, len(ITEMS))
 
 
-def odds_of(table: Sequence[Scores], judged: Sequence[Continuation]) -> CandidateScores:
+def candidate_scores(table: Sequence[Scores], judged: Sequence[Continuation]) -> CandidateScores:
     recommender = cast("SequentialRecommender", Backbone(table))
     return CandidateScores.of_continuations(recommender, judged)
 
@@ -46,25 +46,25 @@ def continuation(number: int, relevant: Sequence[str], candidates: Sequence[str]
     return Continuation(session, tuple(relevant))
 
 
-def moves_of(table: Sequence[Scores]) -> torch.Tensor:
+def text_scores_of(table: Sequence[Scores]) -> torch.Tensor:
     return torch.tensor([[row[item] for item in ITEMS] for row in table]).reshape(-1, len(ITEMS))
 
 
-def plain_places(told: Scores, one: Continuation) -> list[int]:
+def plain_ranks(scores: Scores, one: Continuation) -> list[int]:
     """Sort the candidates: better first, of equals what is not relevant, then the target last."""
 
     def key(item: str) -> tuple[float, int]:
         at = one.relevant.index(item) if item in one.relevant else len(ITEMS)
-        return -told[item], -at
+        return -scores[item], -at
 
-    order = sorted((item for item in one.session.candidates if item in told), key=key)
+    order = sorted((item for item in one.session.candidates if item in scores), key=key)
     return [order.index(item) + 1 for item in one.relevant]
 
 
-def plain_log_probability(told: Scores, one: Continuation, temperature: float) -> float:
-    known = [told[item] / temperature for item in one.session.candidates if item in told]
+def plain_log_probability(scores: Scores, one: Continuation, temperature: float) -> float:
+    known = [scores[item] / temperature for item in one.session.candidates if item in scores]
     total = math.log(sum(map(math.exp, known)))
-    return sum(told[item] / temperature - total for item in one.relevant) / len(one.relevant)
+    return sum(scores[item] / temperature - total for item in one.relevant) / len(one.relevant)
 
 
 @st.composite
@@ -88,26 +88,28 @@ def worlds(draw: st.DrawFn) -> tuple[list[Scores], list[Scores], list[Continuati
 
 @settings(deadline=None)
 @given(worlds(), st.sampled_from([0.5, 1.0, 2.8]))
-def test_places_and_probabilities_are_the_plain_ones(
+def test_ranks_and_probabilities_are_the_plain_ones(
     world: tuple[list[Scores], list[Scores], list[Continuation]], temperature: float
 ) -> None:
     table, added, judged = world
-    odds, moves = odds_of(table, judged), moves_of(added)
-    places = odds.places(moves)
-    found = odds.log_probabilities(moves, temperature).tolist()
-    again = odds.log_probabilities_with(odds.of_candidates(moves), temperature).tolist()
-    ranks = odds.ranks(moves).tolist()
+    scored, texts = candidate_scores(table, judged), text_scores_of(added)
+    ranks = scored.relevant_ranks(texts)
+    found = scored.log_probabilities(texts, temperature).tolist()
+    again = scored.selected_log_probabilities(scored.select(texts), temperature).tolist()
+    target_ranks = scored.target_ranks(texts).tolist()
     assert found == again
     for number, one in enumerate(judged):
-        told = {item: table[number][item] + added[number][item] for item in ITEMS}
-        assert places[number] == plain_places(told, one)
-        assert len(set(places[number])) == len(one.relevant)
+        scores = {item: table[number][item] + added[number][item] for item in ITEMS}
+        assert ranks[number] == plain_ranks(scores, one)
+        assert len(set(ranks[number])) == len(one.relevant)
         assert found[number] == pytest.approx(
-            plain_log_probability(told, one, temperature), abs=1e-4
+            plain_log_probability(scores, one, temperature), abs=1e-4
         )
         # Alone it is ranked behind everything else that is worth the same.
-        assert ranks[number] == sum(
-            told[item] >= told[one.relevant[0]] for item in one.session.candidates if item in told
+        assert target_ranks[number] == sum(
+            scores[item] >= scores[one.relevant[0]]
+            for item in one.session.candidates
+            if item in scores
         )
 
 
@@ -118,25 +120,25 @@ def test_of_equals_what_is_not_relevant_comes_first_and_the_target_last() -> Non
         continuation(1, "h", "gh"),
         continuation(2, "a", "a"),
     ]
-    odds = odds_of([flat] * 3, judged)
-    assert odds.places(torch.zeros(3, len(ITEMS))) == [[5, 4, 3], [2], [1]]
+    scored = candidate_scores([flat] * 3, judged)
+    assert scored.relevant_ranks(torch.zeros(3, len(ITEMS))) == [[5, 4, 3], [2], [1]]
     # What is equal up to the last bits is equal.
     nearly = torch.zeros(3, len(ITEMS))
     nearly[0, 1] = 1e-6
-    assert odds.places(nearly)[0] == [5, 4, 3]
+    assert scored.relevant_ranks(nearly)[0] == [5, 4, 3]
     nearly[0, 1] = 1e-3
-    assert odds.places(nearly)[0] == [1, 5, 4]
+    assert scored.relevant_ranks(nearly)[0] == [1, 5, 4]
 
 
 def test_probabilities_by_hand() -> None:
     scores = dict.fromkeys(ITEMS, 0.0) | {"b": 1.0, "c": 2.0}
-    odds = odds_of([scores], [continuation(0, "bc", "abc")])
+    scored = candidate_scores([scores], [continuation(0, "bc", "abc")])
     total = math.log(1 + math.e + math.e**2)
     nothing = torch.zeros(1, len(ITEMS))
-    assert odds.log_probabilities(nothing).tolist() == pytest.approx([1.5 - total], abs=1e-4)
+    assert scored.log_probabilities(nothing).tolist() == pytest.approx([1.5 - total], abs=1e-4)
     # Others than candidates may be praised as they like.
     nothing[0, ITEMS.index("h")] = 9
-    assert odds.log_probabilities(nothing).tolist() == pytest.approx([1.5 - total], abs=1e-4)
+    assert scored.log_probabilities(nothing).tolist() == pytest.approx([1.5 - total], abs=1e-4)
 
 
 def test_a_target_alone_is_one_relevant_item() -> None:
@@ -146,9 +148,9 @@ def test_a_target_alone_is_one_relevant_item() -> None:
     judged = [continuation(n, "c", "abcdef"[: 3 + n]) for n in range(3)]
     recommender = cast("SequentialRecommender", Backbone(scores))
     whole = CandidateScores.of(recommender, [one.session for one in judged])
-    moves = moves_of(scores[::-1])
-    assert [[rank] for rank in whole.ranks(moves).tolist()] == whole.places(moves)
-    assert whole.places(moves) == odds_of(scores, judged).places(moves)
+    added = text_scores_of(scores[::-1])
+    assert [[rank] for rank in whole.target_ranks(added).tolist()] == whole.relevant_ranks(added)
+    assert whole.relevant_ranks(added) == candidate_scores(scores, judged).relevant_ranks(added)
 
 
 def test_rows_are_sessions_with_their_own_relevant_items() -> None:
@@ -160,19 +162,19 @@ def test_rows_are_sessions_with_their_own_relevant_items() -> None:
         continuation(1, "c", "bc"),
         continuation(2, "hfg", "defgh"),
     ]
-    odds = odds_of(scores, judged)
+    scored = candidate_scores(scores, judged)
     order = [2, 0, 2, 1]
-    moves = moves_of(scores[::-1])
-    some = odds.rows(torch.tensor(order))
-    assert some.places(moves[order]) == [odds.places(moves)[row] for row in order]
-    logs = odds.log_probabilities(moves)
-    assert torch.allclose(some.log_probabilities(moves[order]), logs[order])
+    added = text_scores_of(scores[::-1])
+    some = scored.rows(torch.tensor(order))
+    assert some.relevant_ranks(added[order]) == [scored.relevant_ranks(added)[row] for row in order]
+    logs = scored.log_probabilities(added)
+    assert torch.allclose(some.log_probabilities(added[order]), logs[order])
 
 
 def test_no_sessions_have_no_places() -> None:
-    odds = odds_of([], [])
-    assert odds.places(torch.zeros(0, len(ITEMS))) == []
-    assert odds.log_probabilities(torch.zeros(0, len(ITEMS))).shape == (0,)
+    scored = candidate_scores([], [])
+    assert scored.relevant_ranks(torch.zeros(0, len(ITEMS))) == []
+    assert scored.log_probabilities(torch.zeros(0, len(ITEMS))).shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -184,4 +186,4 @@ def test_no_sessions_have_no_places() -> None:
 )
 def test_what_nobody_knows_is_refused(wrong: Continuation) -> None:
     with pytest.raises(ValueError, match="'0' needs candidates and a target of the catalogue"):
-        odds_of([dict.fromkeys(ITEMS, 0.0)], [wrong])
+        candidate_scores([dict.fromkeys(ITEMS, 0.0)], [wrong])

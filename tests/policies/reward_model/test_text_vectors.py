@@ -48,7 +48,7 @@ async def test_no_text_is_no_row_and_nothing_said_is_not_encoded() -> None:
 
 
 async def test_what_was_used_last_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(knowledge_reward_model, "MOST_KEPT", 2)
+    monkeypatch.setattr(knowledge_reward_model, "CACHED_TEXTS", 2)
     counted = Counted()
     vectors = TextVectors(counted, DIMENSION)
     await vectors.of(["a", "b"])
@@ -64,7 +64,7 @@ async def test_what_was_used_last_is_kept(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_what_others_push_out_meanwhile_is_not_missed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(knowledge_reward_model, "MOST_KEPT", 1)
+    monkeypatch.setattr(knowledge_reward_model, "CACHED_TEXTS", 1)
 
     class Slow(HashedWordEmbeddings):
         async def aembed_documents(self, texts: list[str]) -> list[list[float]]:

@@ -189,7 +189,7 @@ def changed(**fields: object) -> dict[str, object]:
         ({"chosen_value": "much"}, "chosen_value", "valid number"),
         ({"chosen_value": 1.5}, "chosen_value", "less than or equal to 1"),
         ({"rejected_value": None}, "rejected_value", "is null"),
-        ({"chosen_value": 0.1}, None, "not worth more"),
+        ({"chosen_value": 0.1}, None, "needs a higher reward"),
         ({"kind": "other"}, "kind", "Input should be"),
         ({"model": "removed"}, "model", "is missing"),
         ({"temperature": -1}, "temperature", "greater than or equal to 0"),

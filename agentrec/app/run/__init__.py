@@ -1,1 +1,0 @@
-"""The run folder and the components of a run."""

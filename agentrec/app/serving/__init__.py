@@ -1,1 +1,0 @@
-"""A recommender that stays open."""
