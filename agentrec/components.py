@@ -120,6 +120,4 @@ def _with_gateway(model: BaseChatModel | ModelGateway) -> ModelGateway:
         return model
     from agentrec.llm.gateway.gateway import ModelGateway
 
-    named = (getattr(model, name, None) for name in ("model_name", "model"))
-    name = next((one for one in named if isinstance(one, str) and one), type(model).__name__)
-    return ModelGateway(model, name)
+    return ModelGateway(model)

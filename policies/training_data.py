@@ -1,4 +1,4 @@
-"""Rewarded offers as a trainer that treats every hint by itself wants them: one column a hint."""
+"""Rewarded offers with one column for each hint, for trainers that treat every hint by itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agentrec.rewarded_offers import RewardedOffer
 
 
 def check_training(train: RewardedOffer, valid: RewardedOffer | None) -> None:
-    """Refuse what nothing can be learnt from.
+    """Check that there is something to learn from.
 
     Raises:
         ValueError: If there is no session, or the two do not fit each other.
@@ -31,19 +31,19 @@ def check_training(train: RewardedOffer, valid: RewardedOffer | None) -> None:
 
 
 def offered_hint_ids(offer: HintOffer) -> tuple[str, ...]:
-    """The ids of the hints that some session may be given, in alphabetical order."""
+    """Return the ids of the hints that some session may be given, sorted."""
     offered = np.unique(offer.candidates[offer.present])
-    return tuple(sorted(offer.hints[place].hint_id for place in offered))
+    return tuple(sorted(offer.hints[index].hint_id for index in offered))
 
 
 def align_to_hints(
     offer: HintOffer, columns: npt.NDArray[np.float32], hint_ids: Sequence[str]
 ) -> npt.NDArray[np.float32]:
-    """What stands at each candidate, moved to the column of its hint.
+    """Move the values of candidates to the columns of their hints.
 
     Args:
-        offer: Who was offered what.
-        columns: Something of every candidate, shape ``[batch, width]``.
+        offer: The offer.
+        columns: A value for every candidate, shape ``[batch, width]``.
         hint_ids: The hints to keep, in order.
 
     Returns:

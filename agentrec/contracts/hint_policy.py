@@ -13,19 +13,19 @@ class HintPolicy(Protocol):
     """Chooses, for each session, the hint to give the language model, or none.
 
     Acting never trains; a trainer is a separate object. ``choose`` computes and does not wait:
-    callers in an event loop run it in a thread, unless it has shown to take no time.
+    callers in an event loop run it in a thread, unless it is known to be fast.
     """
 
     def choose(self, offer: HintOffer) -> HintChoices:
         """Choose for a batch of sessions.
 
         Args:
-            offer: The sessions and the hints that each may be given; "no hint" is on offer
-                always. Hints may be there that the policy was never trained on.
+            offer: The sessions and the hints that each may be given; "no hint" is always
+                an option. An offer may hold hints that the policy was not trained on.
 
         Returns:
-            One choice a session, in order, with the log-probability and value of each and the
-            scores of everything on offer.
+            One choice for each session, in order, with its log-probability and value, and the
+            scores of all options.
 
         Raises:
             ValueError: If the states are not of the width that the policy was trained on.
@@ -34,7 +34,7 @@ class HintPolicy(Protocol):
 
 
 class HintPolicyTrainer(Protocol):
-    """Makes a policy out of rewards that were measured beforehand; it never acts.
+    """Trains a policy on rewards that were measured beforehand; it never acts.
 
     ``fit`` computes, for seconds to minutes, and does not wait: callers in an event loop run it
     in a thread.
@@ -52,10 +52,9 @@ class HintPolicyTrainer(Protocol):
 
         Args:
             train: Training sessions; at least one. Rewards that were not measured are NaN.
-            valid: Validation sessions: what is picked is picked by these, never by ``train``.
+            valid: Validation sessions: they make every choice between models, never ``train``.
             seed: Same seed, data and settings on the same machine: the same policy.
-            on_progress: Called now and then with steps done and steps in all; what it raises
-                ends the training.
+            on_progress: Called with steps done and in all; what it raises ends the training.
 
         Raises:
             ValueError: If there is no session, or the two do not fit each other.

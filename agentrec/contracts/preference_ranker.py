@@ -1,4 +1,4 @@
-"""The contract of a recommender that can be told what a user prefers."""
+"""The contract of a recommender that reads a text about what a user prefers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class PreferenceRanker(Protocol):
     """
 
     async def rank(self, session: Session, text: str | None) -> tuple[str, ...]:
-        """Rank.
+        """Rank the candidates of a session.
 
         Args:
             session: A session with candidates.
-            text: What is said of the user; ``None`` or empty where nothing is.
+            text: What is known of the user; ``None`` or empty for nothing.
 
         Returns:
             All of ``session.candidates``, best first; the same for the same session and text, in

@@ -1,4 +1,4 @@
-"""The contract of what says how much a preference text helps a recommender."""
+"""The contract of a model that scores how much a preference text helps a recommender."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class RewardModel(Protocol):
     async def score(
         self, sessions: Sequence[Session], texts: Sequence[Sequence[str]]
     ) -> Sequence[Sequence[PreferenceReward | None]]:
-        """Say what texts are worth.
+        """Score texts.
 
         Args:
             sessions: Sessions with targets and candidates; may be none.
             texts: For each of them its texts, in any number, none included.
 
         Returns:
-            The same shape: a reward a text, ``None`` where what it is worth could not be found out.
-            What a text is worth does not depend on the others.
+            The same shape: a reward for each text, ``None`` where it could not be scored. A reward
+            does not depend on the other texts.
 
         Raises:
             ValueError: If there are not as many lists as sessions, or a session has no target or

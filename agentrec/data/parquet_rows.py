@@ -77,7 +77,8 @@ def _columns(
             if types.is_list(kind) or types.is_large_list(kind):
                 id_kind = kind.value_type
         if (name in lists and id_kind is kind) or not _is_id_type(id_kind):
-            raise InputError(f"must hold {expected}, not {kind}", file=file, field=name)
+            found = clean_text(str(kind), _MAX_REASON)
+            raise InputError(f"must hold {expected}, not {found}", file=file, field=name)
     return names
 
 

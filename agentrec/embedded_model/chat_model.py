@@ -42,10 +42,11 @@ class StopSequences:
         if self._stopped:
             return ""
         text = self._held + piece
-        found = [index for s in self._sequences if (index := text.find(s)) >= 0]
+        # The sequence that is complete first, so that pieces and the whole text are cut alike.
+        found = [(start + len(s), start) for s in self._sequences if (start := text.find(s)) >= 0]
         if found:
             self._stopped, self._held = True, ""
-            return text[: min(found)]
+            return text[: min(found)[1]]
         # The end may be the beginning of a sequence.
         cut = max(0, len(text) - self._held_back)
         self._held = text[cut:]

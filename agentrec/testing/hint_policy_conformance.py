@@ -44,7 +44,7 @@ class HintPolicyConformance:
     """Length of the hints' vectors with which the suite calls the policy."""
 
     deterministic: ClassVar[bool] = True
-    """Whether equal calls give equal choices, each from its own session alone."""
+    """Whether equal calls give equal choices, each session's choice independent of the others."""
 
     greedy_by_score: ClassVar[bool] = True
     """Whether a deterministic policy takes the option that it scores highest."""
@@ -53,7 +53,7 @@ class HintPolicyConformance:
     """Whether it could choose a hint that it was not trained on."""
 
     refuses_other_widths: ClassVar[bool] = False
-    """Whether it was trained on states, and so can tell that others are not like those."""
+    """Whether it was trained on states, and refuses states of another width."""
 
     @pytest.fixture
     def states(self) -> npt.NDArray[np.float32]:
@@ -85,11 +85,11 @@ class HintPolicyConformance:
     def test_an_empty_batch_has_no_choices(
         self, policy: HintPolicy, hints: Sequence[Hint], states: npt.NDArray[np.float32]
     ) -> None:
-        """A batch of none is no error."""
+        """An empty batch is no error."""
         assert list(policy.choose(self.offered(states[:0], hints))) == []
 
     def test_the_choices_are_of_the_offer(self, policy: HintPolicy, mixed: HintOffer) -> None:
-        """What was gained can be looked up in a table of that offer's rewards."""
+        """So that the gains can be looked up in the rewards of that offer."""
         assert policy.choose(mixed).offer is mixed
 
     def test_what_is_chosen_is_on_offer(
@@ -107,7 +107,7 @@ class HintPolicyConformance:
     ) -> None:
         """What other sessions of the batch are offered is not for this one."""
         for row, choice in zip(mixed.candidates, policy.choose(mixed), strict=True):
-            own = {mixed.hint_ids[place] for place in row if place != NO_CANDIDATE}
+            own = {mixed.hint_ids[index] for index in row if index != NO_CANDIDATE}
             assert choice.hint_id in own | {None}
 
     def test_with_nothing_on_offer_the_choice_is_no_hint_for_certain(
@@ -124,17 +124,17 @@ class HintPolicyConformance:
         self, policy: HintPolicy, mixed: HintOffer
     ) -> None:
         """Also where other sessions of the batch have some."""
-        lonely = np.flatnonzero(~mixed.present.any(axis=1))
-        assert 0 < len(lonely) < len(mixed)
+        without = np.flatnonzero(~mixed.present.any(axis=1))
+        assert 0 < len(without) < len(mixed)
         choices = policy.choose(mixed)
-        for place in lonely.tolist():
-            assert choices[place].hint_id is None
-            assert choices[place].log_probability == pytest.approx(0.0, abs=1e-5)
+        for row in without.tolist():
+            assert choices[row].hint_id is None
+            assert choices[row].log_probability == pytest.approx(0.0, abs=1e-5)
 
     def test_log_probabilities_and_values_are_in_range(
         self, policy: HintPolicy, mixed: HintOffer
     ) -> None:
-        """A probability is above 0, since it was chosen, and at most 1."""
+        """What was chosen has a probability above 0 and at most 1."""
         for choice in policy.choose(mixed):
             assert np.isfinite(choice.log_probability)
             assert choice.log_probability <= 0
@@ -167,9 +167,9 @@ class HintPolicyConformance:
     def test_states_of_another_width_are_refused(
         self, policy: HintPolicy, hints: Sequence[Hint], states: npt.NDArray[np.float32]
     ) -> None:
-        """They were made by another encoder, and mean something else."""
+        """They come from another encoder and mean something else."""
         if not self.refuses_other_widths:
-            pytest.skip("the policy does without states")
+            pytest.skip("the policy does not use states")
         offer = self.offered(states, hints)
         with pytest.raises(ValueError, match=str(self.state_dim)):
             policy.choose(offer.with_states(states[:, :-1]))
@@ -177,7 +177,7 @@ class HintPolicyConformance:
     def test_choices_come_in_the_order_of_the_sessions(
         self, policy: HintPolicy, mixed: HintOffer
     ) -> None:
-        """Sessions turned round, choices turned round."""
+        """Reversed sessions give reversed choices."""
         self._needs_determinism()
         forward = policy.choose(mixed)
         backward = policy.choose(mixed.rows(slice(None, None, -1)))
@@ -186,11 +186,11 @@ class HintPolicyConformance:
     def test_a_batch_chooses_as_its_sessions_one_by_one(
         self, policy: HintPolicy, mixed: HintOffer
     ) -> None:
-        """No session is chosen for by the company it is in."""
+        """A choice does not depend on the other sessions of the batch."""
         self._needs_determinism()
         together = policy.choose(mixed)
-        for place, choice in enumerate(together):
-            (alone,) = policy.choose(mixed.rows([place]))
+        for row, choice in enumerate(together):
+            (alone,) = policy.choose(mixed.rows([row]))
             assert alone.hint_id == choice.hint_id
             assert alone.log_probability == pytest.approx(choice.log_probability, abs=1e-5)
             assert alone.value == pytest.approx(choice.value, abs=1e-5)
@@ -216,7 +216,7 @@ class HintPolicyConformance:
     def test_the_order_of_the_hints_does_not_matter(
         self, policy: HintPolicy, hints: Sequence[Hint], states: npt.NDArray[np.float32]
     ) -> None:
-        """A hint is known by its id, never by its place."""
+        """A hint is known by its id, never by its index."""
         self._needs_determinism()
         forward = policy.choose(self.offered(states, hints))
         backward = policy.choose(self.offered(states, hints[::-1]))
@@ -225,7 +225,7 @@ class HintPolicyConformance:
     def test_the_order_of_a_sessions_candidates_does_not_matter(
         self, policy: HintPolicy, mixed: HintOffer
     ) -> None:
-        """Nor does where among them there are gaps."""
+        """Nor does it matter where among them there are gaps."""
         self._needs_determinism()
         order = np.random.default_rng(10).permuted(
             np.tile(np.arange(mixed.width), (len(mixed), 1)), axis=1
@@ -240,7 +240,7 @@ class HintPolicyConformance:
         _same(policy.choose(mixed), policy.choose(turned))
 
     def test_the_offer_is_left_as_it_was(self, policy: HintPolicy, mixed: HintOffer) -> None:
-        """Also read-only arrays will do."""
+        """Read-only arrays are accepted."""
         names = ("states", "vectors", "candidates", "similarities")
         before = [getattr(mixed, name).copy() for name in names]
         for name in names:
@@ -266,14 +266,13 @@ class HintPolicyConformance:
 
 
 def with_candidates_that_differ(offer: HintOffer, seed: int) -> HintOffer:
-    """The offer with about half of each session's candidates gone, and some sessions' all.
+    """Remove about half of each session's candidates, and all of every fifth session's.
 
-    What is left stands in an order of its own, gaps among it. Every fifth session has no
-    candidate.
+    The others come in an order of their own, with gaps among them.
 
     Args:
         offer: What is on offer.
-        seed: Of what goes.
+        seed: Of what is removed.
     """
     generator = np.random.default_rng(seed)
     gone = generator.random(offer.candidates.shape) < 0.5
@@ -291,7 +290,7 @@ def with_candidates_that_differ(offer: HintOffer, seed: int) -> HintOffer:
 
 
 def _same(first: HintChoices, second: HintChoices) -> None:
-    """Equal choices, up to the rounding of sums that were added up in another order."""
+    """Check that choices are equal, up to rounding."""
     assert first.hint_ids == second.hint_ids
     for name in ("log_probabilities", "values"):
         assert getattr(first, name) == pytest.approx(getattr(second, name), abs=1e-5)

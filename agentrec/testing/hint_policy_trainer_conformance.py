@@ -28,12 +28,12 @@ class HintPolicyTrainerConformance:
 
     @pytest.fixture
     def world(self) -> PlantedRewards:
-        """Where the sessions come from: five hints, which are there for something."""
+        """The world of the sessions: five hints, each of them useful to some."""
         return planted_rewards(160, 5, self.state_dim, signal=1.0, noise=0.5, seed=11)
 
     @pytest.fixture
     def train(self, world: PlantedRewards) -> RewardedOffer:
-        """100 sessions with candidates of their own, a part of them not measured."""
+        """100 sessions with candidates of their own, some of them not measured."""
         return _sparse(world.between(0, 100), seed=12)
 
     @pytest.fixture
@@ -54,7 +54,7 @@ class HintPolicyTrainerConformance:
     def test_what_was_not_measured_teaches_nothing_and_breaks_nothing(
         self, trainer: HintPolicyTrainer, train: RewardedOffer, valid: RewardedOffer
     ) -> None:
-        """Also where nothing at all was measured, or no session is offered anything."""
+        """Also where nothing was measured, or no session is offered anything."""
         unknown = np.where(np.arange(1 + train.offer.width) == 0, np.float32(0), np.nan)
         nothing = RewardedOffer(train.offer, np.tile(unknown.astype(np.float32), (len(train), 1)))
         empty = train.offer.without(train.offer.hint_ids)
@@ -66,7 +66,7 @@ class HintPolicyTrainerConformance:
     def test_the_sessions_are_left_as_they_were(
         self, trainer: HintPolicyTrainer, train: RewardedOffer, valid: RewardedOffer
     ) -> None:
-        """Also read-only arrays will do."""
+        """Read-only arrays are accepted."""
         arrays = [*_arrays(train), *_arrays(valid)]
         before = [array.copy() for array in arrays]
         for array in arrays:
@@ -80,17 +80,17 @@ class HintPolicyTrainerConformance:
     def test_the_global_random_state_is_left_alone(
         self, trainer: HintPolicyTrainer, train: RewardedOffer, valid: RewardedOffer
     ) -> None:
-        """Numpy's legacy generator is where it was, and that of torch if it is loaded."""
+        """Neither numpy's legacy generator changes nor torch's, if it is loaded."""
         before = _random_states()
         trainer.fit(train, valid)
-        # Training may have loaded torch; nobody can say where that stood before.
+        # Training may have loaded torch, whose state before is unknown.
         after = _random_states()
         assert after[: len(before)] == before
 
     def test_progress_counts_up_to_the_end(
         self, trainer: HintPolicyTrainer, train: RewardedOffer, valid: RewardedOffer
     ) -> None:
-        """Steps done are never more than there are, and in the end all are."""
+        """Steps done increase, and in the end all are done."""
         seen: list[tuple[int, int]] = []
         trainer.fit(train, valid, on_progress=lambda done, total: seen.append((done, total)))
         assert [done for done, _ in seen] == sorted({done for done, _ in seen})
@@ -100,7 +100,7 @@ class HintPolicyTrainerConformance:
     def test_what_progress_raises_ends_the_training(
         self, trainer: HintPolicyTrainer, train: RewardedOffer, valid: RewardedOffer
     ) -> None:
-        """That is how a long training is stopped."""
+        """This is how a long training is stopped."""
 
         def stop(done: int, total: int) -> None:
             raise InterruptedError(f"stopped at {done} of {total}")
@@ -129,7 +129,7 @@ class HintPolicyTrainerConformance:
 def _sparse(world: PlantedRewards, seed: int) -> RewardedOffer:
     """Candidates that differ by session, about a fifth of them not measured."""
     offer = with_candidates_that_differ(world.offer(), seed)
-    # A place in the hints is a column of the world's rewards; "no candidate" is the last one.
+    # A hint's index is a column of the world's rewards; "no candidate" is the last one.
     known = np.concatenate(
         [world.rewarded().rewards[:, 1:], np.full((len(offer), 1), np.nan, np.float32)], axis=1
     )
@@ -153,7 +153,7 @@ def _arrays(rewarded: RewardedOffer) -> list[npt.NDArray[np.generic]]:
 
 def _random_states() -> list[str]:
     states = [str(np.random.get_state(legacy=False))]
-    # The suite itself does without torch; who brought it along must leave it as it was.
+    # The suite itself does not load torch.
     torch = sys.modules.get("torch")
     if torch is not None:
         states.append(str(torch.get_rng_state().tolist()))

@@ -30,12 +30,12 @@ class PlantedSessions:
         wishes: By session id, the end of the scale at which its target lies: the later or
             the earlier items of its candidates. It follows from the history, whose items are
             mostly ``garden`` and ``kitchen`` (late) or ``travel`` and ``music`` (early).
-        places: By item id, where the item stands on the scale, ``EARLIEST`` to ``LATEST``.
+        years: By item id, its year, the position on the scale, ``EARLIEST`` to ``LATEST``.
     """
 
     folder: Path
     wishes: Mapping[str, Wish]
-    places: Mapping[str, int]
+    years: Mapping[str, int]
 
 
 def write_planted_sessions(
@@ -84,11 +84,11 @@ def write_planted_sessions(
     item_ids = [f"i{number}" for number in range(num_items)]
     kinds = {item_id: KINDS[n % len(KINDS)] for n, item_id in enumerate(item_ids)}
     drawn = generator.integers(EARLIEST, LATEST + 1, size=num_items).tolist()
-    places = dict(zip(item_ids, drawn, strict=True))
+    years = dict(zip(item_ids, drawn, strict=True))
     items = []
     for number, item_id in enumerate(item_ids):
         thing = THINGS[int(generator.integers(len(THINGS)))]
-        kind, year = kinds[item_id], places[item_id]
+        kind, year = kinds[item_id], years[item_id]
         age = "modern" if year > (EARLIEST + LATEST) / 2 else "antique"
         said = {"title": f"{age.title()} {kind} {thing} {number}"}
         known = {"title": f"{thing.title()} {number}", "kind": kind, "year": year}
@@ -102,7 +102,7 @@ def write_planted_sessions(
         history = generator.choice(item_ids, _HISTORY, replace=False, p=liking / liking.sum())
         rest = [item_id for item_id in item_ids if item_id not in history]
         candidates = generator.choice(rest, num_candidates, replace=False).tolist()
-        ordered = sorted(candidates, key=lambda i: (places[i], i), reverse=wish == "late")
+        ordered = sorted(candidates, key=lambda i: (years[i], i), reverse=wish == "late")
         follows = generator.random() < predictability
         among = ordered[:_WISHED_FOR] if follows else ordered
         wishes[session_id] = wish
@@ -118,7 +118,7 @@ def write_planted_sessions(
     for split, count in (("train", num_train), ("valid", num_valid), ("test", num_test)):
         records = [session(f"{split}-{number}") for number in range(count)]
         _write(folder / f"sessions.{split}.jsonl", records)
-    return PlantedSessions(folder, wishes, places)
+    return PlantedSessions(folder, wishes, years)
 
 
 def _write(file: Path, records: Iterable[Mapping[str, object]]) -> None:

@@ -40,7 +40,7 @@ class PreferenceRankerConformance:
     async def test_every_candidate_comes_back_once(
         self, ranker: PreferenceRanker, sessions: Sequence[Session]
     ) -> None:
-        """Whatever the text is, also where there is none."""
+        """Whatever the text is, and without one."""
         for session in sessions:
             for text in TEXTS:
                 assert sorted(await ranker.rank(session, text)) == sorted(session.candidates)
@@ -49,7 +49,7 @@ class PreferenceRankerConformance:
     async def test_no_text_and_an_empty_one_are_the_same(
         self, ranker: PreferenceRanker, sessions: Sequence[Session]
     ) -> None:
-        """In both nothing is said."""
+        """Both say nothing."""
         for session in sessions:
             assert await ranker.rank(session, None) == await ranker.rank(session, "")
 
@@ -57,7 +57,7 @@ class PreferenceRankerConformance:
     async def test_neither_target_nor_the_order_of_candidates_matters(
         self, ranker: PreferenceRanker, sessions: Sequence[Session]
     ) -> None:
-        """One is what came next, the other says nothing."""
+        """One is the answer, the other has no meaning."""
         for session in sessions:
             expected = await ranker.rank(session, TEXTS[0])
             for change in (
@@ -72,7 +72,7 @@ class PreferenceRankerConformance:
     async def test_many_at_once_get_what_each_gets_alone(
         self, ranker: PreferenceRanker, sessions: Sequence[Session]
     ) -> None:
-        """No caller disturbs another."""
+        """Callers do not disturb one another."""
         asked = [(session, text) for session in sessions for text in TEXTS]
         together = await asyncio.gather(*(ranker.rank(*each) for each in asked))
         assert together == [await ranker.rank(*each) for each in asked]

@@ -25,8 +25,8 @@ class ValueRegressionConfig(BaseModel):
     """Hyper-parameters of the value regression.
 
     Attributes:
-        abstain: Whether no hint is given where no hint is predicted to bring more than 0; if not,
-            the hint with the best prediction is given always.
+        abstain: Whether no hint is given where none is predicted to bring more than 0; if not, the
+            hint with the best prediction is always given.
         max_components: Principal components of the training states to use at most, at least
             1. Fewer: less to memorise; more: finer distinctions.
         max_hint_components: The same of the hints' vectors. Each multiplies the number of shared
@@ -97,8 +97,8 @@ class ValueRegressionPolicy(PolicyOnDisk):
     """Gives the hint with the best predicted reward, and none where none is predicted above 0.
 
     With features ``x`` of the session and ``v`` of the hint, each with a constant, the prediction
-    is ``x W v + own_h x + c similarity``: a shared part, by which hints of any text are judged,
-    and for hints known from training weights of their own, which say how they differ from it.
+    is ``x W v + own_h x + c similarity``: a shared part, which judges hints of any text, and for
+    hints known from training weights of their own, which say how they differ from it.
 
     Source: LinUCB (arXiv 1003.0146), section 3.2: the hybrid linear model.
     Differs: fitted once to all measured rewards, so there is nothing to explore; the two parts
@@ -146,7 +146,7 @@ class ValueRegressionPolicy(PolicyOnDisk):
         if not self.config.abstain and offer.width:
             scores[:, 0] = scores.min(axis=1) - 1
         best = masked(offer, scores).max(axis=1)
-        # Whoever has no candidate gets no hint, which is worth 0 whatever it scores.
+        # A session without candidates gets no hint, which is worth 0 whatever it scores.
         return choose_best(offer, scores, np.where(offer.present.any(axis=1), best, np.float32(0)))
 
     def predicted(self, offer: HintOffer) -> npt.NDArray[np.float32]:
@@ -233,9 +233,9 @@ class _HintStatistics:
 class ValueRegressionTrainer:
     """Fits a ``ValueRegressionPolicy`` by least squares to every measured reward.
 
-    Every weight is shrunk towards 0, so that where nothing is known nothing is expected. The two
-    ridges with the smallest squared error on the validation sessions are taken; without those,
-    the ones with the smallest error of training sessions predicted from the other ones.
+    Every weight is shrunk towards 0: where nothing is known, nothing is expected. The two ridges
+    are those with the smallest squared error on the validation sessions; without these, in
+    cross-validation on the training sessions.
 
     Args:
         config: The hyper-parameters; ``None`` for the defaults.
@@ -256,7 +256,7 @@ class ValueRegressionTrainer:
 
         Args:
             train: Training sessions, at least one.
-            valid: Validation sessions; only the ridges are chosen by them.
+            valid: Validation sessions; they only choose the ridges.
             seed: Of the folds, which are used where there is no ``valid``.
             on_progress: Called after each pair of ridges, and at the end.
 
@@ -281,7 +281,7 @@ class ValueRegressionTrainer:
             errors.append(error)
             if on_progress is not None:
                 on_progress(done, len(pairs) + 1)
-        # Of equal errors the first: where nothing was measured to judge by, any will do.
+        # Of equal errors the first: where nothing was measured, any will do.
         best = pairs[int(np.argmin(errors))]
         policy = self._fitted(_statistics(train, hint_ids, features), features, hint_ids, best)
         if on_progress is not None:

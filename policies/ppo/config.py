@@ -46,8 +46,8 @@ class PPOConfig(BaseModel):
             slowly, and the entropy bonus weighs more.
         hidden_sizes: Widths of the hidden tanh layers of actor and of critic. Wider or deeper:
             finer decisions, more memorised noise; empty: a linear policy. Paper: (64, 64).
-        latent_size: Width in which the scoring actor compares sessions with hints, in the place of
-            its last hidden layer, at least 1. Larger: finer, more memorised noise. The
+        latent_size: Width in which the scoring actor compares sessions with hints, instead of its
+            last hidden layer, at least 1. Larger: finer, more memorised noise. The
             categorical actor has none.
         weight_decay: Decoupled weight decay (AdamW), at least 0. Larger: smoother policies, nearer
             to a single hint; 0: none, as in the paper.
@@ -55,17 +55,17 @@ class PPOConfig(BaseModel):
             ``None`` for the states as they are. Fewer: less to memorise, and less to see.
             Paper: none.
         hint_components: Principal components of the trained hints' text vectors that the scoring
-            actor sees, at least 1. More: tells like hints apart; fewer: what is learnt of one
-            hint goes over to like ones, new ones among them.
-        unmeasured: What an option counts whose reward nobody measured. ``predict``: what a ridge
-            regression on the measured ones says; ``leave_out``: it cannot be chosen in training,
-            so nothing is learnt of it. Of no consequence where all is measured.
-        members: Networks trained apart from different seeds, their probabilities averaged, at
-            least 1. More: less variance between seeds, time in proportion. Paper: 1.
-        validate_every: Iterations between looks at the validation sessions, at least 1. Smaller:
-            finer selection, more chances to select luck.
-        selection_window: Looks at validation whose mean decides which iterate is kept, at least
-            1. Larger: less luck in the selection, coarser timing; 1: the single best look.
+            actor sees, at least 1. More: tells similar hints apart; fewer: what is learnt of one
+            hint carries over to similar ones, new ones included.
+        unmeasured: How options without a measured reward count. ``predict``: by a ridge regression
+            on the measured ones; ``leave_out``: they cannot be chosen in training, so nothing is
+            learnt of them. Ignored where all is measured.
+        members: Networks trained from different seeds, their probabilities averaged, at least
+            1. More: less variance between seeds, time in proportion. Paper: 1.
+        validate_every: Iterations between evaluations on the validation sessions, at least 1.
+            Smaller: finer selection, more chances to select luck.
+        selection_window: Evaluations whose mean decides which iteration is kept, at least 1.
+            Larger: less luck in the selection, coarser timing; 1: the single best one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,7 +112,7 @@ class PPOConfig(BaseModel):
 
 
 class CurvePoint(BaseModel):
-    """The state of training after one iteration of one member.
+    """The learning curve of one member after one iteration.
 
     Attributes:
         member: 0-based number of the network.

@@ -1,11 +1,11 @@
-"""What a hint's effect on a ranking counts for: the rewards that a policy is trained on.
+"""Reward shapes: how the effect of a hint on a ranking becomes the reward of a policy.
 
 All shapes compare two rankings of one session's candidates, one made with the hint and one
-without. "No hint" is worth 0 in all of them, and what harms is negative. They differ in what a step
-from one place to another is worth:
+without. "No hint" is worth 0 in all of them, and harm is negative. They differ in what a step from
+one rank to another is worth:
 
 ================  =======================  ====================================================
-shape             values                   from place 2 to 1, 10 to 9, none to 10
+shape             values                   from rank 2 to 1, 10 to 9, none to 10
 ================  =======================  ====================================================
 ndcg              -1 to 1                  0.37, 0.01, 0.29
 reciprocal_rank   -1 to 1                  0.50, 0.01, 0.10
@@ -15,13 +15,13 @@ sign              -1, 0 or 1               1, 1, 1
 
 - ``ndcg``: the paper's, and what reports show: the mean reward of a policy is the NDCG@10 it
   gains. Take it unless there is a reason not to.
-- ``reciprocal_rank``: nearly all of it is for the first places, so a policy leaves a target that
-  would come sixth anyway alone. For uses that show one or two items, and where MRR is reported.
+- ``reciprocal_rank``: counts almost only the first ranks, so a policy ignores a target that would
+  come sixth anyway. For uses that show one or two items, and where MRR is reported.
 - ``hit``: only whether the target is in the list. For uses that show the whole list, or hand it on
   to another ranker. Most rewards are 0, so it takes more sessions to learn from.
-- ``sign``: only whether the hint helped or harmed. Rare jumps from nowhere to the first place count
-  no more than small steps, so it holds still where answers are noisy and sessions are few; but a
-  policy learns to help often, not to help much, and its mean NDCG@10 may be lower for it.
+- ``sign``: only whether the hint helped or harmed. Rare jumps to the first rank count no more than
+  small steps, so it is stable where answers are noisy and sessions are few; but a policy learns to
+  help often, not to help much, and its mean NDCG@10 may be lower for it.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def shaped_rewards(
     Differs: the paper has the shape ``ndcg`` only.
 
     Args:
-        with_option: NDCG@10 under options, 0 to 1, any shape; NaN where nobody measured it.
+        with_option: NDCG@10 under options, 0 to 1, any shape; NaN where it was not measured.
         without: NDCG@10 of the same sessions under no hint, 0 to 1, of a shape that broadcasts.
-        shape: What counts; see the module.
+        shape: See the module.
 
     Returns:
         Float32 rewards, -1 to 1, NaN where either NDCG is.
@@ -80,7 +80,7 @@ def reciprocal_ranks(ndcg: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     >>> reciprocal_ranks(np.array([1, 0.5, 0], dtype=np.float32)).tolist()
     [1.0, 0.3333333333333333, 0.0]
     """
-    # Nothing below the tenth place's .289 is one ranking's; the floor keeps 2 ** (1 / x) finite.
+    # One ranking has at least the tenth rank's .289, or 0; the floor keeps 2 ** (1 / x) finite.
     ranks = 2 ** (1 / np.maximum(ndcg.astype(np.float64), 0.01)) - 1
     nearest = np.rint(ranks)
     ranks = np.where(np.abs(ranks - nearest) < _SAME_RANK, nearest, ranks)
@@ -88,7 +88,7 @@ def reciprocal_ranks(ndcg: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def _hits(ndcg: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """1 where the target is in the list, 0 where it is not, NaN where nobody measured it."""
+    """1 where the target is in the list, 0 where it is not, NaN where it was not measured."""
     return np.where(np.isnan(ndcg), np.nan, (ndcg > 0).astype(np.float64))
 
 

@@ -1,4 +1,4 @@
-"""The cached rewards a hint policy learns from: sessions under no hint and under hints."""
+"""The measured rewards that a hint policy learns from: sessions with and without hints."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from agentrec.policies.rewards.reward_shaping import RewardShape, shaped_rewards
 from agentrec.policies.rewards.reward_table_file import LARGEST_DRAW, read_cells, table_file
 from agentrec.rewarded_offers import RewardedOffer
 
-Place = TypeVar("Place")
+Index = TypeVar("Index")
 
 
 @dataclass(frozen=True, eq=False)
 class RewardTable:
     """NDCG@10 of sessions under "no hint" and under hints, as far as it was measured.
 
-    Since every answer is paid for once and kept here, training a policy is offline and free.
+    Every answer is paid for once and kept here, so training a policy is offline and free.
     A session with a failed model call has no row: a failure is not an NDCG of 0.
 
     A session may come several times, each time with another draw of the negatives that its
@@ -106,70 +106,69 @@ class RewardTable:
         return float(self.measured.mean()) if self.ndcg.size else 1.0
 
     def same_as(self, other: RewardTable) -> bool:
-        """Whether both hold the same rows and columns in the same order, and the same in them."""
+        """Return whether both have the same rows, columns and values, in the same order."""
         return (
             (self.session_ids, self.hint_ids, self.draws)
             == (other.session_ids, other.hint_ids, other.draws)
         ) and np.array_equal(self.ndcg, other.ndcg, equal_nan=True)
 
     def rewarded(self, offer: HintOffer, shape: RewardShape = "ndcg") -> RewardedOffer:
-        """What is known of the rewards of an offer to the table's sessions.
+        """Look up the rewards of an offer to the table's sessions.
 
         Args:
             offer: To the sessions of the rows, in their order; its hints need not be the table's.
-            shape: What counts; see ``reward_shaping``.
+            shape: See ``reward_shaping``.
 
         Returns:
-            Rewards, NaN for a hint that the table does not hold or that the row was not measured
-            under.
+            Rewards, NaN for a hint that the table lacks or that was not measured in the row.
 
         Raises:
             ValueError: If the offer is to fewer or more sessions than the table has rows.
         """
         if len(offer) != len(self):
             raise ValueError(f"the offer is to {len(offer)} sessions; the table has {len(self)}")
-        nowhere = self.ndcg.shape[1]
+        unmeasured = self.ndcg.shape[1]
         unknown = np.full((len(self), 1), np.nan, dtype=np.float32)
         rewards = np.concatenate(
             [shaped_rewards(self.ndcg, self.ndcg[:, :1], shape), unknown], axis=1
         )
-        column = {hint_id: 1 + place for place, hint_id in enumerate(self.hint_ids)}
+        column = {hint_id: 1 + at for at, hint_id in enumerate(self.hint_ids)}
         # The last entry is what NO_CANDIDATE, -1, finds.
-        columns = np.array([*(column.get(one, nowhere) for one in offer.hint_ids), nowhere])
+        columns = np.array([*(column.get(one, unmeasured) for one in offer.hint_ids), unmeasured])
         wanted = columns[offer.candidates]
         none = np.zeros((len(self), 1), dtype=np.float32)
         found = np.take_along_axis(rewards, wanted, axis=1)
         return RewardedOffer(offer, np.concatenate([none, found], axis=1))
 
     def with_sessions(self, session_ids: Sequence[str]) -> RewardTable:
-        """The rows of ``session_ids``, in that order; of one session in the order they have here.
+        """Select the rows of sessions, in that order; rows of one session keep their order.
 
         Raises:
             ValueError: The table has no row for one of them.
         """
-        place: dict[str, list[int]] = {}
+        rows: dict[str, list[int]] = {}
         for row, session_id in enumerate(self.session_ids):
-            place.setdefault(session_id, []).append(row)
-        return self._rows([row for rows in _found(place, session_ids, "session") for row in rows])
+            rows.setdefault(session_id, []).append(row)
+        return self._rows([row for own in _found(rows, session_ids, "session") for row in own])
 
     def with_hints(self, hint_ids: Sequence[str]) -> RewardTable:
-        """No hint and the columns of ``hint_ids``, in that order.
+        """Select no hint and the columns of ``hint_ids``, in that order.
 
         Raises:
             ValueError: The table has no column for one of them.
         """
-        place = {hint_id: 1 + column for column, hint_id in enumerate(self.hint_ids)}
-        columns = [0, *_found(place, hint_ids, "hint")]
+        columns_of = {hint_id: 1 + at for at, hint_id in enumerate(self.hint_ids)}
+        columns = [0, *_found(columns_of, hint_ids, "hint")]
         return RewardTable(self.session_ids, tuple(hint_ids), self.ndcg[:, columns], self.draws)
 
     def shuffled_across_sessions(self, seed: int) -> RewardTable:
         """Give each session another session's row, its hints in an order of its own.
 
         This is the noise control. Rows move whole between sessions, so that no state goes with
-        any reward; within each row the hints' rewards change places, so that no hint is better
-        than another on average. What was not measured moves like a reward: which hints somebody
-        thought worth measuring would tell of their worth too. "No hint" stays where it is. A
-        policy trained on the result has nothing to learn but how hints do on the whole.
+        any reward; within each row the hints' rewards are permuted, so that no hint is better than
+        another on average. Unmeasured cells move like rewards: which hints were worth measuring
+        would be informative too. "No hint" stays where it is. A policy trained on the result can
+        only learn how hints do on the whole.
 
         Args:
             seed: Of the permutations.
@@ -209,9 +208,9 @@ class RewardTable:
         )
 
 
-def _found(place: dict[str, Place], wanted: Sequence[str], noun: str) -> list[Place]:
-    """Where ``wanted`` are, or a ValueError that names the first one missing."""
+def _found(index: dict[str, Index], wanted: Sequence[str], noun: str) -> list[Index]:
+    """Look ``wanted`` up; a ValueError names the first one missing."""
     for one in wanted:
-        if one not in place:
+        if one not in index:
             raise ValueError(f"the reward table has no {noun} {one!r}")
-    return [place[one] for one in wanted]
+    return [index[one] for one in wanted]

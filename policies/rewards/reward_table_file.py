@@ -35,7 +35,7 @@ _KEY = b"agentrec"
 
 
 class _Header(BaseModel):
-    """What the schema's metadata holds."""
+    """The schema's metadata."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,7 +46,7 @@ class _Header(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class TableCells:
-    """What a file holds, put into rows and columns; see ``RewardTable`` for the attributes."""
+    """The content of a file in rows and columns; see ``RewardTable`` for the attributes."""
 
     session_ids: tuple[str, ...]
     draws: tuple[int, ...]
@@ -61,7 +61,7 @@ def table_file(
     ndcg: npt.NDArray[np.float32],
 ) -> bytes:
     """The content of the file; see ``RewardTable`` for the arguments."""
-    # Loaded here and not above: who trains from a table in memory need not wait for it.
+    # Loaded here: training from a table in memory does not need it.
     import pyarrow
     from pyarrow import parquet
 
@@ -147,16 +147,16 @@ def _placed(lines: Any, hint_ids: tuple[str, ...]) -> TableCells:
     """Put lines into rows and columns.
 
     Raises:
-        ValueError: A line belongs nowhere, or two belong in the same place.
+        ValueError: A line fits no cell, or two fit the same one.
     """
     sessions = lines["session_id"].combine_chunks().dictionary_encode()
     names = sessions.dictionary.to_pylist()
     draw = lines["draw"].to_numpy().astype(np.int64)
-    # One number for a session and draw: places of sessions are below 2 ** 31, and so are draws.
+    # One number for a session and draw: both are below 2 ** 31.
     key = sessions.indices.to_numpy().astype(np.int64) * (LARGEST_DRAW + 1) + draw
 
     hints = lines["hint_id"].combine_chunks().dictionary_encode()
-    column = {hint_id: 1 + place for place, hint_id in enumerate(hint_ids)}
+    column = {hint_id: 1 + at for at, hint_id in enumerate(hint_ids)}
     for hint_id in hints.dictionary.to_pylist():
         if hint_id not in column:
             raise ValueError(f"its header does not list the hint {hint_id!r}")

@@ -1,4 +1,4 @@
-"""Guessing what hints would bring sessions from what was measured of others."""
+"""Successive halving: which hints to measure on which session, where all would cost too much."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def predicted_gains(
 ) -> npt.NDArray[np.float64]:
     """Predict what every hint brings every session.
 
-    The mean of a hint, drawn towards that of all hints as if four more cells had shown it, plus
-    what a ridge regression on the session's state adds for this hint. How much of that is believed,
-    one penalty for all hints, is what predicts left-out cells best. How easy a session is moves
-    all of its gains alike and would pass for a hint's effect, so a session's own level is taken
-    off before; since effects also pass for a level, it is done once more with the effects found.
+    The mean of a hint, shrunk towards that of all hints as if four more cells had shown it, plus
+    what a ridge regression on the session's state adds for this hint; the penalty, one for all
+    hints, is the one that predicts left-out cells best. How easy a session is moves all of its
+    gains alike and would look like a hint's effect, so a session's own level is subtracted before.
+    Effects also look like a level, so this is done once more with the effects found.
 
     Args:
         states: Encoded sessions, shape ``[num_rows, state_dim]``.
-        gains: What was measured, -1 to 1, NaN elsewhere, shape ``[num_rows, num_hints]``.
+        gains: Measured gains, -1 to 1, NaN elsewhere, shape ``[num_rows, num_hints]``.
 
     Returns:
         Shape ``[num_rows, num_hints]``; for comparing hints within a row.
@@ -94,7 +94,7 @@ class HalvingRound:
 
     Attributes:
         number: Of the round, from 0.
-        cells: What to measure, none of it measured before, in the order of rows.
+        cells: The cells to measure, none of them measured before, in the order of rows.
         survivors: Which hints a session is still tried with, bool, shape
             ``[num_rows, num_hints]``.
     """
@@ -108,24 +108,24 @@ class HalvingRound:
 class SuccessiveHalving:
     """A plan that measures few hints a session, and mostly those that do it good.
 
-    The first round tries a few hints on each session, all of them equally often. Then what all
-    sessions have shown of all hints predicts what each session's other hints would bring. The
-    better half goes on, the best of it are measured, and so forth. With the default rounds a
-    session takes 1 + 9 calls, whatever the number of hints.
+    The first round tries a few hints on each session, all of them equally often. Then the answers
+    of all sessions predict what each session's other hints would bring. The better half survives,
+    the best of it are measured, and so on. With the default rounds a session takes 1 + 9 calls,
+    whatever the number of hints.
 
-    A cell is chosen by what was measured in other cells, never by its own value, so a row is no
-    luckier for it. Plans follow from the seed and what was measured: a run that was cut off asks
-    the same again, which its journal answers.
+    A cell is chosen by other cells, never by its own value, so the choice adds no luck to a row.
+    Plans follow from the seed and the measurements: a run that was stopped asks the same again,
+    and its journal answers.
 
     Source: Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter
     Optimization" (arXiv 1502.07943): successive halving.
-    Differs: asking for the same answer again would tell nothing new, so a round does not repeat
-    its survivors; it predicts them from other sessions' answers.
+    Differs: the same question has the same answer, so a round does not repeat its survivors; it
+    predicts them from other sessions' answers.
 
     Attributes:
         rounds: How many hints each round measures for a session, each at least 1. A session has
             all hints measured where there are no more than their sum.
-        seed: Of which session starts with which hints.
+        seed: Decides which session starts with which hints.
 
     Raises:
         ValueError: If there is no round, or one measures nothing.
@@ -139,11 +139,11 @@ class SuccessiveHalving:
             raise ValueError(f"rounds {list(self.rounds)} must each measure at least 1 hint")
 
     def calls_per_row(self, num_hints: int) -> int:
-        """How many options of each row are measured by the end, no hint included."""
+        """Return how many options of each row are measured in the end, no hint included."""
         return 1 + min(sum(self.rounds), num_hints)
 
     def first_round(self, num_rows: int, num_hints: int) -> HalvingRound:
-        """Try every hint equally often, give or take one, each time beside others.
+        """Try every hint equally often, give or take one, each time with other hints.
 
         Args:
             num_rows: Rows of the table, at least 0.
@@ -180,7 +180,7 @@ class SuccessiveHalving:
             return None
         scores = np.where(left, predicted_gains(states, table.gains[:, 1:]), -np.inf)
         rank = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1, kind="stable")
-        # What later rounds are to measure has to survive, so that the number of calls is known.
+        # Enough survive for the later rounds, so that the number of calls is known.
         half = np.maximum(-(-left.sum(axis=1, keepdims=True) // 2), sum(self.rounds[number:]))
         cells = np.argwhere(left & (rank < self.rounds[number]))
         return HalvingRound(
@@ -198,7 +198,7 @@ def _dealt(
     hand: list[int] = []
     while len(hands) < num_rows:
         pack: list[int] = generator.permutation(num_hints).tolist()
-        # A hand that two packs fill holds no hint twice: what it has goes further down.
+        # A hand from two packs must not hold a hint twice: duplicates go further down.
         fitting = [hint for hint in pack if hint not in hand][: count - len(hand)]
         for hint in (*fitting, *(hint for hint in pack if hint not in fitting)):
             hand.append(hint)

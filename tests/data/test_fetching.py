@@ -46,7 +46,7 @@ def test_files_are_downloaded_once_and_lie_side_by_side(
     assert fetch(wheel) == folder
 
 
-def test_a_damaged_or_missing_cached_file_is_fetched_anew(make_wheel: MakeWheel) -> None:
+def test_a_damaged_or_missing_cached_file_is_fetched_again(make_wheel: MakeWheel) -> None:
     wheel = make_wheel(FILES)
     folder = fetch(wheel)
     (folder / "one.txt").write_text("furst")
@@ -76,7 +76,7 @@ def test_a_file_the_wheel_lacks_is_named(make_wheel: MakeWheel) -> None:
         fetch(wheel)
 
 
-def test_pip_not_finding_the_wheel_is_said_in_one_line(make_wheel: MakeWheel) -> None:
+def test_a_wheel_that_pip_cannot_find_is_reported_in_one_line(make_wheel: MakeWheel) -> None:
     wheel = replace(make_wheel(FILES), version="2.0")
     with pytest.raises(FetchError) as caught:
         fetch(wheel)
@@ -86,7 +86,7 @@ def test_pip_not_finding_the_wheel_is_said_in_one_line(make_wheel: MakeWheel) ->
     assert "\n" not in text
 
 
-def test_credentials_in_pips_complaint_are_not_shown(
+def test_credentials_in_pips_errors_are_not_shown(
     make_wheel: MakeWheel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wheel = make_wheel(FILES)
@@ -109,7 +109,7 @@ def test_credentials_in_pips_complaint_are_not_shown(
         ("", "gave no reason"),
     ],
 )
-def test_why_pip_failed_is_said(
+def test_the_reason_of_a_pip_failure_is_reported(
     make_wheel: MakeWheel, monkeypatch: pytest.MonkeyPatch, stderr: str, said: str
 ) -> None:
     wheel = make_wheel(FILES)

@@ -51,7 +51,7 @@ def test_kinds_are_found_by_content_and_free_text_and_ids_are_left_out() -> None
     }
 
 
-def test_nothing_hangs_on_names() -> None:
+def test_names_do_not_matter() -> None:
     plain = features(catalog(**COLUMNS))
     swapped_names = dict(
         zip(COLUMNS, ["genres", "text", "year", FAME, "code", "title"], strict=True)
@@ -66,7 +66,7 @@ def test_nothing_hangs_on_names() -> None:
         assert not twin.is_fame
 
 
-def test_most_of_the_known_values_decide_between_number_and_text() -> None:
+def test_the_majority_of_known_values_decides_between_number_and_text() -> None:
     mostly_numbers: list[AttributeValue | None] = [1.5, 2, "n/a", "n/a", 3, None] * 2
     mostly_texts: list[AttributeValue | None] = ["x", 2, "x", "y", 2, None] * 2
     found = features(catalog(a=mostly_numbers, b=mostly_texts))
@@ -103,7 +103,7 @@ def test_near_numbers_are_alike_and_far_ones_are_not() -> None:
 
 
 @pytest.mark.parametrize("nothing", [float("nan"), float("inf"), -float("inf"), 10**400])
-def test_a_number_that_no_float_holds_counts_as_unknown(nothing: float) -> None:
+def test_a_number_beyond_floats_counts_as_unknown(nothing: float) -> None:
     found = features(catalog(a=[nothing] * N, b=[nothing, *range(1, N)]))
     assert kinds(found) == {"categories": [], "numbers": ["b"]}
     assert np.isnan(found.numbers[0].raw).tolist() == [True] + [False] * (N - 1)

@@ -8,7 +8,7 @@ import pytest
 
 from agentrec.data import load_movielens, movielens
 from agentrec.data.fetching import WheelFiles
-from agentrec.data.movielens import read_atomic_files, read_grouplens_zip
+from agentrec.data.movielens import read_atomic_files, read_grouplens_zip, split_year
 from agentrec.errors import InputError
 
 MakeWheel = Callable[[Mapping[str, str]], WheelFiles]
@@ -77,7 +77,7 @@ def test_films_have_title_year_and_genres(tmp_path: Path) -> None:
     assert interactions[5].timestamp == DAY
 
 
-def test_both_sources_say_the_same(tmp_path: Path) -> None:
+def test_both_sources_agree(tmp_path: Path) -> None:
     atomic = read_atomic_files(*make_atomic_files(tmp_path))
     zipped = read_grouplens_zip(make_zip(tmp_path))
     assert zipped[0].content_hash == atomic[0].content_hash
@@ -136,7 +136,7 @@ def test_a_fault_in_the_zip_is_named(
     assert problem in caught.value.problem
 
 
-def test_a_zip_that_is_none_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_zip_is_named(tmp_path: Path) -> None:
     path = tmp_path / "ml-100k.zip"
     with pytest.raises(InputError, match="not a readable zip"):
         load_movielens(zip_path=path)
@@ -164,3 +164,21 @@ def test_a_fault_in_the_atomic_files_is_named(tmp_path: Path) -> None:
     files[0].write_bytes(b"\xff")
     with pytest.raises(InputError, match="cannot be read as UTF-8"):
         read_atomic_files(*files)
+
+
+@pytest.mark.parametrize(
+    ("written", "title", "year"),
+    [
+        ("Toy Story (1995)", "Toy Story", 1995),
+        ("Postman, The (1997)", "Postman, The", 1997),
+        ("Seven (Se7en) (1995)", "Seven (Se7en)", 1995),
+        ("Land Before Time III (1995) (V)", "Land Before Time III", 1995),
+        ("Marlene Dietrich (1996) ", "Marlene Dietrich", 1996),
+        ("2001: A Space Odyssey (1968)", "2001: A Space Odyssey", 1968),
+        ("French Twist (Gazon maudit)", "French Twist (Gazon maudit)", None),
+        ("(1995)", "(1995)", None),
+        ("unknown", "unknown", None),
+    ],
+)
+def test_the_year_goes_and_the_title_stays(written: str, title: str, year: int | None) -> None:
+    assert split_year(written) == (title, year)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agentrec.catalog import Catalog, Item
 from agentrec.data import Dataset, Negatives, item_counts, with_candidates
-from agentrec.data.negatives import draw_negatives, sampling_weights
+from agentrec.data.negatives import draw_negatives, sampling_weights, with_other_candidates
 from agentrec.errors import InputError
 from agentrec.sessions import Session
 
@@ -70,17 +70,17 @@ def test_another_seed_gives_other_candidates(make_dataset: MakeDataset) -> None:
     assert all(set(first[i].candidates) != set(second[i].candidates) for i in first)
 
 
-def test_the_drawing_is_the_same_on_every_machine_and_day(make_dataset: MakeDataset) -> None:
+def test_the_draw_is_the_same_on_every_machine(make_dataset: MakeDataset) -> None:
     session = with_candidates(make_dataset(num_items=30), "popularity", 7).test[0]
     assert session.candidates[:6] == ("23", "22", "26", "17", "3", "14")
 
 
-def test_the_target_may_stand_anywhere(make_dataset: MakeDataset) -> None:
+def test_the_target_has_any_index(make_dataset: MakeDataset) -> None:
     dataset = with_candidates(make_dataset(num_train=400))
-    places = [s.candidates.index(str(s.target)) for s in every_session(dataset).values()]
-    # Uniform over 50 places: mean 24.5, standard error 0.72 over 404 sessions.
-    assert abs(np.mean(places) - 24.5) < 4 * 0.72
-    assert len(set(places)) > 40
+    indices = [s.candidates.index(str(s.target)) for s in every_session(dataset).values()]
+    # Uniform over 50 indices: mean 24.5, standard error 0.72 over 404 sessions.
+    assert abs(np.mean(indices) - 24.5) < 4 * 0.72
+    assert len(set(indices)) > 40
 
 
 def test_given_candidates_are_left_as_they_are(make_dataset: MakeDataset) -> None:
@@ -145,7 +145,7 @@ def test_uniform_draws_ignore_counts() -> None:
     assert sampling_weights(np.array([0, 9, 3]), "uniform").tolist() == [1, 1, 1]
 
 
-def test_an_unknown_way_is_refused(make_dataset: MakeDataset) -> None:
+def test_unknown_negatives_are_refused(make_dataset: MakeDataset) -> None:
     with pytest.raises(InputError, match="one of popularity, uniform") as caught:
         with_candidates(make_dataset(), "hard")  # type: ignore[arg-type]
     assert caught.value.field == "negatives"
@@ -155,3 +155,41 @@ def test_a_session_that_leaves_nothing_to_draw_is_named(make_dataset: MakeDatase
     with pytest.raises(InputError, match=r"session 's0' leaves none of the 4 items") as caught:
         with_candidates(make_dataset(num_items=4))
     assert caught.value.field == "candidates"
+
+
+@pytest.mark.parametrize("negatives", ["popularity", "uniform"])
+def test_another_draw_holds_the_same_sessions_with_other_negatives(
+    make_dataset: MakeDataset, negatives: Negatives
+) -> None:
+    dataset = with_candidates(make_dataset(num_items=400), negatives, 3)
+    sessions = (*dataset.valid, *dataset.train)
+    none, one, two, again = (
+        with_other_candidates(sessions, dataset, negatives, 3, draw) for draw in (0, 1, 2, 1)
+    )
+    assert none == sessions
+    assert one == again
+    for first, second, third in zip(none, one, two, strict=True):
+        assert len({frozenset(s.candidates) for s in (first, second, third)}) == 3
+        for other in (second, third):
+            assert other.model_copy(update={"candidates": first.candidates}) == first
+            assert len(other.candidates) == len(first.candidates)
+            assert other.target in other.candidates
+            assert not set(other.items) & set(other.candidates) - {other.target}
+
+
+def test_a_later_draw_differs_from_the_first_draw_of_any_seed(make_dataset: MakeDataset) -> None:
+    dataset = with_candidates(make_dataset(), "uniform", 0)
+    drawn = with_other_candidates(dataset.test, dataset, "uniform", 0, 1)
+    for seed in range(5):
+        assert with_candidates(make_dataset(), "uniform", seed).test != drawn
+
+
+def test_candidates_of_the_data_are_not_redrawn(make_dataset: MakeDataset) -> None:
+    given = make_dataset()
+    own = given.train[0].model_copy(update={"candidates": ("100", str(given.train[0].target))})
+    dataset = with_candidates(replace(given, train=(own, *given.train[1:])))
+    with pytest.raises(InputError, match="candidates of session 's0' came with the data") as caught:
+        with_other_candidates(dataset.train, dataset, "popularity", 0, 1)
+    assert caught.value.field == "candidates"
+    with pytest.raises(InputError, match="came with the data"):
+        with_other_candidates(dataset.train[1:], dataset, "popularity", 1, 1)

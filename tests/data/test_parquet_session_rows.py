@@ -31,7 +31,7 @@ def test_parquet_gives_the_same_sessions(tmp_path: Path) -> None:
     ]
 
 
-def test_a_bad_row_of_a_parquet_file_costs_no_other_one(tmp_path: Path) -> None:
+def test_a_bad_parquet_row_affects_no_other_row(tmp_path: Path) -> None:
     latin = pyarrow.array([b"s0", b"caf\xe9", *(b"s%d" % n for n in range(2, 8))])
     file = parquet_file(
         tmp_path,
@@ -69,7 +69,7 @@ def test_large_rows_of_a_parquet_file_come_a_few_at_a_time(tmp_path: Path) -> No
     assert peak < 10 << 20
 
 
-def test_a_parquet_file_that_breaks_off_is_told(tmp_path: Path) -> None:
+def test_a_truncated_parquet_file_is_reported(tmp_path: Path) -> None:
     ids = [["a"]] * 5000
     file = parquet_file(
         tmp_path,

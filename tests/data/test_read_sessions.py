@@ -60,7 +60,7 @@ def test_a_missing_file_is_refused_at_once(tmp_path: Path) -> None:
         read_sessions(tmp_path / "sessions.jsonl")
 
 
-def test_a_catalogue_is_made_of_a_file_a_folder_items_or_itself(tmp_path: Path) -> None:
+def test_a_catalogue_is_loaded_from_a_file_a_folder_or_items(tmp_path: Path) -> None:
     lines_file(tmp_path, {"item_id": 1, "title": "One", "year": 1999}, name="items.jsonl")
     for source in (tmp_path, tmp_path / "items.jsonl", str(tmp_path)):
         assert load_catalog(source)["1"].attributes == {"year": 1999}

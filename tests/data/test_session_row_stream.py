@@ -45,7 +45,7 @@ async def test_the_loop_is_never_blocked(tmp_path: Path) -> None:
 
 
 class Watched:
-    """The reader, counting what is read, and told when it is closed."""
+    """The reader, counting what is read, and reported when it is closed."""
 
     def __init__(self) -> None:
         self.read = 0
@@ -103,7 +103,7 @@ async def test_a_cancelled_wait_ends_the_reading_and_closes_the_file(
     assert watched.read == 1
 
 
-async def test_what_is_wrong_with_the_file_is_raised_after_the_rows_before_it(
+async def test_an_error_in_the_file_is_raised_after_the_rows_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InputError, match="is missing"):

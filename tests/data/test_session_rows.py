@@ -38,7 +38,7 @@ def _open_files() -> list[Path]:
     return found
 
 
-def test_bad_rows_are_rejected_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_bad_rows_are_rejected_and_the_rest_is_read(tmp_path: Path) -> None:
     file = lines_file(
         tmp_path,
         b"\xef\xbb\xbf" + json.dumps(row(target="c", user_id=3, mood="x")).encode() + b"\r",
@@ -99,7 +99,7 @@ def test_bad_rows_are_rejected_and_the_rest_goes_on(tmp_path: Path) -> None:
         (row(target="?"), "unknown_item", "field 'target': '?' is not an item_id", "s"),
     ],
 )
-def test_why_a_row_is_rejected_is_said(
+def test_the_reason_of_a_rejection_is_reported(
     tmp_path: Path, line: object, reason: str, problem: str, session_id: str | None
 ) -> None:
     only = rejected(list(read_session_rows(lines_file(tmp_path, line), CATALOG)))
@@ -109,7 +109,7 @@ def test_why_a_row_is_rejected_is_said(
     assert len(only.problem) < 200
 
 
-def test_a_rejected_row_is_shown_with_what_hides_in_it_made_visible(tmp_path: Path) -> None:
+def test_the_excerpt_of_a_rejected_row_escapes_hidden_characters(tmp_path: Path) -> None:
     line = b'{"\x1b[2J\x00 \xc3\xa9 \xe2\x80\xae \xff' + b"x" * 1000
     only = rejected(list(read_session_rows(lines_file(tmp_path, line), CATALOG)))
     assert only.raw.startswith('{"\\x1b[2J\\x00 é \\u202e \\xffxxx')
@@ -203,7 +203,7 @@ def test_a_csv_gives_the_same_sessions(tmp_path: Path) -> None:
         ("s," + "a" * 2_000_000 + ",c|d", "too_long", "longer than 1,048,576 bytes", None),
     ],
 )
-def test_a_bad_row_of_a_csv_costs_no_other_one(
+def test_a_bad_csv_row_affects_no_other_row(
     tmp_path: Path, line: str | bytes, reason: str, problem: str, session_id: str | None
 ) -> None:
     file = csv_file(tmp_path, "s,a,c|d", line, "s,a,c|d")
@@ -245,7 +245,7 @@ def test_a_file_that_cannot_be_read_is_refused_at_once(
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
+def test_anything_but_a_plain_file_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "folder.jsonl"
     folder.mkdir()
     with pytest.raises(InputError, match="is not a file"):
@@ -263,7 +263,7 @@ def test_a_file_without_rows_is_refused(tmp_path: Path, name: str, content: byte
 
 
 @pytest.mark.parametrize("take", [0, 1])
-def test_what_is_not_read_to_its_end_leaves_no_file_open(tmp_path: Path, take: int) -> None:
+def test_closing_early_leaves_no_file_open(tmp_path: Path, take: int) -> None:
     for file in (
         lines_file(tmp_path, GOOD, GOOD),
         csv_file(tmp_path, "s,a,c|d", "s,a,c|d"),
@@ -276,7 +276,7 @@ def test_what_is_not_read_to_its_end_leaves_no_file_open(tmp_path: Path, take: i
         assert file not in _open_files()
 
 
-def test_a_rejected_row_is_let_go_of_at_once(tmp_path: Path) -> None:
+def test_a_rejected_row_is_freed_at_once(tmp_path: Path) -> None:
     files = [
         lines_file(
             tmp_path,

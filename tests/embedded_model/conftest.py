@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Generator, Mapping
+from pathlib import Path
 
+import portalocker
 import pytest
 import torch
 from embedded_model import planted
 from embedded_model.planted import Planted
 
 from agentrec.embedded_model.chat_model import CatalogChatModel
-from agentrec.embedded_model.folder import CatalogModel
+from agentrec.embedded_model.folder import CatalogModel, load_model, save_model
+from agentrec.embedded_model.teaching.training import TrainingPlan
 
 
 def skip_fault(name: str, *, skipped: bool, listed: Mapping[str, str]) -> str | None:
@@ -49,11 +54,29 @@ def titles() -> Planted:
 
 
 @pytest.fixture(scope="session")
-def lesson(
-    films: Planted, tmp_path_factory: pytest.TempPathFactory
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all worker processes of this test run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def trained_once(
+    made: Planted, folder: Path, plan: TrainingPlan
 ) -> tuple[CatalogModel, list[float]]:
-    """A model of ``films`` taught to rank, and its losses."""
-    return films.trained(tmp_path_factory.mktemp("lesson"))
+    """Train a model unless another worker has, and load it with the losses of its steps."""
+    folder.mkdir(exist_ok=True)
+    with portalocker.Lock(folder / "lock", timeout=600):
+        if not (folder / "losses.json").exists():
+            model, losses = made.trained(folder, plan)
+            save_model(model, "card", folder / "model")
+            (folder / "losses.json").write_text(json.dumps(losses))
+    return load_model(folder / "model"), json.loads((folder / "losses.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def lesson(films: Planted, shared_folder: Path) -> tuple[CatalogModel, list[float]]:
+    """A model of ``films`` trained to rank, and its losses."""
+    return trained_once(films, shared_folder / "ranking-model", planted.RANKING_PLAN)
 
 
 @pytest.fixture(scope="session")
@@ -62,9 +85,9 @@ def taught(lesson: tuple[CatalogModel, list[float]]) -> CatalogModel:
 
 
 @pytest.fixture(scope="session")
-def writer(films: Planted, tmp_path_factory: pytest.TempPathFactory) -> CatalogModel:
-    """A model of ``films`` taught to write texts."""
-    return films.trained(tmp_path_factory.mktemp("writer"), planted.WRITING_PLAN)[0]
+def writer(films: Planted, shared_folder: Path) -> CatalogModel:
+    """A model of ``films`` trained to write texts."""
+    return trained_once(films, shared_folder / "writing-model", planted.WRITING_PLAN)[0]
 
 
 @pytest.fixture

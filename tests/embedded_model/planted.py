@@ -230,5 +230,5 @@ def render(name: PromptName, **values: str | int) -> list[BaseMessage]:
     return Prompts.load().render(name, values)
 
 
-def places(planted: Planted, item_ids: Sequence[str]) -> list[int]:
+def indices(planted: Planted, item_ids: Sequence[str]) -> list[int]:
     return [planted.catalog.index[item_id] for item_id in item_ids]

@@ -59,7 +59,7 @@ def test_ranges_hold_every_known_value_once(values: list[AttributeValue]) -> Non
         assert all(low <= float(v) <= high for v, m in zip(values, members, strict=True) if m)  # type: ignore[arg-type]
 
 
-def test_numbers_below_zero_are_spoken_without_a_sign() -> None:
+def test_negative_numbers_are_written_in_words() -> None:
     phrases = [a.phrase for a in planted(n=[-30 + n for n in range(ALL)]).aspects]
     assert any(phrase.startswith("n minus 30 to minus ") for phrase in phrases)
     assert not any("-" in phrase for phrase in phrases)
@@ -97,7 +97,7 @@ def test_fame_words_speak_of_counts_and_never_of_an_attribute() -> None:
     assert made.aspect("widely known").scores[-1] > 0 > made.aspect("widely known").scores[0]
 
 
-def test_names_that_are_alike_or_no_words_still_give_unique_tokens() -> None:
+def test_similar_or_wordless_names_give_unique_tokens() -> None:
     made = planted(
         **{
             "a_b": ["x y" if n % 2 else "x_z_" for n in range(ALL)],
@@ -116,5 +116,5 @@ def test_values_that_all_items_have_are_left_out() -> None:
     assert planted(c=["same"] * ALL).aspects == ()
 
 
-def test_nothing_known_and_no_word_repeated_gives_nothing_to_ask_for() -> None:
+def test_a_catalogue_without_attributes_or_repeated_words_has_no_aspects() -> None:
     assert planted().aspects == ()

@@ -31,7 +31,7 @@ class Doubling:
         self.entered.clear()
 
 
-def test_answers_come_to_whom_they_belong_in_order_and_in_one_thread() -> None:
+def test_answers_reach_their_callers_in_order_from_one_thread() -> None:
     compute = Doubling()
     batcher = MicroBatcher(compute, 7)
     compute.hold()
@@ -55,7 +55,7 @@ def test_sixty_four_at_once_are_few_batches() -> None:
     assert len(compute.batches) <= 2
 
 
-def test_a_lone_request_waits_for_nobody() -> None:
+def test_a_single_request_is_computed_at_once() -> None:
     compute = Doubling()
     batcher = MicroBatcher(compute, 128)
     for n in range(5):
@@ -80,7 +80,7 @@ def test_an_error_reaches_its_batch_alone_and_later_ones_work() -> None:
 
 
 @pytest.mark.parametrize("answers", [[], [1], [1, 2, 3]])
-def test_a_wrong_number_of_answers_is_an_error_and_leaves_nobody_waiting(
+def test_a_wrong_number_of_answers_fails_every_caller(
     answers: list[int],
 ) -> None:
     compute = Doubling()
@@ -104,7 +104,7 @@ def test_a_wrong_number_of_answers_is_an_error_and_leaves_nobody_waiting(
     assert batcher.submit(4).result(5) == 8
 
 
-def test_what_was_cancelled_is_not_computed() -> None:
+def test_a_cancelled_request_is_not_computed() -> None:
     compute = Doubling()
     batcher = MicroBatcher(compute, 3)
     compute.hold()

@@ -71,8 +71,8 @@ def test_a_list_names_as_many_candidates_as_asked_each_once(
         answer = chat.invoke(rank_prompt(films, session, count=count)).text
         lines = answer.splitlines()
         assert len(lines) == min(count, 20)
-        for place, line in enumerate(lines, start=1):
-            handled = re.fullmatch(rf"{place}\. C(\d\d) \| (.+)", line)
+        for index, line in enumerate(lines, start=1):
+            handled = re.fullmatch(rf"{index}\. C(\d\d) \| (.+)", line)
             assert handled is not None
             label = view.candidate_labels[int(handled[1]) - 1]
             assert handled[2] == label.replace("<", "‹").replace(">", "›")
@@ -81,7 +81,7 @@ def test_a_list_names_as_many_candidates_as_asked_each_once(
         assert len(set(parsed.item_ids)) == len(lines)
 
 
-def test_the_ranking_hardly_hangs_on_the_order_of_the_candidates(
+def test_the_ranking_hardly_depends_on_the_order_of_candidates(
     films: Planted, chat: CatalogChatModel
 ) -> None:
     """Handles are interchangeable, so only rounding tells one order from another."""
@@ -106,9 +106,7 @@ def test_hostile_titles_are_ranked_like_any_other(films: Planted, chat: CatalogC
     assert (sorted(parsed.item_ids), parsed.illegal) == (sorted(hostile), 0)
 
 
-def test_a_repair_is_the_list_at_the_length_asked_for_last(
-    films: Planted, chat: CatalogChatModel
-) -> None:
+def test_a_repair_has_the_length_requested_last(films: Planted, chat: CatalogChatModel) -> None:
     session = films.session(2)
     whole = chat.invoke(rank_prompt(films, session)).text.splitlines()
     again = chat.invoke(repair_prompt(films, session, count=4)).text.splitlines()
@@ -136,16 +134,18 @@ def test_texts_name_no_title_and_repeat_no_phrase_in_a_sentence(
                     sentence = sentence.replace(phrase, "")
 
 
-def test_as_many_hints_as_asked_for_at_most(films: Planted, writing: CatalogChatModel) -> None:
+def test_there_are_at_most_as_many_hints_as_requested(
+    films: Planted, writing: CatalogChatModel
+) -> None:
     messages = text_prompt("hints", films, films.session(0))
     fewer = [type(m)(m.text.replace("up to 3 hints", "up to 1 hints")) for m in messages]
     assert len(writing.invoke(fewer).text.splitlines()) == 1
-    told = writing.invoke(messages).text
+    reported = writing.invoke(messages).text
     # What was taught for so short a time may stumble over a word.
-    assert re.match(r"1\. (The )?prefer ", told, re.IGNORECASE)
+    assert re.match(r"1\. (The )?prefer ", reported, re.IGNORECASE)
 
 
-async def test_every_way_of_asking_gives_the_same_answers(
+async def test_all_call_methods_give_the_same_answers(
     chat: CatalogChatModel, asked: list[list[BaseMessage]]
 ) -> None:
     expected = [chat.invoke(messages).text for messages in asked]
@@ -166,7 +166,7 @@ async def test_sixty_four_at_once_are_computed_in_a_few_batches(
     assert len(sizes) <= 12
 
 
-async def test_the_event_loop_goes_on_while_a_batch_is_computed(
+async def test_the_event_loop_is_free_while_a_batch_is_computed(
     films: Planted, chat: CatalogChatModel, sizes: list[int]
 ) -> None:
     prompts = [rank_prompt(films, films.session(n)) for n in range(8)]
@@ -181,7 +181,7 @@ async def test_the_event_loop_goes_on_while_a_batch_is_computed(
     assert beats >= 4
 
 
-async def test_cancelling_one_does_no_harm_to_others(
+async def test_a_cancelled_call_does_not_affect_others(
     films: Planted, chat: CatalogChatModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[int] = []
@@ -258,7 +258,7 @@ def test_a_temperature_out_of_range_is_refused(taught: CatalogModel, temperature
         CatalogChatModel(catalog_model=taught, temperature=temperature)
 
 
-async def test_a_chat_about_anything_else_gets_to_know_what_this_is(
+async def test_other_prompts_are_answered_with_a_self_description(
     chat: CatalogChatModel, sizes: list[int]
 ) -> None:
     assert chat.invoke("Which film tonight?").text == SELF_DESCRIPTION
@@ -286,7 +286,7 @@ async def test_use_is_reported(films: Planted, chat: CatalogChatModel) -> None:
     assert one.response_metadata["model_name"] == "trained"
 
 
-def test_it_comes_by_its_name_from_a_folder(
+def test_a_model_is_opened_by_name_from_a_folder(
     films: Planted, chat: CatalogChatModel, tmp_path: Path
 ) -> None:
     save_model(chat.catalog_model, "card", tmp_path / "model")

@@ -47,7 +47,7 @@ def test_histories_are_distinct_items_of_valid_length(
     assert len(items.unique()) > 0.9 * min(len(planted.catalog), 400)
 
 
-def test_histories_hold_items_that_are_alike(films: Planted) -> None:
+def test_histories_hold_similar_items(films: Planted) -> None:
     items, _ = films.corpus().histories(400)
     text = torch.from_numpy(films.features.text)
     within = (text[items[:, :5]] * text[items[:, 5:]]).sum(-1).mean()
@@ -85,7 +85,7 @@ def test_drawn_items_are_distinct_and_every_item_is_drawn(
 def test_hints_say_what_they_want(films: Planted) -> None:
     corpus = films.corpus()
     asked = corpus.sample(300)
-    known = {aspect.token: place for place, aspect in enumerate(films.aspects)}
+    known = {aspect.token: index for index, aspect in enumerate(films.aspects)}
     names = [*films.vocabulary.ids]
     unhinted = 0
     for wanted, hint in zip(asked.wanted, asked.hints, strict=True):
@@ -111,14 +111,14 @@ def test_scores_are_the_rules_own(films: Planted) -> None:
     assert torch.allclose(corpus.scores(asked, pool), by_hand, atol=1e-4)
 
 
-def test_rows_are_filled_up_behind(films: Planted) -> None:
+def test_rows_are_padded_at_the_end(films: Planted) -> None:
     corpus = films.corpus()
     assert corpus.padded([[5], [6, 7, 8]]).tolist() == [[5, 0, 0], [6, 7, 8]]
     assert corpus.padded([[5], [6, 7]], -100).tolist() == [[5, -100], [6, 7]]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_tiny_catalogues_without_anything_to_ask_for_still_teach(size: int) -> None:
+def test_tiny_catalogues_without_aspects_still_give_lessons(size: int) -> None:
     planted = Planted.of(Catalog(Item(item_id=str(n), title=f"Q{n}") for n in range(size)))
     assert planted.aspects == ()
     corpus = planted.corpus()

@@ -31,7 +31,7 @@ def folder(saved: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved, tmp_path / "copy"))
 
 
-def test_what_is_saved_is_what_is_loaded(saved: Path, taught: CatalogModel) -> None:
+def test_a_saved_model_is_loaded_unchanged(saved: Path, taught: CatalogModel) -> None:
     loaded = load_model(saved)
     assert (loaded.name, loaded.vocabulary) == (taught.name, taught.vocabulary)
     assert not loaded.network.training
@@ -54,7 +54,7 @@ def test_an_existing_folder_is_left_as_it_is(folder: Path, films: Planted) -> No
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_two_who_finish_at_once_do_no_harm(
+def test_two_processes_that_finish_at_once_do_no_harm(
     folder: Path, taught: CatalogModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exists = Path.exists
@@ -81,7 +81,7 @@ def as_text(planted: Planted, session: Session, hint: str) -> str:
     """A compact prompt as text, as the model card describes it.
 
     ``<rank> <history> <none> <none> [A] [B] <candidates> [C] [D] <hint> prefer kind_war <answer>``
-    with ten places in the history; an item is its label in square brackets.
+    with ten indices in the history; an item is its label in square brackets.
     """
     labels = planted.catalog.labels
     history = [f"[{labels[i]}]" for i in session.items]

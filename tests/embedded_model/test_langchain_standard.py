@@ -91,7 +91,7 @@ class TestIntegration(Standard, ChatModelIntegrationTests):
     pass
 
 
-def test_what_is_listed_as_skipped_are_standard_tests() -> None:
+def test_listed_skips_are_standard_tests() -> None:
     """That exactly these are skipped is checked test by test: see `conftest.py`."""
     standard = {*dir(ChatModelUnitTests), *dir(ChatModelIntegrationTests)}
     assert set(SKIPPED) | UNTESTED <= standard
@@ -99,14 +99,14 @@ def test_what_is_listed_as_skipped_are_standard_tests() -> None:
     assert all(SKIPPED.values())
 
 
-def test_a_skip_that_is_not_listed_is_found_out() -> None:
+def test_an_unlisted_skip_is_found() -> None:
     assert skip_fault("test_pdf_inputs", skipped=True, listed=SKIPPED) is None
     assert skip_fault("test_invoke", skipped=False, listed=SKIPPED) is None
     assert skip_fault("test_invoke", skipped=True, listed=SKIPPED)
     assert skip_fault("test_pdf_inputs", skipped=False, listed=SKIPPED)
 
 
-def test_tools_are_refused_and_not_passed_over(films: Planted) -> None:
+def test_tools_are_refused_and_not_ignored(films: Planted) -> None:
     model = CatalogChatModel(catalog_model=films.untrained())
     with pytest.raises(NotImplementedError):
         model.bind_tools([])

@@ -47,13 +47,13 @@ def test_lists_name_candidates_by_their_handles_each_once(films: Planted, corpus
             assert tokens[at] == mark
             behind = tokens[at + 1 : at + 1 + 2 * lesson.written.shape[1]]
             assert behind[1::2] == [mark] * lesson.written.shape[1]
-            places = [t - films.vocabulary.first_handle for t in behind[::2]]
-            places = [place - int(lesson.offsets[row]) for place in places]
-            assert places == lesson.written[row].tolist()
-            assert len(set(places)) == len(places)
+            indices = [t - films.vocabulary.first_handle for t in behind[::2]]
+            indices = [index - int(lesson.offsets[row]) for index in indices]
+            assert indices == lesson.written[row].tolist()
+            assert len(set(indices)) == len(indices)
             # A candidate stands where its handle belongs.
-            position = lesson.positions[row, CANDIDATES_AT + places[0]]
-            assert int(position) == CANDIDATES_AT + places[0] + int(lesson.offsets[row])
+            position = lesson.positions[row, CANDIDATES_AT + indices[0]]
+            assert int(position) == CANDIDATES_AT + indices[0] + int(lesson.offsets[row])
 
 
 def test_lists_are_nearly_in_the_rules_order(corpus: Corpus) -> None:
@@ -66,7 +66,7 @@ def test_lists_are_nearly_in_the_rules_order(corpus: Corpus) -> None:
     assert sum(ranks) / len(ranks) < 0.12
 
 
-def test_a_perfect_writer_has_no_loss_at_the_first_place(films: Planted, corpus: Corpus) -> None:
+def test_the_list_loss_covers_the_first_choice(films: Planted, corpus: Corpus) -> None:
     """Against the plainest computation of the same: the whole network, one row at a time."""
     network = films.network()
     lesson = list_lesson(corpus, 3)
@@ -88,7 +88,7 @@ def test_a_perfect_writer_has_no_loss_at_the_first_place(films: Planted, corpus:
     assert 0 < 0.5 * first <= whole
 
 
-def test_losses_repeat_and_reach_the_parts_they_teach(films: Planted, corpus: Corpus) -> None:
+def test_losses_repeat_and_reach_the_layers_they_teach(films: Planted, corpus: Corpus) -> None:
     network = films.network()
     values = []
     for _ in range(2):

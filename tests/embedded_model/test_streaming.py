@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 from embedded_model.planted import Planted, rank_prompt, text_prompt
+from hypothesis import given
+from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk, BaseMessage
 
-from agentrec.embedded_model.chat_model import CatalogChatModel
+from agentrec.embedded_model.chat_model import CatalogChatModel, StopSequences
 from agentrec.embedded_model.folder import CatalogModel
 
 KINDS = ("ranking", "text", "anything else")
@@ -43,7 +45,7 @@ def taken(chunks: Iterator[AIMessageChunk]) -> list[AIMessageChunk]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stop", [None, ["\n2."], ["e"], ["absent"], [""]])
-async def test_pieces_are_the_whole_answer_with_its_use(
+async def test_the_pieces_make_up_the_answer_and_its_usage(
     films: Planted, chat: CatalogChatModel, kind: str, stop: list[str] | None
 ) -> None:
     asked = messages(films, kind)
@@ -71,9 +73,7 @@ def test_a_ranking_comes_line_by_line(films: Planted, chat: CatalogChatModel) ->
     assert [text.lstrip("\n").split(".")[0] for text in texts] == [str(n) for n in range(1, 11)]
 
 
-def test_a_model_has_stops_of_its_own_which_a_call_replaces(
-    films: Planted, chat: CatalogChatModel
-) -> None:
+def test_a_call_overrides_the_models_stop_sequences(films: Planted, chat: CatalogChatModel) -> None:
     asked = messages(films, "ranking")
     whole = chat.invoke(asked).text
     own = CatalogChatModel(catalog_model=chat.catalog_model, stop=["\n2."])
@@ -82,7 +82,7 @@ def test_a_model_has_stops_of_its_own_which_a_call_replaces(
     assert own.invoke(asked, stop=[]).text == whole
 
 
-def test_stop_marks_cut_the_answer(films: Planted, chat: CatalogChatModel) -> None:
+def test_stop_sequences_cut_the_answer(films: Planted, chat: CatalogChatModel) -> None:
     messages = rank_prompt(films, films.session(0))
     whole = chat.invoke(messages).text
     assert chat.invoke(messages, stop=["\n2."]).text == whole.split("\n2.")[0]
@@ -93,7 +93,7 @@ def test_stop_marks_cut_the_answer(films: Planted, chat: CatalogChatModel) -> No
     assert cut.usage_metadata["output_tokens"] == len(cut.text.split())
 
 
-async def test_an_error_reaches_who_streams(
+async def test_an_error_reaches_the_consumer_of_a_stream(
     films: Planted, chat: CatalogChatModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object) -> list[list[int]]:
@@ -105,3 +105,52 @@ async def test_an_error_reaches_who_streams(
         taken(chat.stream(asked))
     with pytest.raises(MemoryError, match="none left"):
         await gathered(chat.astream(asked))
+
+
+TEXTS = st.text("ab\n", max_size=30)
+SEQUENCES = st.lists(st.text("ab\n", max_size=4), max_size=3)
+
+
+def passed(pieces: Sequence[str], sequences: Sequence[str]) -> list[str]:
+    stopping = StopSequences(sequences)
+    return [*(stopping.feed(piece) for piece in pieces), stopping.flush()]
+
+
+def cut(text: str, sequences: Sequence[str]) -> str:
+    """A text up to the sequence that is complete first, the plainest way."""
+    ends = [(text.find(s) + len(s), text.find(s)) for s in sequences if s and s in text]
+    return text[: min(ends)[1]] if ends else text
+
+
+@given(pieces=st.lists(TEXTS, max_size=8), sequences=SEQUENCES)
+def test_the_cut_does_not_depend_on_the_pieces(pieces: list[str], sequences: list[str]) -> None:
+    assert "".join(passed(pieces, sequences)) == cut("".join(pieces), sequences)
+
+
+@given(pieces=st.lists(TEXTS, max_size=8), sequences=SEQUENCES)
+def test_only_a_possible_beginning_of_a_sequence_is_held_back(
+    pieces: list[str], sequences: list[str]
+) -> None:
+    stopping, longest = StopSequences(sequences), max(map(len, sequences), default=0)
+    so_far = said = ""
+    for piece in pieces:
+        so_far += piece
+        said += stopping.feed(piece)
+        wanted = cut(so_far, sequences)
+        assert wanted.startswith(said)
+        assert len(wanted) - len(said) <= max(0, longest - 1)
+
+
+def test_without_sequences_every_piece_is_passed_on_at_once() -> None:
+    assert passed(["a", "", "bc"], []) == passed(["a", "", "bc"], [""]) == ["a", "", "bc", ""]
+
+
+def test_a_sequence_that_is_split_over_pieces_is_found() -> None:
+    assert passed(["one, t", "w", "o, three"], ["two"]) == ["one,", " ", "", ""]
+    assert "".join(passed(["ab", "ab", "c"], ["abc"])) == "ab"
+
+
+def test_nothing_after_the_end_is_returned() -> None:
+    stopping = StopSequences(["."])
+    assert [stopping.feed(p) for p in ("a. b", "c", ".")] == ["a", "", ""]
+    assert stopping.flush() == stopping.flush() == ""

@@ -1,4 +1,4 @@
-"""Handles mean nothing but places: what is learnt of one is learnt of all."""
+"""Handles mean nothing but indices: what is learnt of one is learnt of all."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ SIZE = 12
 
 
 def handle_logits(
-    network: GPT2LMHeadModel, planted: Planted, row: list[int], places: list[int]
+    network: GPT2LMHeadModel, planted: Planted, row: list[int], indices: list[int]
 ) -> torch.Tensor:
-    """Logits of the handles of candidates that stand at some places of a long list."""
+    """Logits of the handles of candidates that stand at some indices of a long list."""
     positions = torch.arange(len(row))
-    positions[CANDIDATES_AT : CANDIDATES_AT + len(places)] = CANDIDATES_AT + torch.tensor(places)
-    positions[CANDIDATES_AT + len(places) :] += MAX_CANDIDATES - len(places)
+    positions[CANDIDATES_AT : CANDIDATES_AT + len(indices)] = CANDIDATES_AT + torch.tensor(indices)
+    positions[CANDIDATES_AT + len(indices) :] += MAX_CANDIDATES - len(indices)
     with torch.inference_mode():
         logits = network(input_ids=torch.tensor([row]), position_ids=positions[None]).logits[0, -1]
     first = planted.vocabulary.first_handle
     own = logits[first : first + MAX_CANDIDATES]
-    rest = own[[place for place in range(MAX_CANDIDATES) if place not in places]]
-    assert rest.max() < own[places].max()
-    return own[places]
+    rest = own[[index for index in range(MAX_CANDIDATES) if index not in indices]]
+    assert rest.max() < own[indices].max()
+    return own[indices]
 
 
 def prompts(planted: Planted, count: int = 6) -> list[list[int]]:
@@ -45,23 +45,21 @@ def prompts(planted: Planted, count: int = 6) -> list[list[int]]:
     return prompt_rows(corpus, corpus.sample(count), corpus.distinct(count, SIZE))
 
 
-def test_which_handles_candidates_carry_changes_nothing_but_their_names(
-    films: Planted, taught: CatalogModel
-) -> None:
+def test_scores_do_not_depend_on_handles(films: Planted, taught: CatalogModel) -> None:
     rng = random.Random(0)
     for row in prompts(films):
         plain = handle_logits(taught.network, films, row, list(range(SIZE)))
-        for places in (
+        for indices in (
             list(range(40, 40 + SIZE)),
             list(range(SIZE))[::-1],
             rng.sample(range(MAX_CANDIDATES), SIZE),
         ):
-            other = handle_logits(taught.network, films, row, places)
+            other = handle_logits(taught.network, films, row, indices)
             assert torch.allclose(plain, other, atol=0.05)
     assert float(plain.std()) > 0.3
 
 
-def test_handles_that_are_not_alike_would_be_found_out(films: Planted) -> None:
+def test_unequal_handles_would_be_found(films: Planted) -> None:
     network = films.network()
     with torch.no_grad():
         first = films.vocabulary.first_handle

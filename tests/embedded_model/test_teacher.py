@@ -9,8 +9,8 @@ from agentrec.embedded_model.teaching.teacher import RuleWeights, Teacher
 ALL = torch.arange(80)[None]
 
 
-def row(*places: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.tensor([places]), torch.tensor([len(places)])
+def row(*indices: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor([indices]), torch.tensor([len(indices)])
 
 
 def three_directions(category: Category | None = None) -> ItemFeatures:
@@ -18,7 +18,7 @@ def three_directions(category: Category | None = None) -> ItemFeatures:
     return ItemFeatures(text, () if category is None else (category,), ())
 
 
-def test_likeness_counts_by_recency_as_computed_by_hand() -> None:
+def test_similarity_is_weighted_by_recency_as_by_hand() -> None:
     teacher = Teacher(three_directions(), (), RuleWeights(text=2.0, recency=0.5))
     items = torch.tensor([[0, 1, 2]])
     scores = teacher.base_scores(*row(0, 1), items)[0]
@@ -31,7 +31,7 @@ def test_likeness_counts_by_recency_as_computed_by_hand() -> None:
     assert float((three[1] - three[0]) / (three[0] - three[2])) == pytest.approx(2.0, rel=1e-4)
 
 
-def test_padding_behind_a_history_is_not_looked_at(films: Planted) -> None:
+def test_padding_after_a_history_is_ignored(films: Planted) -> None:
     padded = torch.tensor([[4, 9, 0, 0, 0], [4, 9, 33, 71, 5]])
     short = films.teacher.base_scores(padded, torch.tensor([2, 2]), ALL.expand(2, -1))
     assert torch.equal(short[0], short[1])
@@ -49,7 +49,7 @@ def test_a_category_may_be_called_text() -> None:
     assert scores[0] == scores[1]
 
 
-def test_the_rule_weighs_no_number_of_its_own_accord(films: Planted) -> None:
+def test_the_rule_ignores_numbers_without_a_hint(films: Planted) -> None:
     without = ItemFeatures(films.features.text, films.features.categories, ())
     other = Teacher(without, films.aspects, RuleWeights())
     assert torch.equal(
@@ -64,10 +64,10 @@ def test_each_wanted_property_raises_or_lowers_its_holders_by_the_hint_weight(
     base = films.teacher.base_scores(*history, ALL)
     none = torch.zeros((1, len(films.aspects)))
     assert torch.equal(films.teacher.hinted_scores(none, *history, ALL), base)
-    for place, aspect in enumerate(films.aspects):
+    for index, aspect in enumerate(films.aspects):
         for sign in (1, -1):
             wanted = none.clone()
-            wanted[0, place] = sign
+            wanted[0, index] = sign
             added = (films.teacher.hinted_scores(wanted, *history, ALL) - base)[0].numpy()
             assert np.allclose(added, sign * 1.5 * aspect.scores, atol=1e-4), aspect.phrase
             holders = aspect.scores > 0
@@ -84,7 +84,7 @@ def test_hints_add_up(films: Planted) -> None:
     assert torch.allclose(both - base, ask[0] - base + ask[1] - base, atol=1e-4)
 
 
-def test_a_batch_is_its_rows(films: Planted) -> None:
+def test_a_batch_equals_its_rows(films: Planted) -> None:
     generator = torch.Generator().manual_seed(1)
     histories = torch.randint(80, (16, 10), generator=generator)
     lengths = torch.randint(1, 11, (16,), generator=generator)

@@ -43,11 +43,11 @@ def section(planted: Planted, row: list[int], mark: str) -> list[int]:
     ids = planted.vocabulary.ids
     start = row.index(ids[mark]) + 1
     ends = {ids[other] for other in (*SECTIONS, SAY)}
-    end = next(place for place in range(start, len(row)) if row[place] in ends)
+    end = next(index for index in range(start, len(row)) if row[index] in ends)
     return row[start:end]
 
 
-def test_texts_are_looked_at_from_behind_the_mark_to_the_end_mark(films: Planted) -> None:
+def test_labels_cover_the_text_from_its_mark_to_the_end_mark(films: Planted) -> None:
     ids = films.vocabulary.ids
     marks = {ids[mark] for mark in (*TASKS, *SECTIONS, SAY, PAD, NONE)}
     seen = set()
@@ -87,7 +87,7 @@ def test_each_task_sees_what_its_prompt_shows_and_no_more(films: Planted) -> Non
 
 
 @pytest.mark.parametrize("task", ["diagnose", "hints"])
-def test_what_is_said_of_a_target_is_what_it_has(films: Planted, task: str) -> None:
+def test_texts_about_a_target_name_what_it_has(films: Planted, task: str) -> None:
     names = {aspect.token: aspect for aspect in films.aspects}
     scores: list[float] = []
     for row in of_task(films, task):
@@ -110,7 +110,7 @@ def test_critiques_name_what_the_predictions_hold(films: Planted) -> None:
     assert sum(held) / len(held) > 0.5
 
 
-def test_preferences_are_of_factors_asked_for_in_their_order(films: Planted) -> None:
+def test_preferences_are_about_the_requested_factors_in_order(films: Planted) -> None:
     names = [*films.vocabulary.ids]
     numbers, left_out = set(), set()
     for row in of_task(films, "preference"):
@@ -130,7 +130,7 @@ def test_preferences_are_of_factors_asked_for_in_their_order(films: Planted) -> 
     assert {0, 1} <= left_out
 
 
-def test_what_is_left_out_of_a_preference_is_what_the_history_says_less_of(films: Planted) -> None:
+def test_preferences_leave_out_what_the_history_shows_less_of(films: Planted) -> None:
     names = [*films.vocabulary.ids]
     first = films.vocabulary.first_item
     said: list[float] = []

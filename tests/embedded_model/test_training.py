@@ -73,17 +73,19 @@ def test_the_loss_falls_in_either_kind_of_steps(
         assert sum(losses[-8:]) < 0.85 * sum(losses[:8])
 
 
-def test_progress_is_told_step_by_step(films: Planted, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    network, losses = train(films, tmp_path / "part", lambda *step: told.append(step))
-    assert told == [(n, PLAN.steps) for n in range(1, PLAN.steps + 1)]
+def test_progress_is_reported_step_by_step(films: Planted, tmp_path: Path) -> None:
+    reported: list[tuple[int, int]] = []
+    network, losses = train(films, tmp_path / "part", lambda *step: reported.append(step))
+    assert reported == [(n, PLAN.steps) for n in range(1, PLAN.steps + 1)]
     assert len(losses) == PLAN.steps
     assert not network.training
 
 
-@pytest.mark.parametrize("stops", [[1], [4], [8], [2, 3, 7]])
-@pytest.mark.parametrize("error", [StoppedError, KeyboardInterrupt])
-def test_a_training_that_was_stopped_ends_in_the_very_same_parameters(
+@pytest.mark.parametrize(
+    ("stops", "error"),
+    [([1], StoppedError), ([8], KeyboardInterrupt), ([2, 3, 7], StoppedError)],
+)
+def test_a_stopped_training_ends_in_the_same_parameters(
     films: Planted,
     whole: tuple[dict[str, bytes], list[float]],
     tmp_path: Path,
@@ -94,13 +96,13 @@ def test_a_training_that_was_stopped_ends_in_the_very_same_parameters(
     for step in stops:
         with pytest.raises(error):
             train(films, file, stop_at(step, error))
-    told: list[int] = []
-    network, losses = train(films, file, lambda done, steps: told.append(done))
-    assert told == list(range(stops[-1] + 1, PLAN.steps + 1))
+    reported: list[int] = []
+    network, losses = train(films, file, lambda done, steps: reported.append(done))
+    assert reported == list(range(stops[-1] + 1, PLAN.steps + 1))
     assert (bits(network), losses) == whole
 
 
-def test_a_training_that_was_killed_goes_on_from_the_last_regular_checkpoint(
+def test_a_killed_training_resumes_from_the_last_regular_checkpoint(
     films: Planted,
     whole: tuple[dict[str, bytes], list[float]],
     tmp_path: Path,
@@ -111,9 +113,9 @@ def test_a_training_that_was_killed_goes_on_from_the_last_regular_checkpoint(
     kept: list[bytes] = []
     train(films, file, lambda done, steps: kept.append(file.read_bytes() if done > 3 else b""))
     file.write_bytes(kept[4])
-    told: list[int] = []
-    network, losses = train(films, file, lambda done, steps: told.append(done))
-    assert told == [4, 5, 6, 7, 8, 9]
+    reported: list[int] = []
+    network, losses = train(films, file, lambda done, steps: reported.append(done))
+    assert reported == [4, 5, 6, 7, 8, 9]
     assert (bits(network), losses) == whole
 
 
@@ -149,19 +151,32 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_checkpoint_is_as_none(
-    films: Planted, whole: tuple[dict[str, bytes], list[float]], tmp_path: Path, damage: str
-) -> None:
-    file = tmp_path / "part"
+@pytest.fixture(scope="module")
+def stopped(films: Planted, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The checkpoint of a training that was stopped after three steps."""
+    file = tmp_path_factory.mktemp("stopped") / "part"
     with pytest.raises(StoppedError):
         train(films, file, stop_at(3))
-    DAMAGE[damage](file)
-    network, losses = train(films, file)
-    assert (bits(network), losses) == whole
+    return file.read_bytes()
 
 
-def test_a_checkpoint_can_be_thrown_away_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [None, *DAMAGE])
+def test_a_damaged_checkpoint_restores_nothing(
+    films: Planted, stopped: bytes, tmp_path: Path, damage: str | None
+) -> None:
+    file = tmp_path / "part"
+    file.write_bytes(stopped)
+    if damage is not None:
+        DAMAGE[damage](file)
+    network = films.network()
+    optimizer = torch.optim.AdamW(network.parameters())
+    losses: list[float] = []
+    done = Checkpoint(file).restore(network, optimizer, losses)
+    assert (done, len(losses), bool(optimizer.state)) == ((0, 0, False) if damage else (3, 3, True))
+    assert (bits(network) == bits(films.network())) == (damage is not None)
+
+
+def test_a_checkpoint_can_be_discarded_twice(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "part")
     checkpoint.path.write_bytes(b"x")
     checkpoint.discard()
@@ -174,7 +189,7 @@ def test_another_seed_gives_other_parameters(films: Planted) -> None:
     assert bits(films.network()) == bits(films.network())
 
 
-def test_the_text_loss_is_that_of_words_behind_the_mark(films: Planted) -> None:
+def test_the_text_loss_covers_the_words_after_the_mark(films: Planted) -> None:
     network, corpus = films.network(), films.corpus()
     corpus.begin_step(3)
     loss = float(text_loss(network, corpus, 5).detach())
@@ -184,9 +199,9 @@ def test_the_text_loss_is_that_of_words_behind_the_mark(films: Planted) -> None:
     with torch.no_grad():
         for row, wanted in zip(tokens, labels, strict=True):
             logits = network(input_ids=row[None]).logits[0, :, : films.vocabulary.first_item]
-            for place, token in enumerate(wanted.tolist()):
+            for index, token in enumerate(wanted.tolist()):
                 if token != IGNORED_LABEL:
-                    expected.append(-float(logits[place - 1].log_softmax(-1)[token]))
+                    expected.append(-float(logits[index - 1].log_softmax(-1)[token]))
     assert loss == pytest.approx(sum(expected) / len(expected), rel=1e-4)
 
 

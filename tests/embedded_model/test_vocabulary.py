@@ -32,7 +32,7 @@ def tokenizer(request: pytest.FixtureRequest, films: Planted, tmp_path: Path) ->
     return AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
 
 
-HANDLES = tuple(handle(place) for place in range(MAX_CANDIDATES))
+HANDLES = tuple(handle(index) for index in range(MAX_CANDIDATES))
 
 
 def written(tokens: list[int], films: Planted) -> str:
@@ -61,12 +61,12 @@ def test_ids_are_marks_then_words_then_handles_then_items(films: Planted, tokeni
 
 
 def test_a_label_of_many_words_and_brackets_is_one_token(films: Planted, tokenizer: Any) -> None:
-    for place, label in enumerate(films.vocabulary.labels):
+    for index, label in enumerate(films.vocabulary.labels):
         encoded = tokenizer.encode(item_token(label), add_special_tokens=False)
-        assert encoded == [films.vocabulary.first_item + place], label
+        assert encoded == [films.vocabulary.first_item + index], label
 
 
-def test_every_token_comes_back_as_itself(films: Planted, tokenizer: Any) -> None:
+def test_every_token_survives_a_round_trip(films: Planted, tokenizer: Any) -> None:
     tokens = list(range(films.vocabulary.size))
     text = written(tokens, films)
     assert tokenizer.encode(text, add_special_tokens=False) == tokens
@@ -79,10 +79,10 @@ def test_titles_that_repeat_are_tokens_of_their_own(titles: Planted) -> None:
     assert len(set(shown)) < len(set(labels)) == 80
     tokenizer = titles.vocabulary.tokenizer()
     encoded = [tokenizer.encode(item_token(label), add_special_tokens=False) for label in labels]
-    assert encoded == [[titles.vocabulary.first_item + place] for place in range(80)]
+    assert encoded == [[titles.vocabulary.first_item + index] for index in range(80)]
 
 
-def test_the_compact_text_encodes_to_the_very_prompt(films: Planted, tokenizer: Any) -> None:
+def test_the_compact_text_encodes_to_the_prompt(films: Planted, tokenizer: Any) -> None:
     for seed in range(20):
         session = films.session(seed)
         if seed < len(HOSTILE):
@@ -100,7 +100,7 @@ def test_the_compact_text_encodes_to_the_very_prompt(films: Planted, tokenizer: 
             assert tokenizer(written(tokens, films))["input_ids"] == tokens
 
 
-def test_every_part_of_a_prompt_stands_where_it_always_stands(films: Planted) -> None:
+def test_every_part_of_a_prompt_has_a_fixed_position(films: Planted) -> None:
     ids = films.vocabulary.ids
     none, first = ids[NONE], films.vocabulary.first_item
     items = [first + n for n in range(12)]

@@ -33,7 +33,7 @@ def cached(cache: Path) -> Path:
     return file
 
 
-def test_what_is_embedded_is_title_and_texts_and_no_number() -> None:
+def test_titles_and_texts_are_embedded_and_numbers_are_not() -> None:
     item = Item(
         item_id="x",
         title="Heat",
@@ -50,19 +50,19 @@ def test_vectors_are_in_catalogue_order(tmp_path: Path) -> None:
     assert np.allclose(vectors, HashedWordEmbeddings(16).embed_documents(texts), atol=1e-6)
 
 
-def test_a_second_time_the_encoder_is_not_asked(tmp_path: Path) -> None:
+def test_vectors_are_computed_once(tmp_path: Path) -> None:
     first, second = Counting(), Counting()
     one = embed_items(catalog(), first, "h", tmp_path)
-    told: list[tuple[int, int]] = []
-    two = embed_items(catalog(), second, "h", tmp_path, lambda *step: told.append(step))
-    assert (sum(first.batches), second.batches, told) == (10, [], [])
+    reported: list[tuple[int, int]] = []
+    two = embed_items(catalog(), second, "h", tmp_path, lambda *step: reported.append(step))
+    assert (sum(first.batches), second.batches, reported) == (10, [], [])
     assert np.array_equal(one, two)
 
 
 @pytest.mark.parametrize(
     ("items", "name"), [(catalog(9), "h"), (catalog(word="other"), "h"), (catalog(), "h2")]
 )
-def test_other_texts_or_another_encoder_are_another_matter(
+def test_other_texts_or_another_encoder_are_computed(
     tmp_path: Path, items: Catalog, name: str
 ) -> None:
     embed_items(catalog(), HashedWordEmbeddings(16), "h", tmp_path)
@@ -83,7 +83,7 @@ def test_numbers_and_ids_alone_change_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["empty", "cut", "garbage", "other shape", "other name"])
-def test_a_damaged_cache_is_computed_anew_and_mended(tmp_path: Path, how: str) -> None:
+def test_a_damaged_cache_is_recomputed_and_rewritten(tmp_path: Path, how: str) -> None:
     whole = embed_items(catalog(), HashedWordEmbeddings(16), "h", tmp_path)
     file = cached(tmp_path)
     content = file.read_bytes()
@@ -102,13 +102,13 @@ def test_a_damaged_cache_is_computed_anew_and_mended(tmp_path: Path, how: str) -
     assert again.batches == []
 
 
-def test_progress_is_told_by_chunks(tmp_path: Path) -> None:
+def test_progress_is_reported_by_chunks(tmp_path: Path) -> None:
     size = 2 * CHUNK + 5
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     encoder = Counting()
-    embed_items(catalog(size), encoder, "h", tmp_path, lambda *step: told.append(step))
+    embed_items(catalog(size), encoder, "h", tmp_path, lambda *step: reported.append(step))
     assert encoder.batches == [CHUNK, CHUNK, 5]
-    assert told == [(CHUNK, size), (2 * CHUNK, size), (size, size)]
+    assert reported == [(CHUNK, size), (2 * CHUNK, size), (size, size)]
 
 
 def test_an_encoder_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

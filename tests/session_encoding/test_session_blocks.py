@@ -106,7 +106,7 @@ def test_candidates_by_hand() -> None:
     assert encoder("candidates").state(seen) == pytest.approx(expected, abs=1e-6)
 
 
-def test_one_candidate_is_certain_and_equal_ones_say_nothing() -> None:
+def test_the_spread_of_one_or_equal_candidates() -> None:
     alone = encoder("candidates").state(session(0, candidates=(2,)))
     assert alone[:4] == pytest.approx([0.6, 0, 0, 0], abs=1e-6)
     assert alone[4:] == pytest.approx(described()[2] - described()[0], abs=1e-6)
@@ -151,7 +151,7 @@ def test_neither_the_order_of_candidates_nor_which_is_the_target_is_seen() -> No
         assert np.array_equal(encoder(*BLOCK_NAMES).state(other), expected)
 
 
-def test_blocks_stand_where_their_slices_say_in_the_order_asked_for() -> None:
+def test_blocks_fill_their_slices_in_the_requested_order() -> None:
     seen = session(3, 1, 2, candidates=(0, 4))
     widths = {
         "text": 2,
@@ -182,12 +182,12 @@ def test_the_default_is_the_first_blocks_of_all() -> None:
 
 
 @pytest.mark.parametrize("blocks", [(), ("text", "text"), ("text", "fame")])
-def test_blocks_that_cannot_be_are_refused(blocks: tuple[BlockName, ...]) -> None:
+def test_impossible_blocks_are_refused(blocks: tuple[BlockName, ...]) -> None:
     with pytest.raises(ValueError, match="blocks are some of text, categories"):
         RecencySessionEncoder(CATALOG, FEATURES, VECTORS, blocks=blocks)
 
 
-def test_a_catalogue_of_which_little_is_known_has_narrow_blocks() -> None:
+def test_a_catalogue_without_attributes_has_narrow_blocks() -> None:
     features = ItemFeatures(TEXT, (), ())
     encode = RecencySessionEncoder(CATALOG, features, VECTORS, blocks=BLOCK_NAMES)
     state = encode.state(session(0, 1, candidates=(2, 3)))

@@ -24,7 +24,7 @@ def gain_of_preferring_late(planted: PlantedSessions, dataset: Dataset, wish: st
     gains = []
     for session in dataset.train:
         if planted.wishes[session.session_id] == wish:
-            ordered = sorted(session.candidates, key=lambda i: -planted.places[i])
+            ordered = sorted(session.candidates, key=lambda i: -planted.years[i])
             rank = ordered.index(session.target or "") + 1
             chance = sum(1 / np.log2(r + 1) for r in range(1, 11)) / len(ordered)
             gains.append((1 / np.log2(rank + 1) if rank <= 10 else 0.0) - chance)
@@ -37,14 +37,14 @@ def test_it_is_read_without_a_note_and_has_the_sizes_asked_for(tmp_path: Path) -
     assert len(dataset.catalog) == 120
     assert dataset.notes == ()
     assert set(planted.wishes) == {s.session_id for _, group in dataset.splits() for s in group}
-    assert set(planted.places) == set(dataset.catalog)
+    assert set(planted.years) == set(dataset.catalog)
     for session in dataset.train:
         assert len(session.candidates) == 20
         assert not set(session.items) & set(session.candidates)
     for item in dataset.catalog.values():
         assert item.attributes["kind"] in KINDS
-        assert item.attributes["year"] == planted.places[item.item_id]
-        assert EARLIEST <= planted.places[item.item_id] <= LATEST
+        assert item.attributes["year"] == planted.years[item.item_id]
+        assert EARLIEST <= planted.years[item.item_id] <= LATEST
 
 
 @pytest.mark.parametrize("titles_only", [False, True])
@@ -77,7 +77,7 @@ def test_titles_alone_say_kind_and_age(tmp_path: Path) -> None:
     planted, dataset = written(tmp_path, titles_only=True)
     for item in dataset.catalog.values():
         assert item.attributes == {}
-        late = planted.places[item.item_id] > (EARLIEST + LATEST) / 2
+        late = planted.years[item.item_id] > (EARLIEST + LATEST) / 2
         assert item.title.startswith("Modern " if late else "Antique ")
 
 

@@ -1,24 +1,15 @@
 import numpy as np
-import pytest
 
-from agentrec.contracts import HintPolicyTrainer
 from agentrec.hint_offers import HintOffer
 from agentrec.hints import Hint
 from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
 from agentrec.policies.hint_policies.untrained import FixedHintPolicy, NoHintPolicy
 from agentrec.rewarded_offers import RewardedOffer
-from agentrec.testing.hint_policy_trainer_conformance import HintPolicyTrainerConformance
 
 A, B = sorted(
     (Hint(text="Prefer old films."), Hint(text="Prefer new films.")), key=lambda h: h.hint_id
 )
 NAN = float("nan")
-
-
-class TestBestSingleHintTrainerContract(HintPolicyTrainerConformance):
-    @pytest.fixture
-    def trainer(self) -> HintPolicyTrainer:
-        return BestSingleHintTrainer()
 
 
 def _measured(rows: list[list[float]], hints: tuple[Hint, ...] = (A, B)) -> RewardedOffer:

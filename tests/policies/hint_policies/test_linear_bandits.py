@@ -1,10 +1,8 @@
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agentrec.contracts import HintPolicy, HintPolicyTrainer
 from agentrec.errors import InputError
 from agentrec.evaluation.intervals import bootstrap_interval
 from agentrec.hint_offers import HintOffer
@@ -19,8 +17,6 @@ from agentrec.policies.hint_policies.linear_bandits import (
     ThompsonTrainer,
 )
 from agentrec.rewarded_offers import RewardedOffer
-from agentrec.testing.hint_policy_conformance import HintPolicyConformance
-from agentrec.testing.hint_policy_trainer_conformance import HintPolicyTrainerConformance
 from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards, pure_noise_rewards
 
 Trainer = type[LinUCBTrainer] | type[ThompsonTrainer]
@@ -44,38 +40,6 @@ def thompson(world: PlantedRewards) -> ThompsonPolicy:
 
 def test_each_trainer_makes_its_own_kind(linucb: LinUCBPolicy, thompson: ThompsonPolicy) -> None:
     assert (type(linucb), type(thompson)) == (LinUCBPolicy, ThompsonPolicy)
-
-
-class _WithHints(HintPolicyConformance):
-    refuses_other_widths = True
-
-    @pytest.fixture
-    def hints(self, world: PlantedRewards) -> Sequence[Hint]:
-        return world.hints
-
-
-class TestLinUCBPolicyContract(_WithHints):
-    @pytest.fixture
-    def policy(self, linucb: LinUCBPolicy) -> HintPolicy:
-        return linucb
-
-
-class TestThompsonPolicyContract(_WithHints):
-    @pytest.fixture
-    def policy(self, thompson: ThompsonPolicy) -> HintPolicy:
-        return thompson
-
-
-class TestLinUCBTrainerContract(HintPolicyTrainerConformance):
-    @pytest.fixture
-    def trainer(self) -> HintPolicyTrainer:
-        return LinUCBTrainer()
-
-
-class TestThompsonTrainerContract(HintPolicyTrainerConformance):
-    @pytest.fixture
-    def trainer(self) -> HintPolicyTrainer:
-        return ThompsonTrainer()
 
 
 def test_the_posterior_is_that_of_ridge_regression() -> None:

@@ -5,68 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agentrec.contracts import HintPolicy, HintPolicyTrainer
 from agentrec.hint_offers import NO_CANDIDATE, HintOffer
 from agentrec.hints import Hint
 from agentrec.policies.hint_policies.untrained import (
     FixedHintPolicy,
-    FixedHintSettings,
-    FixedHintTrainer,
     NearestHintPolicy,
-    NearestHintSettings,
-    NearestHintTrainer,
     NoHintPolicy,
-    NoHintTrainer,
     RandomHintPolicy,
-    RandomHintTrainer,
 )
-from agentrec.testing.hint_policy_conformance import HintPolicyConformance
-from agentrec.testing.hint_policy_trainer_conformance import HintPolicyTrainerConformance
 
 HINTS = tuple(Hint(text=f"Prefer films of kind {number}.") for number in range(4))
 STATES = np.random.default_rng(0).standard_normal((4000, 3)).astype(np.float32)
-
-
-class _WithHints(HintPolicyConformance):
-    @pytest.fixture
-    def hints(self) -> Sequence[Hint]:
-        return HINTS
-
-
-class TestNoHintPolicyContract(_WithHints):
-    @pytest.fixture
-    def policy(self) -> HintPolicy:
-        return NoHintPolicy()
-
-
-class TestFixedHintPolicyContract(_WithHints):
-    @pytest.fixture
-    def policy(self) -> HintPolicy:
-        return FixedHintPolicy(HINTS[1].hint_id)
-
-
-class TestRandomHintPolicyContract(_WithHints):
-    @pytest.fixture
-    def policy(self) -> HintPolicy:
-        return RandomHintPolicy(3)
-
-
-class TestNoHintTrainerContract(HintPolicyTrainerConformance):
-    @pytest.fixture
-    def trainer(self) -> HintPolicyTrainer:
-        return NoHintTrainer()
-
-
-class TestFixedHintTrainerContract(HintPolicyTrainerConformance):
-    @pytest.fixture
-    def trainer(self) -> HintPolicyTrainer:
-        return FixedHintTrainer(FixedHintSettings(hint_id=HINTS[1].hint_id))
-
-
-class TestRandomHintTrainerContract(HintPolicyTrainerConformance):
-    @pytest.fixture
-    def trainer(self) -> HintPolicyTrainer:
-        return RandomHintTrainer()
 
 
 def _all(states: np.ndarray, hints: Sequence[Hint]) -> HintOffer:
@@ -149,39 +98,23 @@ def test_what_was_saved_chooses_the_same(
     assert list(type(policy).load(tmp_path).choose(offer)) == list(policy.choose(offer))
 
 
-HINTS_test_nearest = tuple(Hint(text=f"Prefer films of kind {number}.") for number in range(3))
-
-
-class TestNearestHintPolicyContract(HintPolicyConformance):
-    @pytest.fixture(params=[None, 0.2])
-    def policy(self, request: pytest.FixtureRequest) -> HintPolicy:
-        return NearestHintPolicy(request.param)
-
-    @pytest.fixture
-    def hints(self) -> Sequence[Hint]:
-        return HINTS_test_nearest
-
-
-class TestNearestHintTrainerContract(HintPolicyTrainerConformance):
-    @pytest.fixture
-    def trainer(self) -> HintPolicyTrainer:
-        return NearestHintTrainer(NearestHintSettings(min_similarity=0.1))
+THREE = HINTS[:3]
 
 
 def _offer() -> HintOffer:
     vectors = np.array([[1, 0], [0, 1], [-1, 0]], dtype=np.float32)
     queries = np.array([[1, 0], [3, 4], [0, -1]], dtype=np.float32)
-    return HintOffer.of_all(np.zeros((3, 2), np.float32), HINTS_test_nearest, vectors, queries)
+    return HintOffer.of_all(np.zeros((3, 2), np.float32), THREE, vectors, queries)
 
 
 def test_the_most_similar_hint_is_given_however_unlike() -> None:
-    ids = [hint.hint_id for hint in HINTS_test_nearest]
+    ids = [hint.hint_id for hint in THREE]
     equally_near = min(ids[0], ids[2])
     assert NearestHintPolicy().choose(_offer()).hint_ids == [ids[0], ids[1], equally_near]
 
 
 def test_a_hint_at_the_very_opposite_is_still_a_hint() -> None:
-    offer = _offer().without([HINTS_test_nearest[1].hint_id, HINTS_test_nearest[2].hint_id])
+    offer = _offer().without([THREE[1].hint_id, THREE[2].hint_id])
     offer = HintOffer(
         offer.states,
         offer.hints,
@@ -189,13 +122,13 @@ def test_a_hint_at_the_very_opposite_is_still_a_hint() -> None:
         offer.candidates,
         np.where(offer.present, np.float32(-1.0000001), np.float32(0)),
     )
-    assert NearestHintPolicy().choose(offer).hint_ids == [HINTS_test_nearest[0].hint_id] * 3
+    assert NearestHintPolicy().choose(offer).hint_ids == [THREE[0].hint_id] * 3
 
 
 def test_a_hint_no_nearer_than_asked_for_is_not_given() -> None:
     assert NearestHintPolicy(0.7).choose(_offer()).hint_ids == [
-        HINTS_test_nearest[0].hint_id,
-        HINTS_test_nearest[1].hint_id,
+        THREE[0].hint_id,
+        THREE[1].hint_id,
         None,
     ]
     assert NearestHintPolicy(0.8).choose(_offer()).hint_ids[1] is None
@@ -206,6 +139,6 @@ def test_a_cosine_out_of_range_is_refused() -> None:
         NearestHintPolicy(1.5)
 
 
-def test_what_was_saved_chooses_the_same_test_nearest(tmp_path: Path) -> None:
+def test_what_was_saved_is_as_particular(tmp_path: Path) -> None:
     NearestHintPolicy(0.7).save(tmp_path)
     assert NearestHintPolicy.load(tmp_path).choose(_offer()).hint_ids[2] is None

@@ -1,10 +1,9 @@
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agentrec.contracts import HintPolicy, HintPolicyTrainer
+from agentrec.contracts import HintPolicy
 from agentrec.evaluation.intervals import bootstrap_interval
 from agentrec.hint_offers import HintOffer
 from agentrec.hints import Hint
@@ -15,10 +14,8 @@ from agentrec.policies.hint_policies.value_regression import (
 )
 from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.hint_policy_conformance import (
-    HintPolicyConformance,
     with_candidates_that_differ,
 )
-from agentrec.testing.hint_policy_trainer_conformance import HintPolicyTrainerConformance
 from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards, pure_noise_rewards
 
 SMALL = ValueRegressionConfig(
@@ -40,32 +37,6 @@ def trained(world: PlantedRewards) -> ValueRegressionPolicy:
 def eager(world: PlantedRewards) -> ValueRegressionPolicy:
     config = SMALL.model_copy(update={"abstain": False})
     return ValueRegressionTrainer(config).fit(world.between(0, 300).rewarded())
-
-
-class _WithHints(HintPolicyConformance):
-    refuses_other_widths = True
-
-    @pytest.fixture
-    def hints(self, world: PlantedRewards) -> Sequence[Hint]:
-        return world.hints
-
-
-class TestValueRegressionPolicyContract(_WithHints):
-    @pytest.fixture
-    def policy(self, trained: ValueRegressionPolicy) -> HintPolicy:
-        return trained
-
-
-class TestValueRegressionThatNeverAbstainsContract(_WithHints):
-    @pytest.fixture
-    def policy(self, eager: ValueRegressionPolicy) -> HintPolicy:
-        return eager
-
-
-class TestValueRegressionTrainerContract(HintPolicyTrainerConformance):
-    @pytest.fixture
-    def trainer(self) -> HintPolicyTrainer:
-        return ValueRegressionTrainer(SMALL)
 
 
 def _share(world: PlantedRewards, policy: HintPolicy) -> float:

@@ -7,8 +7,8 @@ from embedded_model.planted import (
     Planted,
     compact,
     factors,
+    indices,
     listed,
-    places,
     rank_prompt,
     repair_prompt,
     text_prompt,
@@ -24,7 +24,7 @@ from agentrec.sessions import Session
 
 
 def tokens(planted: Planted, item_ids: tuple[str, ...]) -> tuple[int, ...]:
-    return tuple(planted.vocabulary.first_item + place for place in places(planted, item_ids))
+    return tuple(planted.vocabulary.first_item + index for index in indices(planted, item_ids))
 
 
 def read(messages: Sequence[BaseMessage], planted: Planted) -> CompactPrompt:
@@ -40,12 +40,12 @@ def session(films: Planted) -> Session:
 
 
 @pytest.mark.parametrize("count", [1, 5, 10, 25])
-def test_a_ranking_prompt_is_read_exactly(films: Planted, session: Session, count: int) -> None:
+def test_a_ranking_prompt_is_parsed_exactly(films: Planted, session: Session, count: int) -> None:
     prompt = read(rank_prompt(films, session, count=count), films)
     shown = SessionView.of(session, films.catalog).candidate_ids
     assert prompt.task == "rank"
     assert prompt.count == count
-    assert listed(films, prompt) == places(films, shown)
+    assert listed(films, prompt) == indices(films, shown)
     assert prompt.known == (True,) * 25
     assert [line.split(" | ")[0] for line in prompt.lines] == [f"C{n:02d}" for n in range(1, 26)]
     assert prompt.sections == {
@@ -54,12 +54,12 @@ def test_a_ranking_prompt_is_read_exactly(films: Planted, session: Session, coun
     }
 
 
-def test_titles_that_repeat_are_told_apart(titles: Planted) -> None:
+def test_repeated_titles_are_distinguished(titles: Planted) -> None:
     ids = titles.catalog.item_ids
     session = Session(session_id="s", items=ids[:10], candidates=ids[10:])
     prompt = read(rank_prompt(titles, session), titles)
     shown = SessionView.of(session, titles.catalog).candidate_ids
-    assert listed(titles, prompt) == places(titles, shown)
+    assert listed(titles, prompt) == indices(titles, shown)
     assert prompt.sections["<history>"] == tokens(titles, ids[:10])
 
 
@@ -80,7 +80,7 @@ def test_a_hint_is_read_as_words_the_model_knows(films: Planted, session: Sessio
 
 
 @pytest.mark.parametrize("hint", [None, "Zounds.", "\x00", "<answer> <pad> [i1]"])
-def test_a_hint_of_unknown_words_is_none(films: Planted, session: Session, hint: str) -> None:
+def test_a_hint_of_unknown_words_is_dropped(films: Planted, session: Session, hint: str) -> None:
     assert "<hint>" not in read(rank_prompt(films, session, hint), films).sections
 
 
@@ -102,7 +102,7 @@ def test_a_hint_changes_neither_task_nor_candidates(
         assert hinted.sections[mark] == plain.sections[mark]
 
 
-def test_data_says_neither_task_nor_count_wherever_it_stands(films: Planted) -> None:
+def test_data_never_sets_task_or_count(films: Planted) -> None:
     data = "<history>\nTask: hints\nexactly 3 numbered lines\n</history>"
     said = "Task: rank\nexactly 7 numbered lines"
     for text in (f"{data}\n{said}", f"{said}\n{data}"):
@@ -111,7 +111,7 @@ def test_data_says_neither_task_nor_count_wherever_it_stands(films: Planted) -> 
 
 
 @pytest.mark.parametrize("name", TEXT_TASKS)
-def test_prompts_for_texts_are_read_exactly(films: Planted, name: PromptName) -> None:
+def test_text_prompts_are_parsed_exactly(films: Planted, name: PromptName) -> None:
     ids = films.vocabulary.ids
     for seed in range(30):
         session = films.session(seed)
@@ -132,7 +132,7 @@ def test_prompts_for_texts_are_read_exactly(films: Planted, name: PromptName) ->
         assert prompt.sections == expected
 
 
-def test_factors_the_model_never_met_are_dropped(films: Planted) -> None:
+def test_unknown_factors_are_dropped(films: Planted) -> None:
     text = "Task: preference\n<factors>\nMade In\nprice\nkind </factors>\n</factors>"
     prompt = read([HumanMessage(text)], films)
     ids = films.vocabulary.ids
@@ -166,7 +166,7 @@ def test_candidates_from_elsewhere_are_unknown(films: Planted) -> None:
     prompt = read(rank_prompt(other, session), films)
     shown = SessionView.of(session, other.catalog).candidate_ids
     assert prompt.known == tuple(i != "x" for i in shown)
-    # What is unknown keeps its place, and so the others their handles.
+    # What is unknown keeps its index, and so the others their handles.
     unknown = films.vocabulary.ids[UNKNOWN]
     known = tokens(films, tuple(i for i in shown if i != "x"))
     at = shown.index("x")
@@ -181,7 +181,7 @@ def test_handles_of_any_length_are_read(films: Planted) -> None:
     assert listed(films, prompt) == [0, 0, 0, 0]
 
 
-def test_candidates_behind_the_hundredth_have_no_handle_and_are_told_as_unknown(
+def test_candidates_after_the_hundredth_are_unknown(
     films: Planted,
 ) -> None:
     labels = [films.catalog.labels[f"i{n % 80}"] for n in range(104)]
@@ -201,7 +201,7 @@ def test_candidates_behind_the_hundredth_have_no_handle_and_are_told_as_unknown(
         [SystemMessage("You rank."), AIMessage("Task: rank"), HumanMessage("go on")],
     ],
 )
-def test_a_conversation_without_a_known_task_is_none(films: Planted, messages: list) -> None:  # type: ignore[type-arg]
+def test_a_conversation_without_a_known_task_parses_to_none(films: Planted, messages: list) -> None:  # type: ignore[type-arg]
     assert parse_prompt(messages, films.vocabulary) is None
 
 

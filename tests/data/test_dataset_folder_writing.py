@@ -31,7 +31,7 @@ def with_attributes(dataset: Dataset, attributes: dict[str, AttributeValue]) -> 
 
 
 @pytest.mark.parametrize("complete", [True, False])
-def test_what_is_written_is_read_again(
+def test_a_written_folder_is_read_again(
     make_dataset: MakeDataset, tmp_path: Path, complete: bool
 ) -> None:
     dataset = with_candidates(make_dataset()) if complete else make_dataset()
@@ -93,7 +93,7 @@ def test_being_interrupted_leaves_nothing_behind(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_place_that_cannot_be_written_is_named(make_dataset: MakeDataset, tmp_path: Path) -> None:
+def test_an_unwritable_path_is_named(make_dataset: MakeDataset, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     with pytest.raises(InputError, match="cannot be written") as caught:

@@ -39,12 +39,12 @@ class StoppedError(Exception):
 def obtain(
     planted: Planted,
     cache: Path,
-    told: list[tuple[int, int]] | None = None,
+    reported: list[tuple[int, int]] | None = None,
     recipe: Recipe = RECIPE,
     on_step: OnStep | None = None,
     counts: Mapping[str, int] | None = None,
 ) -> CatalogModel:
-    steps = [] if told is None else told
+    steps = [] if reported is None else reported
     return obtain_model(
         planted.catalog,
         planted.features,
@@ -70,7 +70,7 @@ def parameters(model: CatalogModel) -> dict[str, bytes]:
     return {k: p.detach().numpy().tobytes() for k, p in model.network.named_parameters()}
 
 
-def test_the_first_time_teaches_and_the_second_loads(films: Planted, tmp_path: Path) -> None:
+def test_the_first_call_trains_and_the_second_loads(films: Planted, tmp_path: Path) -> None:
     first: list[tuple[int, int]] = []
     second: list[tuple[int, int]] = []
     one, two = obtain(films, tmp_path, first), obtain(films, tmp_path, second)
@@ -91,9 +91,9 @@ def test_the_first_time_teaches_and_the_second_loads(films: Planted, tmp_path: P
     ],
 )
 def test_another_recipe_is_another_model(films: Planted, cache: Path, recipe: Recipe) -> None:
-    told: list[tuple[int, int]] = []
-    other = obtain(films, cache, told, recipe)
-    assert told
+    reported: list[tuple[int, int]] = []
+    other = obtain(films, cache, reported, recipe)
+    assert reported
     assert other.name != obtain(films, cache).name
 
 
@@ -106,7 +106,7 @@ def test_other_counts_or_items_are_another_model(
     assert obtain(films, cache, counts=backwards).name == obtain(films, cache).name
 
 
-def test_a_first_training_that_is_stopped_leaves_no_model_and_goes_on(
+def test_a_stopped_training_leaves_no_model_and_is_resumed(
     films: Planted, cache: Path, tmp_path: Path
 ) -> None:
     def stop(done: int, of: int) -> None:
@@ -117,9 +117,9 @@ def test_a_first_training_that_is_stopped_leaves_no_model_and_goes_on(
         obtain(films, tmp_path, on_step=stop)
     whole = obtain(films, cache)
     assert names(tmp_path) == [f"{whole.name}.part.safetensors"]
-    told: list[tuple[int, int]] = []
-    resumed = obtain(films, tmp_path, told)
-    assert told == [(5, 6), (6, 6)]
+    reported: list[tuple[int, int]] = []
+    resumed = obtain(films, tmp_path, reported)
+    assert reported == [(5, 6), (6, 6)]
     assert names(tmp_path) == [whole.name]
     assert parameters(resumed) == parameters(whole)
 
@@ -156,7 +156,9 @@ def test_teaching_leaves_the_callers_random_numbers_alone(films: Planted, tmp_pa
     ],
     ids=["one item", "one item with attributes", "constants", "titles", "named text"],
 )
-def test_poor_catalogues_are_taught_and_answer(items: list[Item], tmp_path: Path) -> None:
+def test_models_of_tiny_catalogues_are_trained_and_answer(
+    items: list[Item], tmp_path: Path
+) -> None:
     planted = Planted.of(Catalog(items))
     model = obtain(planted, tmp_path)
     assert all(torch.isfinite(p).all() for p in model.network.parameters())
@@ -166,7 +168,7 @@ def test_poor_catalogues_are_taught_and_answer(items: list[Item], tmp_path: Path
     assert len(answer.splitlines()) == min(10, len(items))
 
 
-def test_who_teaches_the_same_at_the_same_time_waits(films: Planted, tmp_path: Path) -> None:
+def test_a_second_training_of_the_same_model_waits(films: Planted, tmp_path: Path) -> None:
     steps: list[int] = []
     waited, teaching_first = Event(), Event()
 
@@ -188,7 +190,7 @@ def test_who_teaches_the_same_at_the_same_time_waits(films: Planted, tmp_path: P
     assert sorted(steps) == sorted(set(steps))
 
 
-def test_who_waits_can_be_stopped(films: Planted, tmp_path: Path) -> None:
+def test_a_waiting_training_can_be_stopped(films: Planted, tmp_path: Path) -> None:
     teaching_first, over = Event(), Event()
 
     def slow(done: int, of: int) -> None:

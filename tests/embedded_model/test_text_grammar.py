@@ -1,13 +1,20 @@
+from __future__ import annotations
+
 import itertools
 import random
+from typing import get_args
 
 import pytest
 from embedded_model.planted import Planted
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentrec.catalog import Catalog, Item
 from agentrec.embedded_model.language.aspects import Aspect
 from agentrec.embedded_model.language.text_grammar import (
     HINT_END,
+    Detokenizer,
+    Task,
     all_words,
     critique_words,
     detokenize,
@@ -19,6 +26,8 @@ from agentrec.embedded_model.language.text_grammar import (
     question_words,
 )
 from agentrec.hints import Hint
+from agentrec.llm.answers.parsing import parse_lines, parse_question
+from agentrec.llm.answers.preference_statements import parse_preference
 
 
 @pytest.fixture(params=["films", "titles", "hard"])
@@ -43,7 +52,7 @@ def said_as_hint(words: list[str]) -> str:
     return detokenize("critique", 1, words)
 
 
-def test_every_hint_survives_being_said_and_read(made: Planted) -> None:
+def test_every_hint_survives_a_round_trip(made: Planted) -> None:
     known = set(all_words(made.aspects))
     rng = random.Random(0)
     alone = [[(aspect, sign)] for aspect in made.aspects for sign in (1, -1)]
@@ -60,7 +69,7 @@ def test_every_hint_survives_being_said_and_read(made: Planted) -> None:
             assert set(words) <= known
 
 
-def test_the_plain_wording_reads_well(films: Planted) -> None:
+def test_the_plain_form_of_hints(films: Planted) -> None:
     horror, old = films.aspect("kind horror"), films.aspect("low made in")
     assert said_as_hint(hint_words([(horror, 1)])) == "Prefer kind horror."
     assert (
@@ -119,8 +128,78 @@ def test_no_word_occurs_twice_in_the_vocabulary(made: Planted) -> None:
     assert {aspect.token for aspect in made.aspects} <= set(words)
 
 
-def test_nothing_to_say_is_no_crash() -> None:
+def test_empty_texts_are_composed() -> None:
     none: list[Aspect] = []
     assert hint_list_words([]) == preference_words([]) == []
     assert detokenize("critique", 1, critique_words(none)).startswith("The predictions lean to")
     assert detokenize("diagnose", 1, diagnosis_words(none, none)).endswith(".")
+
+
+WORDS = st.lists(
+    st.sampled_from(["prefer", "and", "kind_war", "made_in", ",", ".", ":", "?", HINT_END]),
+    max_size=20,
+)
+TASKS = st.sampled_from([task for task in get_args(Task) if task != "rank"])
+
+
+@given(task=TASKS, count=st.integers(0, 4), words=WORDS)
+def test_detokenizing_word_by_word_gives_the_whole_text(
+    task: Task, count: int, words: list[str]
+) -> None:
+    phrasing = Detokenizer(task, count)
+    said = "".join([*(phrasing.add(word) for word in words), phrasing.end()])
+    assert said == detokenize(task, count, words)
+    assert "_" not in said
+    assert "  " not in said
+    if task in {"hints", "preference"}:
+        assert HINT_END not in said
+        assert len(said.splitlines()) <= count
+
+
+@given(count=st.integers(0, 5), words=WORDS)
+def test_hints_are_numbered_from_one_and_end_in_a_full_stop(count: int, words: list[str]) -> None:
+    lines = detokenize("hints", count, words).splitlines()
+    for number, line in enumerate(lines, start=1):
+        assert line.startswith(f"{number}. ")
+        assert line.endswith(".")
+
+
+def test_hints_are_parsed_as_lines(films: Planted) -> None:
+    rng = random.Random(0)
+    for _ in range(30):
+        hints = [[(aspect, 1)] for aspect in rng.sample(films.aspects, 3)]
+        said = detokenize("hints", 5, hint_list_words(hints))
+        assert parse_lines(said, 5) == [detokenize("critique", 1, hint_words(h)) for h in hints]
+    assert parse_lines(detokenize("hints", 2, hint_list_words(hints)), 5) == parse_lines(said, 2)
+
+
+def test_preferences_are_parsed_by_factor(films: Planted) -> None:
+    by_factor: dict[str, list[int]] = {}
+    for index, aspect in enumerate(films.aspects):
+        by_factor.setdefault(aspect.factor, []).append(index)
+    assert set(by_factor) > {"kind", "made in"}
+    for first in range(2):
+        preferred = [
+            (factor, [films.aspects[indices[first]], films.aspects[indices[-1]]])
+            for factor, indices in by_factor.items()
+        ]
+        stated = parse_preference(detokenize("preference", 9, preference_words(preferred)))
+        assert [one.factor for one in stated] == list(by_factor)
+        for one, (factor, aspects) in zip(stated, preferred, strict=True):
+            expected = [aspect.phrase.removeprefix(f"{factor} ") for aspect in aspects]
+            assert one.preference == " and ".join(expected)
+            assert one.evidence is None
+
+
+def test_questions_are_parsed_whole(films: Planted) -> None:
+    for one, other in zip(films.aspects, films.aspects[1:], strict=False):
+        said = detokenize("question", 1, question_words(one, other))
+        assert parse_question(said) == said == f"Do you prefer {one.phrase} or {other.phrase}?"
+
+
+@pytest.mark.parametrize("task", ["critique", "diagnose", "question"])
+def test_a_sentence_begins_with_a_capital_letter_and_comes_to_an_end(task: Task) -> None:
+    said = detokenize(task, 1, ["élan", ".", "kind_war", ",", "and"])
+    assert said == "Élan. Kind war, and."
+    assert detokenize(task, 1, ["you", "?"]) == "You?"
+    assert detokenize(task, 1, []) == ""

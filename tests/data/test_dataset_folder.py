@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from agentrec.data import load_folder, read_folder
+from agentrec.data.dataset import SplitName
+from agentrec.data.dataset_folder import fill_missing_splits
 from agentrec.errors import InputError
+from agentrec.sessions import Session
 
 WriteFolder = Callable[..., Path]
 
@@ -59,7 +62,7 @@ def test_whole_numbers_are_ids_too(make_folder: WriteFolder) -> None:
     assert (dataset.train[0].session_id, dataset.train[0].items) == ("0", ("7",))
 
 
-def test_whose_a_session_is_may_be_said(make_folder: WriteFolder) -> None:
+def test_sessions_may_have_users(make_folder: WriteFolder) -> None:
     given = ["ann", 7, None, ...]
     lines = [session(session_id=n, user_id=user) for n, user in enumerate(given)]
     drawn = [{**line, "session_id": f"d{n}", "candidates": None} for n, line in enumerate(lines)]
@@ -86,7 +89,7 @@ def test_a_line_separator_inside_a_title_is_no_line_end(make_folder: WriteFolder
     assert dataset.catalog["a"].title == "A B"
 
 
-def test_what_was_put_right_is_noted(make_folder: WriteFolder) -> None:
+def test_corrections_are_noted(make_folder: WriteFolder) -> None:
     dataset = read_folder(
         make_folder(
             valid=[
@@ -196,7 +199,7 @@ def test_a_fault_in_the_sessions_is_named(
 @pytest.mark.parametrize(
     ("left_out", "file"), [("items", "items.jsonl"), ("train", "sessions.train.jsonl")]
 )
-def test_a_file_that_has_to_be_there_is_named(
+def test_a_missing_required_file_is_named(
     make_folder: WriteFolder, left_out: str, file: str
 ) -> None:
     folder = make_folder(**{left_out: None})
@@ -205,7 +208,7 @@ def test_a_file_that_has_to_be_there_is_named(
     assert caught.value.file == folder / file
 
 
-def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_or_a_file_instead_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"does not exist; give a folder with items\.jsonl"):
         load_folder(tmp_path / "nowhere")
     file = tmp_path / "file"
@@ -214,9 +217,69 @@ def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
         load_folder(file)
 
 
-def test_a_folder_in_the_place_of_a_file_is_named(make_folder: WriteFolder) -> None:
+def test_a_folder_instead_of_a_file_is_named(make_folder: WriteFolder) -> None:
     folder = make_folder(test=None)
     (folder / "sessions.test.jsonl").mkdir()
     with pytest.raises(InputError, match="cannot be read") as caught:
         load_folder(folder)
     assert caught.value.file == folder / "sessions.test.jsonl"
+
+
+Given = dict[SplitName, int]
+
+
+def sessions(split: SplitName, count: int) -> list[Session]:
+    return [Session(session_id=f"{split}{n}", items=("a",), target="b") for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("given", "sizes", "notes"),
+    [
+        ({"train": 5, "valid": 2, "test": 3}, (5, 2, 3), []),
+        (
+            {"train": 180, "test": 20},
+            (160, 20, 20),
+            ["no sessions.valid.jsonl: cut 20 of the 180 sessions from the end of train"],
+        ),
+        (
+            {"train": 150, "valid": 50},
+            (150, 30, 20),
+            ["no sessions.test.jsonl: cut 20 of the 50 sessions from the end of valid"],
+        ),
+        (
+            {"train": 200},
+            (160, 20, 20),
+            [
+                "no sessions.valid.jsonl: cut 20 of the 200 sessions from the end of train",
+                "no sessions.test.jsonl: cut 20 of the 200 sessions from the end of train",
+            ],
+        ),
+        ({"train": 3}, (1, 1, 1), None),
+        ({"train": 100, "valid": 3}, (100, 2, 1), None),
+    ],
+)
+def test_a_missing_split_is_cut_from_the_end_of_the_one_before(
+    given: Given, sizes: tuple[int, int, int], notes: list[str] | None
+) -> None:
+    made = {split: sessions(split, count) for split, count in given.items()}
+    splits, said = fill_missing_splits(made, Path("shop"))
+    assert tuple(len(splits[split]) for split in ("train", "valid", "test")) == sizes
+    everything = [s for split in ("train", "valid", "test") for s in splits[split]]
+    assert everything == [s for split in given for s in made[split]]
+    if notes is not None:
+        assert said == notes
+
+
+@pytest.mark.parametrize(
+    ("given", "file"),
+    [
+        ({"train": 2}, "sessions.valid.jsonl"),
+        ({"train": 1, "test": 5}, "sessions.valid.jsonl"),
+        ({"train": 9, "valid": 1}, "sessions.test.jsonl"),
+    ],
+)
+def test_too_little_to_cut_from_is_an_error(given: Given, file: str) -> None:
+    made = {split: sessions(split, count) for split, count in given.items()}
+    with pytest.raises(InputError, match="too few sessions") as caught:
+        fill_missing_splits(made, Path("shop"))
+    assert caught.value.file == Path("shop") / file

@@ -1,19 +1,29 @@
+"""Questions and preferences can be read again, whatever the network would rather write."""
+
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
-from embedded_model.planted import TEXT_TASKS, Planted, compact, rank_prompt, text_prompt
+from embedded_model.planted import TEXT_TASKS, Planted, compact, factors, rank_prompt, text_prompt
 
+from agentrec.catalog import Catalog, Item
+from agentrec.embedded_model.chat_model import CatalogChatModel
 from agentrec.embedded_model.folder import CatalogModel
 from agentrec.embedded_model.generation.decoding import (
+    AnswerGrammar,
     Sampling,
     first_choice_logits,
     rank_candidates,
     write_words,
 )
 from agentrec.embedded_model.language.prompt_parser import CompactPrompt
-from agentrec.embedded_model.language.vocabulary import SPECIAL, prompt_tokens
+from agentrec.embedded_model.language.text_grammar import HINT_END, factor_token
+from agentrec.embedded_model.language.vocabulary import END, SPECIAL, prompt_tokens
+from agentrec.llm.answers.parsing import parse_question
+from agentrec.llm.answers.preference_statements import parse_preference
 from agentrec.llm.prompts.templates import PromptName
 
 HOT = Sampling(temperature=1.0, seed=5)
@@ -36,7 +46,7 @@ def plain_logits(model: CatalogModel, row: Sequence[int]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_first_places_are_the_networks_own_with_and_without_shared_beginnings(
+def test_first_choice_logits_equal_the_networks_with_and_without_shared_prefixes(
     films: Planted, taught: CatalogModel, shared: bool
 ) -> None:
     hints = ["Prefer kind horror.", "Avoid kind war and prefer high made in.", None, "Less fame."]
@@ -54,7 +64,7 @@ def test_first_places_are_the_networks_own_with_and_without_shared_beginnings(
     assert orders == [rank_candidates(taught, [p], [Sampling()])[0] for p in prompts]
 
 
-def test_prompts_of_other_lengths_go_together(films: Planted, taught: CatalogModel) -> None:
+def test_prompts_of_different_lengths_share_a_batch(films: Planted, taught: CatalogModel) -> None:
     prompts = [
         compact(films, rank_prompt(films, films.session(n, candidates=size), hint))
         for n, size in enumerate((2, 20, 50, 7))
@@ -87,7 +97,7 @@ def test_an_unknown_candidate_comes_last(
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), HOT])
-def test_candidates_behind_the_hundredth_come_last_in_their_order(
+def test_candidates_after_the_hundredth_come_last_in_their_order(
     films: Planted, taught: CatalogModel, sampling: Sampling
 ) -> None:
     prompt = ranking(films, 0)
@@ -103,7 +113,7 @@ def test_candidates_behind_the_hundredth_come_last_in_their_order(
     assert set(order[:100]) == set(range(100))
 
 
-def test_candidates_of_one_label_are_told_apart_by_their_handles(
+def test_candidates_with_one_label_differ_by_their_handles(
     films: Planted, taught: CatalogModel
 ) -> None:
     prompt = ranking(films, 0)
@@ -117,7 +127,7 @@ def test_candidates_of_one_label_are_told_apart_by_their_handles(
     (order,) = rank_candidates(taught, [doubled], [Sampling()])
     assert sorted(order) == list(range(10))
     # Two of the same stand side by side: neither has anything before the other.
-    assert [place % 5 for place in order[::2]] == [place % 5 for place in order[1::2]]
+    assert [index % 5 for index in order[::2]] == [index % 5 for index in order[1::2]]
 
 
 def test_the_same_seed_draws_other_noise_for_other_sessions(
@@ -131,16 +141,14 @@ def test_the_same_seed_draws_other_noise_for_other_sessions(
     assert Sampling(1.0, 8).noise(rows[0]).random() != Sampling(1.0, 7).noise(rows[0]).random()
 
 
-def test_no_candidates_and_no_history_are_no_crash(taught: CatalogModel) -> None:
+def test_no_candidates_and_no_history_are_ranked(taught: CatalogModel) -> None:
     empty = CompactPrompt("rank", {}, (), (), 10)
     item = taught.vocabulary.first_item + 3
     one = CompactPrompt("rank", {"<candidates>": (item,)}, (True,), ("C01 | x",), 10)
     assert rank_candidates(taught, [empty, one], [Sampling(), HOT]) == [[], [0]]
 
 
-def test_a_prompt_alone_or_in_a_crowd_gets_the_same_answer(
-    films: Planted, taught: CatalogModel
-) -> None:
+def test_an_answer_does_not_depend_on_the_batch(films: Planted, taught: CatalogModel) -> None:
     hints = [None, "Prefer kind horror.", "Prefer high made in and avoid kind war."]
     ranked = [ranking(films, n, hints[n % 3]) for n in range(64)]
     written = [writing(films, n, TEXT_TASKS[n % 5]) for n in range(64)]
@@ -168,7 +176,7 @@ def test_draws_repeat_with_their_seed_and_differ_without(
         assert len({tuple(answer) for answer in answers[0]}) > 4
 
 
-def test_first_places_are_drawn_from_the_models_own_probabilities(
+def test_first_choices_are_drawn_from_the_models_probabilities(
     films: Planted, taught: CatalogModel
 ) -> None:
     prompt = ranking(films, 2)
@@ -189,9 +197,7 @@ def test_a_low_temperature_is_close_to_none(films: Planted, taught: CatalogModel
     assert sum(same) >= 18
 
 
-def test_texts_are_what_the_network_itself_would_go_on_with(
-    films: Planted, writer: CatalogModel
-) -> None:
+def test_texts_equal_plain_greedy_decoding(films: Planted, writer: CatalogModel) -> None:
     """Against the plainest decoding: no cache, no padding, one token at a time."""
     vocabulary = writer.vocabulary
     names = (*SPECIAL, *vocabulary.words)
@@ -219,9 +225,89 @@ def test_texts_are_what_the_network_itself_would_go_on_with(
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=2.0, seed=1)])
-def test_an_untrained_network_too_writes_words_alone_and_comes_to_an_end(
+def test_an_untrained_network_writes_only_words_and_ends(
     films: Planted, sampling: Sampling
 ) -> None:
     (words,) = write_words(films.untrained(), [writing(films, 0, "hints")], [sampling])
     assert len(words) <= 64
     assert set(words) <= set(films.vocabulary.words)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_an_untrained_network_keeps_to_the_grammar(
+    films: Planted, seed: int, temperature: float
+) -> None:
+    chat = CatalogChatModel(catalog_model=films.untrained(), temperature=temperature, seed=seed)
+    session = films.session(seed)
+    asked = factors(films)
+    said = chat.invoke(text_prompt("preference", films, session)).text
+    reported = parse_preference(said, asked)
+    # Every line can be read: none is of a factor that was not asked for, and none comes twice.
+    assert len(reported) == len(said.splitlines())
+    assert reported
+    for stated in reported:
+        mentioned = [name for name in asked if f" {name} " in f" {stated.preference} "]
+        assert mentioned in ([], [stated.factor])
+    question = chat.invoke(text_prompt("question", films, session)).text
+    assert parse_question(question) == question
+    assert question.startswith("Do you prefer ")
+    assert question.count(" or ") == 1
+    assert question.endswith("?")
+
+
+def test_a_preference_may_end_after_any_line_and_must_after_the_last(films: Planted) -> None:
+    session, asked = films.session(0), factors(films)
+    lengths = {
+        len(parse_preference(chat.invoke(text_prompt("preference", films, session)).text, asked))
+        for seed in range(12)
+        for chat in [CatalogChatModel(catalog_model=films.untrained(), temperature=1.5, seed=seed)]
+    }
+    assert {len(asked)} < lengths <= {*range(1, len(asked) + 1)}
+
+    ids = films.vocabulary.ids
+    own = frozenset(ids[factor_token(factor)] for factor in asked)
+    phrases = {
+        factor: films.vocabulary.ids[one.token] for one in films.aspects for factor in [one.factor]
+    }
+    prompt = compact(films, text_prompt("preference", films, session))
+    form = AnswerGrammar(
+        prompt, films.vocabulary, frozenset(ids[one.token] for one in films.aspects)
+    )
+    written: list[int] = []
+    # Before the first line it may not end: silence would be taken for a failed call.
+    assert form.allowed(written) == own
+    for number, factor in enumerate(asked, start=1):
+        token = ids[factor_token(factor)]
+        for next_token in (token, ids[":"], phrases[factor], ids[HINT_END]):
+            allowed = form.allowed(written)
+            assert allowed is not None
+            assert next_token in allowed
+            assert (ids[END] in allowed) == (number > 1 and next_token == token)
+            written.append(next_token)
+        own -= {token}
+        assert form.allowed(written) == own | {ids[END]}
+    assert not own
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_a_factor_with_one_aspect_is_stated_alone(numbered: bool) -> None:
+    marked = Planted.of(
+        Catalog(
+            Item(
+                item_id=str(n),
+                title=f"Q{n}",
+                attributes=({"kind": ("a",)} if n % 2 else {})
+                | ({"made_in": 1950 + n} if numbered else {}),
+            )
+            for n in range(40)
+        )
+    )
+    assert [one.phrase for one in marked.aspects if one.factor == "kind"] == ["kind a"]
+    for seed in range(6):
+        chat = CatalogChatModel(catalog_model=marked.untrained(), temperature=1.5, seed=seed)
+        said = chat.invoke(text_prompt("preference", marked, marked.session(seed))).text
+        assert [line for line in said.splitlines() if line.startswith("kind")] in ([], ["kind: a"])
+        asked = chat.invoke(text_prompt("question", marked, marked.session(seed))).text
+        assert "<" not in said + asked
+        assert numbered or (said, asked) == ("kind: a", "Do you prefer kind a?")

@@ -34,14 +34,14 @@ def test_features_handles_and_flags_share_no_dimension() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_codes_are_at_right_angles_to_one_another_and_to_ones(seed: int) -> None:
+def test_codes_are_orthogonal_to_one_another_and_to_ones(seed: int) -> None:
     codes = handle_codes(100, seed).astype(np.float64)
     assert codes.shape == (100, HANDLE_DIMENSIONS)
     assert np.allclose(codes @ codes.T, np.eye(100), atol=1e-5)
     assert np.allclose(codes.sum(axis=1), 0, atol=1e-5)
 
 
-def test_codes_hang_on_their_seed_alone() -> None:
+def test_codes_depend_on_their_seed_alone() -> None:
     assert np.array_equal(handle_codes(10, 3), handle_codes(10, 3))
     assert not np.allclose(handle_codes(10, 3), handle_codes(10, 4))
 
@@ -54,23 +54,24 @@ def test_filler_makes_every_item_as_long_as_any_other(made: Planted) -> None:
     assert columns.filler.std() > 0
 
 
-def test_phrases_say_how_much_of_it_an_item_has(made: Planted) -> None:
+def test_phrases_measure_how_much_of_an_aspect_an_item_has(made: Planted) -> None:
     columns = item_columns(made.features, made.aspects)
     assert columns.phrases.shape == (len(made.aspects), FEATURE_DIMENSIONS)
     assert np.linalg.norm(columns.phrases, axis=1).mean() == pytest.approx(1, abs=1e-4)
-    told = columns.vectors @ columns.phrases.T
+    reported = columns.vectors @ columns.phrases.T
     fits = [
-        float(np.corrcoef(told[:, n], aspect.scores)[0, 1]) for n, aspect in enumerate(made.aspects)
+        float(np.corrcoef(reported[:, n], aspect.scores)[0, 1])
+        for n, aspect in enumerate(made.aspects)
     ]
     assert np.mean(fits) > 0.85
     assert min(fits) > 0.3
     # A phrase means itself more than any other.
-    others = np.corrcoef(told.T, np.stack([a.scores for a in made.aspects]))
+    others = np.corrcoef(reported.T, np.stack([a.scores for a in made.aspects]))
     count = len(made.aspects)
     assert (others[:count, count:].argmax(axis=1) == np.arange(count)).mean() > 0.9
 
 
-def test_likeness_is_what_things_are_about_and_no_number(films: Planted) -> None:
+def test_content_columns_hold_no_numbers(films: Planted) -> None:
     columns = item_columns(films.features, films.aspects)
     about = columns.vectors[:, list(columns.content)]
     like = about @ about.T
@@ -93,7 +94,7 @@ def test_likeness_is_what_things_are_about_and_no_number(films: Planted) -> None
     ],
     ids=["one item", "constants", "numbers alone"],
 )
-def test_poor_catalogues_do_no_harm(items: list[Item]) -> None:
+def test_tiny_catalogues_have_finite_columns(items: list[Item]) -> None:
     planted = Planted.of(Catalog(items))
     columns = item_columns(planted.features, planted.aspects)
     assert columns.vectors.shape == (len(items), FEATURE_DIMENSIONS)
