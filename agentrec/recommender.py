@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +25,7 @@ from agentrec.components import Components
 from agentrec.contracts import HintPolicy, HintStore
 from agentrec.contracts.candidate_generator import CandidateGenerator
 from agentrec.data.dataset_folder import load_catalog
+from agentrec.data.session_rows import read_sessions
 from agentrec.errors import InputError
 from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.graphs.recommendation.recommend_many import (
@@ -37,6 +45,7 @@ from agentrec.named_components import (
     open_model,
     open_policy,
 )
+from agentrec.policies.policy_files import EncoderRecord, read_policy
 from agentrec.progress import ProgressDisplay
 from agentrec.rankings import Ranking
 from agentrec.runs.manifest import settings_in_manifest
@@ -207,7 +216,9 @@ async def open_recommender(
     Args:
         run: Folder of a run; its catalogue, model, embeddings, hints and live policy are used
             unless others are given here.
-        catalog: The items: an ``items.jsonl``, a folder that holds one, or ``Item`` objects.
+        catalog: The items: an ``items.jsonl``, a folder that holds one, or ``Item`` objects. The
+            training sessions of a data folder say how popular items are, as trained policies may
+            need.
         llm: A chat model: ``PROVIDER:MODEL``, ``embedded`` for the small model that is taught
             from the catalogue, the folder of such a model, or any LangChain chat model. Default:
             ``embedded``.
@@ -300,30 +311,60 @@ async def _assembled(
     journal: Path | str | None,
     progress: ProgressDisplay,
 ) -> AsyncIterator[tuple[Components, RunSettings]]:
-    settings = _validated(given, {})
+    # A trained policy says which session encoder it needs.
+    encoder = await asyncio.to_thread(_encoder_of, policy)
+    settings = _validated(given, {} if encoder is None else {"state_blocks": encoder.blocks})
     if isinstance(embeddings, Embeddings):
         named = name_embeddings(embeddings)
     else:
-        name = embeddings or settings.embeddings
+        recorded = settings.embeddings if encoder is None else encoder.embeddings
+        name = embeddings or given.get("embeddings") or recorded
         named = NamedEmbeddings(await asyncio.to_thread(open_embeddings, name), name)
+    items, train = await asyncio.to_thread(_items_and_sessions, catalog)
     ingredients = Ingredients(
         settings=settings,
-        catalog=await asyncio.to_thread(load_catalog, catalog),
+        catalog=items,
         model=await _model(llm or settings.llm.name or EMBEDDED_NAME, settings),
         embeddings=named,
         prompts=await asyncio.to_thread(Prompts.load, settings.prompts),
         hints=hints or settings.hints or IN_MEMORY,
         policy=await _policy(policy or "nearest"),
+        train=train,
         journal=None if journal is None else Path(journal),
         display=progress,
     )
     async with assemble(ingredients) as assembly:
+        width = assembly.components.encoder.states([]).shape[1]
+        if encoder is not None and encoder.state_dim != width:
+            raise InputError(
+                f"needs session states of width {encoder.state_dim}, but this catalogue gives"
+                f" {width}: use the items and training sessions that the policy was trained with",
+                field="policy",
+            )
         yield assembly.components, settings
 
 
 def _validated(given: Mapping[str, Any], below: Mapping[str, Any]) -> RunSettings:
     """Return settings made of what was given in the place of what is below; nothing else counts."""
     return SettingsSources(given, environment=False).settings(below=below)
+
+
+def _encoder_of(policy: Path | str | HintPolicy | None) -> EncoderRecord | None:
+    if isinstance(policy, str | Path) and Path(policy).is_dir():
+        return read_policy(Path(policy)).encoder
+    return None
+
+
+def _items_and_sessions(
+    catalog: Path | str | Catalog | Iterable[Item],
+) -> tuple[Catalog, Sequence[Session]]:
+    """Return the items, and the training sessions beside them, which say how popular items are."""
+    items = load_catalog(catalog)
+    if isinstance(catalog, str | Path):
+        file = Path(catalog) / "sessions.train.jsonl"
+        if file.is_file():
+            return items, list(read_sessions(file, items))
+    return items, ()
 
 
 async def _model(llm: str | BaseChatModel, settings: RunSettings) -> NamedModel | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from langchain_core.messages import BaseMessage
 from langchain_openai import ChatOpenAI
+from testing.qdrant_http_front import qdrant_http_front
 
 import agentrec
 from agentrec.errors import InputError
@@ -76,6 +77,26 @@ async def test_ten_lines_recommend_from_a_folder_of_items(shop: Path) -> None:
     assert set(ranking.item_ids) <= set(session.candidates)
     assert sorted(result.session.session_id for result in results) == ["s0", "s1", "s2"]
     assert ranking in [result.ranking for result in results]
+
+
+async def test_the_same_with_hints_on_a_qdrant_server(shop: Path) -> None:
+    today = shop / "today.jsonl"
+    with qdrant_http_front() as front:
+        for _ in range(2):
+            async with agentrec.open_recommender(
+                catalog=shop,
+                llm="embedded",
+                embeddings="hashed",
+                hints=front.url,
+                policy="nearest",
+                settings=FAST,
+            ) as recommender:
+                hint = agentrec.Hint(text="Prefer colour green.")
+                vector = recommender.components.embeddings.embed_query(hint.text)
+                await recommender.components.hint_store.add(hint, vector)
+                rankings = await recommender.recommend_many(agentrec.read_sessions(today))
+                assert len(await recommender.components.hint_store.all()) == 1
+    assert {ranking.hint_id for ranking in rankings} == {hint.hint_id}
 
 
 async def test_any_chat_model_and_a_journal_that_pays_once(

@@ -29,27 +29,28 @@ class PreferSettings(BaseModel):
     """How preference texts are collected, and what rewards them.
 
     Attributes:
-        samples: Texts a session, at least 2. More: best and worst lie further apart, for as many
-            calls.
-        temperature: At which they are drawn, above 0.
-        shown_share: Share of a history that texts are written from, above 0 to 1: its first part.
-        writer: Chat model that writes, as ``PROVIDER:MODEL``, where it is another than the run's,
-            such as a tuned one of which pairs are collected for a further round; ``None`` for the
-            run's. The run's ranks, and writes what the reward model learns from, in any case.
-        reward_share: Share of the training sessions, the earliest ones, that the reward model
-            learns from, 0 to 1 (both exclusive); pairs are collected from the later ones, or from
-            all where the reward is the ``model``'s, which learns from none.
-        reward_texts: Texts a session that the reward model learns from, at least 1. More: it knows
-            better what texts mean, for as many calls.
-        reward: What says what a text is worth: the told ``recommender``, the language ``model``
-            itself, which ranks once a text, the mean of ``both``, or a name that an installed
-            package registers as ``agentrec.reward_models``.
-        relevant: What a text is to find: the ``target``, or all that came after the part of the
-            history that it is written from, the ``rest``, which tells good texts from lucky ones.
-        max_sessions: From how many sessions pairs are collected at most, at least 1; the latest.
-        backbone: The recommender that texts are told to: ``sasrec`` or ``gru4rec``.
-        backbone_settings: What that can be set to; see ``BackboneConfig``.
-        reward_model: What texts do to it.
+        samples: Texts per session, at least 2. More: best and worst lie further apart, at the
+            cost of as many calls.
+        temperature: Sampling temperature of the texts, above 0.
+        shown_share: Share of a history, above 0 to 1, that texts are written from: its first part.
+        writer: Chat model that writes the texts, as ``PROVIDER:MODEL``, such as a tuned one whose
+            pairs are collected for a further round; ``None`` for the run's. In any case the run's
+            model ranks, and writes what the reward model learns from.
+        reward_share: Share of the training sessions, the earliest, that the reward model learns
+            from, 0 to 1 (both exclusive). Pairs are collected from the later ones, or from all if
+            the reward is the ``model``'s, which learns from none.
+        reward_texts: Texts per session that the reward model learns from, at least 1. More: it
+            understands texts better, at the cost of as many calls.
+        reward: What scores a text: the ``recommender`` that receives it, the language ``model``,
+            which ranks once per text, the mean of ``both``, or the name of a reward model that an
+            installed package brings.
+        relevant: What a text should find: the ``target``, or the ``rest``: everything after the
+            part of the history that it is written from, which separates good texts from lucky
+            ones.
+        max_sessions: Most sessions from which pairs are collected, at least 1; the latest.
+        backbone: The recommender that receives texts: ``sasrec`` or ``gru4rec``.
+        backbone_settings: The backbone's own settings; see ``BackboneConfig``.
+        reward_model: How texts enter the backbone.
         rules: What makes two texts a pair.
     """
 
@@ -78,14 +79,14 @@ class PreferSettings(BaseModel):
         return reward
 
     def backbone_config(self) -> BackboneConfig:
-        """The backbone's hyper-parameters: its defaults, and over them what is set.
+        """Return the backbone's hyper-parameters: its defaults, and over them what is set.
 
         Raises:
-            ValidationError: If a setting is none of its.
+            ValidationError: If the backbone does not have a setting.
         """
         return BackboneConfig.model_validate(self.backbone_settings)
 
     def of_reward_model(self) -> PreferSettings:
-        """The same with everything that the reward model does not depend on as it is by default."""
+        """Return the same, with defaults for all that the reward model does not depend on."""
         kept = {name: getattr(self, name) for name in _OF_REWARD_MODEL}
         return PreferSettings().model_copy(update=kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -135,4 +136,30 @@ async def test_settings_for_the_service_alone(
 async def test_where_no_run_is_there_is_no_service(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no run here"):
         async with open_recommender(run=tmp_path / "no"):
+            pass
+
+
+async def test_a_trained_policy_serves_without_its_run(
+    finished: FinishedRun,
+    planted: PlantedSessions,
+    embedded: CatalogChatModel,
+    sessions: list[Session],
+    tmp_path: Path,
+) -> None:
+    hints = tmp_path / "hints"
+    shutil.copytree(finished.folder / "knowledge-base", hints)
+    policy = finished.folder / "policies" / "scoring_ppo"
+
+    def choose(catalog: Path) -> AbstractAsyncContextManager[Recommender]:
+        # Embeddings and state blocks come from the policy.
+        return open_recommender(catalog=catalog, llm=embedded, hints=hints, policy=policy)
+
+    async with choose(planted.folder) as recommender:
+        made = await recommender.recommend_many(sessions)
+    async with open_recommender(
+        run=finished.folder, policy=policy, journal=tmp_path / "calls.sqlite"
+    ) as recommender:
+        assert made == await recommender.recommend_many(sessions)
+    with pytest.raises(InputError, match="use the items and training sessions"):
+        async with choose(planted.folder / "items.jsonl"):
             pass
