@@ -1,4 +1,4 @@
-"""What is different between two knowledge bases, or between one and itself at another time."""
+"""Differences between two knowledge bases, or between two revisions of one."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from agentrec.contracts import HintStore
 from agentrec.hints import STATES, Hint
 from agentrec.stores.hints.exchange import read_hints
 
-# The id and the text are the same, or it is another hint; a version only counts changes, and a
-# roll-back counts up while it changes things back.
+# Hints are matched by id, so their texts are equal; a version only counts changes, and a roll-back
+# counts up while it undoes them.
 _COMPARED = tuple(name for name in Hint.model_fields if name not in {"text", "version"})
 
 
 class HintChange(BaseModel):
-    """A hint that is there before and after, and not the same.
+    """A hint that exists before and after, and differs.
 
     Attributes:
-        before: As it was.
-        after: As it is.
+        before: The hint before.
+        after: The hint after.
         fields: Names of the fields that differ.
     """
 
@@ -34,14 +34,14 @@ class HintChange(BaseModel):
 
 
 class Differences(BaseModel):
-    """What it takes to get from one knowledge base to another; every hint is in one list at most.
+    """The differences between two knowledge bases; every hint is in one list at most.
 
     Attributes:
-        added: Hints that are there only after, in whatever state.
-        retired: Hints that were in use or nominated before and are retired after.
-        changed: Other hints that are not the same.
-        missing: Hints that are there only before: nothing is ever deleted, so only when looking
-            back in time, or into a file that does not hold everything.
+        added: Hints that exist only after, in any state.
+        retired: Hints that were admitted or nominated before and are retired after.
+        changed: Other hints that differ.
+        missing: Hints that exist only before. Nothing is ever deleted, so this happens only when
+            the later revision comes first, or with a file that does not hold everything.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -86,12 +86,12 @@ def differences(before: Sequence[Hint], after: Sequence[Hint]) -> Differences:
 
 
 async def between_revisions(store: HintStore, before: int, after: int | None = None) -> Differences:
-    """What changed from one revision to another.
+    """Compare two revisions.
 
     Args:
         store: The knowledge base.
-        before: Number of the one; 0 is the empty knowledge base.
-        after: Number of the other; ``None`` for what is there now.
+        before: Number of the first; 0 is the empty knowledge base.
+        after: Number of the second; ``None`` for the current state.
 
     Raises:
         StoreError: If there is no such revision.
@@ -101,11 +101,11 @@ async def between_revisions(store: HintStore, before: int, after: int | None = N
 
 
 async def since_export(store: HintStore, file: Path) -> Differences:
-    """What changed in a knowledge base since a file was exported from it.
+    """Compare a knowledge base with a file that was exported from it.
 
     Args:
         store: The knowledge base.
-        file: What ``export_hints`` wrote, or anything like it.
+        file: A file by ``export_hints``, or one like it.
 
     Raises:
         InputError: If the file cannot be used.

@@ -1,4 +1,4 @@
-"""Hints in a file, one JSON object a line, as they leave a knowledge base and may come in."""
+"""Export hints to a file of JSON lines, and import them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class WrittenHint:
 
 
 def as_record(hint: Hint, vector: Sequence[float] | None = None) -> Record:
-    """A hint as one JSON object: its id, all its fields, and the vector if one is given."""
+    """Return a hint as a JSON object: its id, all its fields, and the vector if one is given."""
     record: Record = {"hint_id": hint.hint_id, **hint.model_dump(mode="json")}
     if vector is not None:
         record["vector"] = [float(number) for number in vector]
@@ -64,7 +64,7 @@ def write_hints(file: Path, records: Iterable[Record]) -> None:
     """
     lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     try:
-        # A model can be made to say half a character, which no UTF-8 file can hold.
+        # A model can write an unpaired surrogate, which UTF-8 cannot hold.
         write_atomically(file, "".join(lines).encode("utf-8", "replace"))
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", file=file) from error
@@ -93,17 +93,17 @@ def read_hints(file: Path) -> list[WrittenHint]:
         first = places.setdefault(written.hint.hint_id, line)
         if first != line:
             raise InputError(
-                f"is the hint of line {first} again", file=file, line=line, field="text"
+                f"repeats the hint of line {first}", file=file, line=line, field="text"
             )
         hints.append(written)
     return hints
 
 
 def _check_size(file: Path) -> None:
-    """Refuse what would fill the memory before a line of it could be looked at."""
+    """Refuse a file or line that would fill the memory."""
     try:
         if file.exists() and not file.is_file():
-            raise InputError("is no file", file=file)
+            raise InputError("is not a file", file=file)
         if file.stat().st_size > MAX_FILE_BYTES:
             raise InputError(f"is larger than {MAX_FILE_BYTES:,} bytes", file=file)
         with file.open("rb") as stream:
@@ -210,11 +210,11 @@ def _vector(record: LocatedRecord, hint: Hint) -> tuple[float, ...] | None:
 
 
 class ImportReport(BaseModel):
-    """What an import did.
+    """The result of an import.
 
     Attributes:
-        added: Ids of the hints that are new in the knowledge base, in the file's order.
-        skipped: Ids of those that were there already, in whatever state; they are as they were.
+        added: Ids of the hints that were added, in the file's order.
+        skipped: Ids of the hints that were stored already, in any state; they did not change.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -272,7 +272,7 @@ async def import_hints(
 
     Args:
         store: The knowledge base.
-        file: What ``export_hints`` wrote, or anything like it.
+        file: A file by ``export_hints``, or one like it.
         embed: Makes vectors of texts.
         namespace: The knowledge base's.
         as_nominated: Whether all hints come in as nominated, whatever the file says.

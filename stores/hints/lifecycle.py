@@ -1,7 +1,7 @@
-"""What people do with stored hints: retire, admit, merge, edit, and see what became of one.
+"""Retire, admit, merge and edit stored hints, and trace the versions of one.
 
-Plain functions over any ``HintStore``. Each leaves a revision, so each can be rolled back; each
-may be repeated, so a process killed in the middle of one is no harm.
+Plain functions over any ``HintStore``. Each makes a revision, so it can be rolled back, and each
+may be repeated, so killing a process in the middle of one does no harm.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 
 
 def text_fault(text: str) -> str | None:
-    """Say why a text can be no hint, whatever catalogue it is about; ``None`` if it can."""
+    """Say why a text cannot be a hint, in any catalogue; ``None`` if it can."""
     if _LETTER_OR_DIGIT.search(text) is None:
         return "has no letter or digit"
     if len(text) > MAX_HINT_LENGTH:
         return f"has {len(text)} characters; a hint has {MAX_HINT_LENGTH} at most"
     if _HANDLE.search(text) is not None:
-        # A handle names whatever item happens to stand in that place of a prompt.
+        # A handle means whichever item has that position in a prompt.
         return "names a candidate's handle, such as C01"
     return None
 
 
 async def retire(store: HintStore, hint_ids: Sequence[str], reason: str) -> int | None:
-    """Take hints out of use. What is known of them is kept.
+    """Take hints out of use, and keep what is known about them.
 
     Args:
         store: The knowledge base.
@@ -53,7 +53,7 @@ async def retire(store: HintStore, hint_ids: Sequence[str], reason: str) -> int 
 
 
 async def admit(store: HintStore, hint_ids: Sequence[str], reason: str) -> int | None:
-    """Let hints be used, nominated and retired ones; one that was merged stands for itself again.
+    """Put nominated or retired hints into use; a merged hint is separate again.
 
     Args:
         store: The knowledge base.
@@ -72,7 +72,7 @@ async def admit(store: HintStore, hint_ids: Sequence[str], reason: str) -> int |
 async def merge(
     store: HintStore, kept: str, dropped: Sequence[str], reason: str = ""
 ) -> int | None:
-    """Let one hint stand for others that say the same; these are retired.
+    """Let one hint stand for others that say the same, and retire these.
 
     Args:
         store: The knowledge base.
@@ -103,10 +103,10 @@ async def merge(
 
 
 async def edit(store: HintStore, hint_id: str, text: str, embed: Embed) -> Hint:
-    """Reword a hint: store a new one in its state and from the same source, and retire the old.
+    """Reword a hint: store a new one with the same state and source, and retire the old one.
 
-    What was measured of the old text is not true of the new one, which therefore has no evidence.
-    The new hint is stored first: whatever stops this half-way, repeating it finishes it.
+    The evidence was measured with the old text, so the new hint has none. The new hint is stored
+    first: after an interruption, repeating the call completes the edit.
 
     Args:
         store: The knowledge base.
@@ -149,14 +149,14 @@ async def edit(store: HintStore, hint_id: str, text: str, embed: Embed) -> Hint:
         await store.add_many([new], await embed([new.text]), note=f"edited from {hint_id}")
     changed = [old.model_copy(update={"state": "retired", "reason": f"edited into {new.hint_id}"})]
     if there is not None and there.state == "retired":
-        # It was made once and rolled back: it comes into use again instead of the old one.
+        # An earlier edit was rolled back: the new hint is used again instead of the old one.
         changed.append(there.model_copy(update={"state": old.state, "reason": new.reason}))
     await _change(store, changed, f"edited into {new.hint_id}", "")
     return await _stored(store, new.hint_id)
 
 
 async def lineage(store: HintStore, hint_id: str) -> list[Hint]:
-    """Every version of one piece of advice: what was edited or merged into what, to the ends.
+    """Return all versions of a hint: everything linked to it by edits and merges.
 
     Args:
         store: The knowledge base.

@@ -1,4 +1,4 @@
-"""Hints as documents: a knowledge base wherever LangChain takes a retriever."""
+"""A knowledge base as a LangChain retriever."""
 
 from __future__ import annotations
 
@@ -22,18 +22,17 @@ from agentrec.hints import ADMITTED, HintState, ScoredHint
 class HintRetriever(BaseRetriever):
     """Finds the hints nearest to a query, most similar first.
 
-    A document's text is the hint's; its metadata, all of it JSON values, say ``hint_id``,
-    ``similarity`` (-1 to 1), ``state``, and in ``evidence`` and ``provenance`` what is known of
-    it (``None`` where nothing is).
+    A document holds the hint's text. Its metadata are JSON values: ``hint_id``, ``similarity``
+    (-1 to 1), ``state``, ``evidence`` and ``provenance`` (``None`` if unknown).
 
     Attributes:
         store: The knowledge base.
         embeddings: The embeddings it was made with.
-        k: How many hints at most, at least 1; a call may ask for another number.
-        states: Hints in which states.
+        k: Maximum number of hints, at least 1; a call may override it.
+        states: States of the hints to find.
     """
 
-    # A Protocol is no class that pydantic could check an instance of.
+    # Pydantic cannot check instances of this Protocol.
     store: SkipValidation[HintStore]
     embeddings: Embeddings
     k: int = Field(default=4, ge=1)
@@ -64,7 +63,7 @@ class HintRetriever(BaseRetriever):
 
 
 def as_document(scored: ScoredHint) -> Document:
-    """A hint that was found, as a document."""
+    """Turn a found hint into a document."""
     hint = scored.hint
     metadata: dict[str, Any] = {
         "hint_id": hint.hint_id,

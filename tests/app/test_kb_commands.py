@@ -49,7 +49,7 @@ def states(answer: dict[str, Any]) -> dict[str, str]:
     return {hint["text"]: hint["state"] for hint in answer["hints"]}
 
 
-def test_the_list_fits_and_shows_texts_as_they_are(base: Path) -> None:
+def test_the_list_fits_80_columns_and_escapes_nothing(base: Path) -> None:
     result = kb("list", "--base", base)
     assert result.exit_code == 0, result.output
     assert max(map(len, result.stdout.splitlines())) <= 80
@@ -63,7 +63,7 @@ def test_the_list_fits_and_shows_texts_as_they_are(base: Path) -> None:
     assert "gain" not in only
 
 
-def test_a_hint_is_shown_with_all_that_is_known(base: Path) -> None:
+def test_show_prints_everything_known_about_a_hint(base: Path) -> None:
     shown = kb("show", OLD.hint_id[:6].upper(), "--base", base).stdout
     assert "4 other sessions, lower bound -0.0" in " ".join(shown.split())
     assert "2 better, 1 the same, 1 worse" in shown
@@ -74,7 +74,7 @@ def test_a_hint_is_shown_with_all_that_is_known(base: Path) -> None:
     assert "learnt" in shown
 
 
-def test_json_says_all_of_it(ask: Callable[..., Any]) -> None:
+def test_json_holds_all_fields(ask: Callable[..., Any]) -> None:
     answer = ask("list")
     assert [hint["hint_id"] for hint in answer["hints"]] == [
         hint.hint_id for hint in (OLD, PAST, COMEDY)
@@ -88,7 +88,7 @@ def test_json_says_all_of_it(ask: Callable[..., Any]) -> None:
     assert found[0]["similarity"] > 0.4
 
 
-def test_a_life_of_changes_and_back(ask: Callable[..., Any]) -> None:
+def test_changes_can_be_compared_and_rolled_back(ask: Callable[..., Any]) -> None:
     assert ask("add", "Prefer long films.", "--reason", "we\nlike them")["added"]
     assert not ask("add", "prefer LONG films.", "--state", "retired")["added"]
     assert ask("retire", COMEDY.hint_id[:5], "--reason", "vague")["revision"] == 3
@@ -130,7 +130,7 @@ def test_a_life_of_changes_and_back(ask: Callable[..., Any]) -> None:
         ["reembed", "--embeddings", "hashed"],
     ],
 )
-def test_every_command_speaks_to_people_too(base: Path, arguments: list[str]) -> None:
+def test_every_command_prints_within_80_columns(base: Path, arguments: list[str]) -> None:
     result = kb(*arguments, "--base", base)
     assert result.exit_code == 0, result.output
     assert result.stdout.strip()
@@ -138,7 +138,7 @@ def test_every_command_speaks_to_people_too(base: Path, arguments: list[str]) ->
     assert "\x1b" not in result.stdout
 
 
-def test_out_and_in_again(ask: Callable[..., Any], tmp_path: Path) -> None:
+def test_export_and_import(ask: Callable[..., Any], tmp_path: Path) -> None:
     ask("retire", COMEDY.hint_id)
     file = tmp_path / "hints.jsonl"
     assert ask("export", file) == {"file": str(file), "hints": 3}
@@ -163,7 +163,7 @@ def test_out_and_in_again(ask: Callable[..., Any], tmp_path: Path) -> None:
     assert (hint["namespace"], hint["state"]) == ("shop", "nominated")
 
 
-def test_a_file_that_is_no_use_makes_no_knowledge_base(tmp_path: Path) -> None:
+def test_an_unusable_file_creates_no_knowledge_base(tmp_path: Path) -> None:
     (tmp_path / "hints.jsonl").write_text('{"text": "fine"}\n{"text": 1}\n')
     new = ("--base", tmp_path / "new", "--embeddings", "hashed")
     result = kb("import", tmp_path / "hints.jsonl", *new)
@@ -172,7 +172,7 @@ def test_a_file_that_is_no_use_makes_no_knowledge_base(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_vectors_of_another_model(
+def test_vectors_of_another_model_are_refused_until_reembedded(
     ask: Callable[..., Any], base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = kb("search", "comedies", "--base", base, "--embeddings", "minilm")
@@ -190,19 +190,19 @@ def test_vectors_of_another_model(
     assert len(ask("revisions")["revisions"]) == 2
 
 
-def test_a_base_that_does_not_say_its_model_is_asked_with_one(tmp_path: Path) -> None:
+def test_a_knowledge_base_of_an_unknown_model_needs_embeddings(tmp_path: Path) -> None:
     asyncio.run(fill(tmp_path / "unnamed", "", ""))
-    place = ("--base", tmp_path / "unnamed")
-    assert "--embeddings" in kb("search", "comedies", *place).stderr
-    found = kb("search", "comedies", *place, "--embeddings", "hashed", "--json")
+    location = ("--base", tmp_path / "unnamed")
+    assert "--embeddings" in kb("search", "comedies", *location).stderr
+    found = kb("search", "comedies", *location, "--embeddings", "hashed", "--json")
     assert json.loads(found.stdout)["hints"][0]["text"] == COMEDY.text
 
 
 @pytest.mark.parametrize(
-    ("vector", "told"), [([0.0] * 256, "all-zero vector"), ([1.0] * 3, "has 256")]
+    ("vector", "message"), [([0.0] * 256, "all-zero vector"), ([1.0] * 3, "has 256")]
 )
-def test_vectors_that_are_no_use_are_told(
-    base: Path, vector: list[float], told: str, monkeypatch: pytest.MonkeyPatch
+def test_unusable_vectors_are_refused(
+    base: Path, vector: list[float], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Useless(HashedWordEmbeddings):
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -211,4 +211,4 @@ def test_vectors_that_are_no_use_are_told(
     monkeypatch.setattr("agentrec.named_components.open_embeddings", lambda name: Useless(256))
     result = kb("search", "x", "--base", base)
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert message in result.stderr

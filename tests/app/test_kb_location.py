@@ -29,10 +29,10 @@ def _eighty_columns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_run_folder_is_enough_and_the_demo_is_found(tmp_path: Path) -> None:
+def test_a_run_folder_or_the_default_run_is_accepted(tmp_path: Path) -> None:
     asyncio.run(fill(tmp_path / "runs" / "demo" / "knowledge-base", "", "hashed"))
-    for place in ((), ("--base", "runs/demo"), ("--base", "runs/demo/knowledge-base")):
-        assert COMEDY.text in kb("list", *place).stdout
+    for location in ((), ("--base", "runs/demo"), ("--base", "runs/demo/knowledge-base")):
+        assert COMEDY.text in kb("list", *location).stdout
 
 
 def test_namespaces_are_kept_apart(base: Path) -> None:
@@ -41,30 +41,30 @@ def test_namespaces_are_kept_apart(base: Path) -> None:
     assert which.exit_code == 2
     assert "'', 'shop'" in which.stderr
     for namespace in ("", "shop"):
-        told = kb("list", "--base", base, "--namespace", namespace, "--json")
-        hints = json.loads(told.stdout)["hints"]
+        message = kb("list", "--base", base, "--namespace", namespace, "--json")
+        hints = json.loads(message.stdout)["hints"]
         assert {hint["namespace"] for hint in hints} == {namespace}
     assert "no namespace 'shup'" in kb("list", "--base", base, "--namespace", "shup").stderr
 
 
-def test_an_empty_base_says_so(tmp_path: Path) -> None:
+def test_an_empty_knowledge_base_is_reported_as_such(tmp_path: Path) -> None:
     async def make() -> None:
         await (await open_hint_store(tmp_path / "empty", 256)).aclose()
 
     asyncio.run(make())
-    place = ("--base", tmp_path / "empty")
+    location = ("--base", tmp_path / "empty")
     for command in ("list", "revisions"):
-        result = kb(command, *place)
+        result = kb(command, *location)
         assert result.exit_code == 0
         assert "yet" in result.stdout
         assert result.stdout.count("\n") == 1
-    assert json.loads(kb("list", *place, "--json").stdout) == {"hints": []}
-    assert "nothing to export" in kb("export", "hints.jsonl", *place).stderr
-    assert "no hint 'a'" in kb("show", "a", *place).stderr
+    assert json.loads(kb("list", *location, "--json").stdout) == {"hints": []}
+    assert "nothing to export" in kb("export", "hints.jsonl", *location).stderr
+    assert "no hint 'a'" in kb("show", "a", *location).stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         (["list"], 2, "--base FOLDER"),
         (["list", "--base", "nowhere"], 2, "nowhere"),
@@ -90,20 +90,20 @@ def test_an_empty_base_says_so(tmp_path: Path) -> None:
         (["reembed", "--embeddings", "hashed", "--url", "http://127.0.0.1:9"], 2, "folder"),
     ],
 )
-def test_mistakes_are_one_line(
-    base: Path, tmp_path: Path, arguments: list[str], code: int, told: str
+def test_an_error_is_one_line(
+    base: Path, tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
     result = kb(*(argument.format(base=base) for argument in arguments), "--json")
     assert result.exit_code == code, result.output
     assert result.stdout == ""
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
-    assert told in result.stderr
+    assert message in result.stderr
     assert "secret" not in result.stderr
     assert [entry.name for entry in tmp_path.iterdir()] == ["base"]
 
 
-def test_a_short_id_that_may_be_several_is_refused(base: Path) -> None:
+def test_an_ambiguous_id_prefix_is_refused(base: Path) -> None:
     by_first = sorted((OLD, PAST, COMEDY), key=lambda hint: hint.hint_id)
     number = 0
     while True:
@@ -147,13 +147,13 @@ def test_a_base_is_read_and_changed_beside_a_process_that_has_it_open(base: Path
 
 def test_a_server_is_used_like_a_folder() -> None:
     with qdrant_http_front() as front:
-        place = ("--url", front.url)
-        assert "there is no knowledge base" in kb("list", *place).stderr
-        shop = (*place, "--namespace", "shop", "--embeddings", "hashed")
+        location = ("--url", front.url)
+        assert "there is no knowledge base" in kb("list", *location).stderr
+        shop = (*location, "--namespace", "shop", "--embeddings", "hashed")
         assert kb("add", COMEDY.text, *shop).exit_code == 0
-        assert kb("add", PAST.text, *place).exit_code == 0
-        [first, second] = json.loads(kb("list", *place, "--json").stdout)["hints"]
+        assert kb("add", PAST.text, *location).exit_code == 0
+        [first, second] = json.loads(kb("list", *location, "--json").stdout)["hints"]
         assert (first["text"], second["namespace"]) == (COMEDY.text, "shop")
-        assert kb("retire", first["hint_id"], *place).exit_code == 0
-        assert "retired" in kb("diff", 2, *place).stdout
-        assert "no namespace 'shup'" in kb("list", *place, "--namespace", "shup").stderr
+        assert kb("retire", first["hint_id"], *location).exit_code == 0
+        assert "retired" in kb("diff", 2, *location).stdout
+        assert "no namespace 'shup'" in kb("list", *location, "--namespace", "shup").stderr

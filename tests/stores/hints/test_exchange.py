@@ -257,7 +257,7 @@ async def test_one_bad_line_and_nothing_comes_in(tmp_path: Path) -> None:
 def test_a_hint_that_comes_twice_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "hints.jsonl"
     file.write_text(lines({"text": "one"}, {"text": "two"}, {"text": "ONE", "state": "retired"}))
-    with pytest.raises(InputError, match=r":3, field 'text': is the hint of line 1 again"):
+    with pytest.raises(InputError, match=r":3, field 'text': repeats the hint of line 1"):
         read_hints(file)
 
 
