@@ -2,7 +2,7 @@
 
 The endpoint runs in a process of its own with a set latency and a set limit. Beside the whole
 recommendation graph through the gateway with a journal file stand plain LangGraph, with the same
-client and with LangChain's as it comes, and requests made by hand. The ideal wall time of N
+client and with LangChain's default client, and requests made by hand. The ideal wall time of N
 sessions, C at a time, L seconds each, is that of full waves: ``ceil(N / C) * L``.
 """
 
@@ -64,7 +64,7 @@ def chat_model(endpoint: PacedEndpoint) -> BaseChatModel:
 
 
 def plain_model(endpoint: PacedEndpoint) -> BaseChatModel:
-    """LangChain's, as it comes."""
+    """LangChain's model with its default client."""
     fields: dict[str, Any] = {"api_key": "none", "base_url": endpoint.base_url}
     return ChatOpenAI(model="paced", max_retries=0, timeout=60, **fields)
 
@@ -162,7 +162,7 @@ async def by_hand(task: Task) -> float:
 WAYS: dict[str, Callable[[Task], Awaitable[float]]] = {
     "recommend_many, whole graph, journal": by_recommend_many,
     "plain LangGraph abatch": by_plain_langgraph,
-    "plain LangGraph, client of ours": partial(by_plain_langgraph, opened=chat_model),
+    "plain LangGraph, model as opened by agentrec": partial(by_plain_langgraph, opened=chat_model),
     "asyncio and httpx by hand": by_hand,
 }
 
@@ -216,7 +216,7 @@ async def test_ceiling_of_one_process(tmp_path: Path) -> None:
         )
         task = Task(endpoint, AT_ONCE_SESSIONS, AT_ONCE, tmp_path)
         rates["asyncio and httpx by hand"] = task.count / await by_hand(task)
-        for name, opened in (("alone", chat_model), ("as it comes", plain_model)):
+        for name, opened in (("as opened", chat_model), ("default client", plain_model)):
             async with closing(opened(endpoint)) as model:
                 rates[f"ChatOpenAI {name}"] = await rate_of(model.ainvoke, asked)
         rates[f"empty graph of {NODES} nodes"] = await rate_of(
@@ -231,7 +231,7 @@ async def test_ceiling_of_one_process(tmp_path: Path) -> None:
     print(f"\nsessions a second of one process, {AT_ONCE} at a time; {load()}")
     for name, rate in rates.items():
         print(f"{name:38} {rate:8.0f}")
-    both = 1 / (1 / rates["ChatOpenAI alone"] + 1 / rates[f"empty graph of {NODES} nodes"])
+    both = 1 / (1 / rates["ChatOpenAI as opened"] + 1 / rates[f"empty graph of {NODES} nodes"])
     ours = rates["recommend_many, structured never"]
     print(f"recommend_many beside client and empty graph together: {ours / both:.2f}")
 
