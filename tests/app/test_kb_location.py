@@ -41,8 +41,8 @@ def test_namespaces_are_kept_apart(base: Path) -> None:
     assert which.exit_code == 2
     assert "'', 'shop'" in which.stderr
     for namespace in ("", "shop"):
-        message = kb("list", "--base", base, "--namespace", namespace, "--json")
-        hints = json.loads(message.stdout)["hints"]
+        result = kb("list", "--base", base, "--namespace", namespace, "--json")
+        hints = json.loads(result.stdout)["hints"]
         assert {hint["namespace"] for hint in hints} == {namespace}
     assert "no namespace 'shup'" in kb("list", "--base", base, "--namespace", "shup").stderr
 

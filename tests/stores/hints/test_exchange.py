@@ -149,7 +149,7 @@ async def test_a_vector_of_a_nameless_model_is_not_taken_unasked(tmp_path: Path)
     assert found.similarity == 1.0
 
 
-async def test_a_vector_that_does_not_fit_is_told_with_the_file(
+async def test_a_vector_that_does_not_fit_names_the_file(
     store: InMemoryHintStore, tmp_path: Path
 ) -> None:
     file = tmp_path / "hints.jsonl"
@@ -181,7 +181,7 @@ EMBEDDED = {"text": "x", "embedding": {"model": "m", "dimension": 2}}
 
 
 @pytest.mark.parametrize(
-    ("record", "field", "told"),
+    ("record", "field", "message"),
     [
         ({}, "text", "is missing"),
         ({"text": 3}, "text", "must be a text"),
@@ -222,8 +222,8 @@ EMBEDDED = {"text": "x", "embedding": {"model": "m", "dimension": 2}}
         (EMBEDDED | {"vector": [0, 0.0]}, "vector", "zeros"),
     ],
 )
-def test_a_line_that_is_no_hint_is_told_by_file_line_and_field(
-    record: dict[str, Any], field: str, told: str, tmp_path: Path
+def test_an_error_names_file_line_and_field(
+    record: dict[str, Any], field: str, message: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "hints.jsonl"
     file.write_text(lines({"text": "fine"}, record))
@@ -232,7 +232,7 @@ def test_a_line_that_is_no_hint_is_told_by_file_line_and_field(
     assert caught.value.line == 2
     assert str(caught.value).startswith(f"{file}:2")
     assert field in (caught.value.field or "")
-    assert told in caught.value.problem
+    assert message in caught.value.problem
     assert len(str(caught.value)) < 400
     assert str(caught.value).isprintable()
 
@@ -266,14 +266,14 @@ def test_files_that_are_too_large_are_not_read(
 ) -> None:
     file = tmp_path / "hints.jsonl"
     file.write_text(lines({"text": "a"}, {"text": "b" * 200}, {"text": "c"}))
-    for name, limit, told in (
+    for name, limit, message in (
         ("MAX_FILE_BYTES", 200, "larger than 200"),
         ("MAX_LINE_BYTES", 200, "hints.jsonl:2: is longer than 200"),
         ("MAX_HINTS", 2, "hints.jsonl:3: has more than 2"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(exchange_file, name, limit)
-            with pytest.raises(InputError, match=told):
+            with pytest.raises(InputError, match=message):
                 read_hints(file)
     assert len(read_hints(file)) == 3
 
@@ -281,6 +281,10 @@ def test_files_that_are_too_large_are_not_read(
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    for path, told in ((tmp_path, "no file"), (pipe, "no file"), (tmp_path / "none", "missing")):
-        with pytest.raises(InputError, match=told):
+    for path, message in (
+        (tmp_path, "not a file"),
+        (pipe, "not a file"),
+        (tmp_path / "none", "missing"),
+    ):
+        with pytest.raises(InputError, match=message):
             read_hints(path)
