@@ -25,7 +25,7 @@ from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.llm.limits.limits import CallLimiter
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.llm.providers.chat_models import drop_connections
+from agentrec.llm.providers.chat_models import close_client
 from agentrec.named_components import NamedEmbeddings, NamedModel, open_hint_store
 from agentrec.progress import ProgressDisplay, run_blocking
 from agentrec.session_encoding.encoder import RecencySessionEncoder
@@ -138,7 +138,7 @@ async def assemble(
                 ingredients.catalog, knowledge, ingredients.display, settings.lm_steps
             )
             named = NamedModel(model, model.catalog_model.name)
-        stack.push_async_callback(drop_connections, named.model)
+        stack.push_async_callback(close_client, named.model)
         dimension = knowledge.text_vectors.shape[1]
         store = await stack.enter_async_context(
             open_hint_store(ingredients.hints, dimension, embeddings.name)

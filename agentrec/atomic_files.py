@@ -1,4 +1,4 @@
-"""Writing a file so that a reader sees the old content or the new one, never half of it."""
+"""Write a file so that a reader sees the old or the new content, never half of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` in one step; missing parent folders are made.
+    """Replace ``path`` by ``content`` in one step; create missing parent folders.
 
     The bytes reach the disk under a temporary name in the same folder before the rename, so a
     process killed at any point leaves the previous file as it was.
@@ -25,11 +25,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_pieces_atomically(path: Path, pieces: Iterable[bytes]) -> None:
-    """As ``write_atomically``, of content that need not fit into memory.
+    """Write like ``write_atomically``, content that need not fit into memory.
 
     Args:
         path: The file to write.
-        pieces: Its bytes, in order; what they raise leaves the previous file as it was.
+        pieces: Its bytes, in order; an exception while iterating leaves the previous file.
 
     Raises:
         OSError: The folder cannot be written.
@@ -42,7 +42,7 @@ def write_pieces_atomically(path: Path, pieces: Iterable[bytes]) -> None:
             file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files for their owner alone; this one is to be like any other.
+        # mkstemp gives permissions to the owner alone; this file gets the usual ones.
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except BaseException:
@@ -51,17 +51,17 @@ def write_pieces_atomically(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 def holds_nothing(folder: Path) -> bool:
-    """Whether a folder is empty but for what ``write_atomically`` left when it was killed.
+    """Return whether a folder holds nothing but temporary files of killed writers.
 
     Raises:
-        OSError: It is no folder, or cannot be read.
+        OSError: It is not a folder, or cannot be read.
     """
     names = [path.name for path in folder.iterdir()]
     return all(name.startswith(".") and name.endswith(".tmp") for name in names)
 
 
 def _umask() -> int:
-    """The process's mask; reading it needs setting it."""
+    """Return the process's umask; it can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

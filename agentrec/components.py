@@ -1,4 +1,4 @@
-"""The chosen parts of a recommender, passed to every graph as its context."""
+"""The components of a recommender, passed to every graph as its context."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SMALLEST = {
 
 @dataclass(frozen=True)
 class Components:
-    """The parts that graphs work with. To swap a part, swap its field.
+    """What graphs work with. To swap a component, swap its field.
 
     Attributes:
         catalog: The items.
@@ -120,6 +120,4 @@ def _with_gateway(model: BaseChatModel | ModelGateway) -> ModelGateway:
         return model
     from agentrec.llm.gateway.gateway import ModelGateway
 
-    named = (getattr(model, name, None) for name in ("model_name", "model"))
-    name = next((one for one in named if isinstance(one, str) and one), type(model).__name__)
-    return ModelGateway(model, name)
+    return ModelGateway(model)

@@ -1,4 +1,4 @@
-"""Typed failures: the text of each is one line that says what is wrong and what would be right."""
+"""Typed failures: the text is one line that says what is wrong and what would be right."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ FailureKind = Literal[
     "failed",
 ]
 
-_PASSING: tuple[FailureKind, ...] = ("rate_limited", "timed_out", "unreachable", "malformed")
+_TRANSIENT: tuple[FailureKind, ...] = ("rate_limited", "timed_out", "unreachable", "malformed")
 
 
 class AgentRecError(Exception):
-    """Base of every failure the library raises on purpose.
+    """Base of every failure that the library raises on purpose.
 
-    ``exit_code`` is what a command-line run ends with when this reaches it.
+    ``exit_code`` is the exit code of a command that ends with this failure.
     """
 
     exit_code = 1
 
 
 class InputError(AgentRecError):
-    """What the user gave cannot be used: a file, a field, an option.
+    """Unusable input: a file, a field, an option.
 
     Args:
         problem: What is wrong and what would be right, in one line.
@@ -51,16 +51,16 @@ class InputError(AgentRecError):
         self.file = None if file is None else Path(file)
         self.line = line
         self.field = field
-        place = "" if file is None else str(file)
+        location = "" if file is None else str(file)
         if line is not None:
-            place += f":{line}"
+            location += f":{line}"
         if field is not None:
-            place += f"{', ' if place else ''}field {field!r}"
-        super().__init__(f"{place}: {problem}" if place else problem)
+            location += f"{', ' if location else ''}field {field!r}"
+        super().__init__(f"{location}: {problem}" if location else problem)
 
 
 class FetchError(AgentRecError):
-    """Something that has to be downloaded could not be had, or is not what it should be."""
+    """A download failed, or is not the expected file."""
 
 
 class ModelCallError(AgentRecError):
@@ -68,14 +68,15 @@ class ModelCallError(AgentRecError):
 
     Args:
         problem: What is wrong, in one line.
-        kind: A stable word for reports: ``rate_limited``, ``timed_out`` and ``unreachable`` say
-            what they mean; ``refused`` is a key, an account or a request that the endpoint will
-            not serve, content filters included; ``malformed`` an answer that is none;
-            ``budget_spent`` a call that was not made for want of money; ``failed`` all else.
-        transient: Whether the same call may succeed later; by default what the kind suggests.
-        status: Status of the HTTP answer, if there was one.
-        retry_after: After how many seconds the endpoint wants to be asked again, at least 0;
-            ``None`` where it did not say.
+        kind: A stable word for reports: ``rate_limited``, ``timed_out``, ``unreachable``;
+            ``refused`` for a key, an account or a request that the endpoint does not serve,
+            content filters included; ``malformed`` for a reply without a usable answer;
+            ``budget_spent`` for a call that was not made because the budget is spent; ``failed``
+            for everything else.
+        transient: Whether the same call may succeed later; the default follows the kind.
+        status: HTTP status, if there was a response.
+        retry_after: Seconds after which the endpoint allows the next call, at least 0; ``None``
+            if it named none.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class ModelCallError(AgentRecError):
         retry_after: float | None = None,
     ) -> None:
         self.kind: FailureKind = kind
-        self.transient = kind in _PASSING if transient is None else transient
+        self.transient = kind in _TRANSIENT if transient is None else transient
         self.status = status
         self.retry_after = retry_after
         super().__init__(problem)

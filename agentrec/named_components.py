@@ -108,7 +108,7 @@ def open_model(name: str, parameters: Mapping[str, object], timeout: float) -> N
     """
     if ":" not in name and (Path(name) / "catalog_lm.json").is_file():
         name = f"{EMBEDDED}:{name}"
-    model = open_chat_model(name, parameters, patience=timeout)
+    model = open_chat_model(name, parameters, timeout=timeout)
     if name.partition(":")[0] == EMBEDDED:
         return name_model(model)
     return NamedModel(model, model_identity(name, model, parameters))

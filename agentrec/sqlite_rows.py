@@ -1,8 +1,8 @@
-"""Many rows into a SQLite table by few statements, for threads beside a busy event loop.
+"""Insert many rows into a SQLite table with few statements, beside a busy event loop.
 
-Python's ``sqlite3`` lets go of the interpreter's lock for every step of a statement, and while
-another thread computes it takes five milliseconds to have it back (``sys.getswitchinterval``): a
-hundred rows one by one take half a second.
+Python's ``sqlite3`` releases the interpreter lock for every step of a statement. While another
+thread computes, getting it back takes five milliseconds (``sys.getswitchinterval``): a hundred
+single rows take half a second.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Sequence
 def insert_rows(
     connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[object]], then: str = ""
 ) -> None:
-    """Insert rows, as many in one step as SQLite takes values in one statement.
+    """Insert rows, as many in one statement as SQLite takes.
 
     Args:
         connection: In a transaction, or each statement is one of its own.
-        into: How the statement begins, such as ``INSERT INTO answers``.
+        into: Beginning of the statement, such as ``INSERT INTO answers``.
         rows: The rows, all of one length.
-        then: How it ends, such as ``ON CONFLICT DO NOTHING``.
+        then: End of the statement, such as ``ON CONFLICT DO NOTHING``.
     """
     if not rows:
         return

@@ -1,7 +1,6 @@
-"""What takes time, told to OpenTelemetry: as a span, and in a histogram of how long it took.
+"""OpenTelemetry spans whose duration also goes into a histogram.
 
-Without an SDK that an application or `opentelemetry-instrument` sets up, nobody is told and next to
-nothing is done.
+Until an application or `opentelemetry-instrument` sets up an SDK, next to nothing is done.
 """
 
 from __future__ import annotations
@@ -18,26 +17,25 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 _SCOPE = "agentrec"
 _TRACER = trace.get_tracer(_SCOPE)
 METER = metrics.get_meter(_SCOPE)
-"""Makes all instruments of agentrec; they begin to work when an SDK is set up, also later."""
+"""Creates all instruments of agentrec; they start to work once an SDK is set up."""
 
 ERROR_TYPE = "error.type"
 
 
 class TimedSpan:
-    """Something that is being done, the parent of all spans inside it; entered once.
+    """A span, the parent of all spans inside it; entered once.
 
-    Of a failure its kind is told and nothing else: the text of an exception may hold what a user
-    wrote, or a key.
+    Of a failure only the type is exported: an exception's text may contain user text or a key.
 
     Args:
-        name: What is done; of few different ones.
-        histogram: Where the seconds go.
-        attributes: What span and seconds are told with, of few different values; not changed.
-        kind_of: Says in one of few words what an exception that ends it means.
-        kind: How it stands to what it calls.
+        name: Name of the span, of low cardinality.
+        histogram: Receives the duration in seconds.
+        attributes: Attributes of span and duration, of low cardinality; not changed.
+        error_type: Returns the error type, of low cardinality, for an exception.
+        kind: Kind of the span.
     """
 
-    __slots__ = ("_attributes", "_begun", "_error", "_histogram", "_kind_of", "_token", "span")
+    __slots__ = ("_attributes", "_begun", "_error", "_error_type", "_histogram", "_token", "span")
 
     span: Span
 
@@ -46,22 +44,22 @@ class TimedSpan:
         name: str,
         histogram: metrics.Histogram,
         attributes: Mapping[str, str],
-        kind_of: Callable[[BaseException], str],
+        error_type: Callable[[BaseException], str],
         kind: SpanKind = SpanKind.INTERNAL,
     ) -> None:
         self.span = _TRACER.start_span(name, kind=kind, attributes=attributes)
         self._histogram = histogram
         self._attributes = attributes
-        self._kind_of = kind_of
+        self._error_type = error_type
         self._error: str | None = None
         self._token: Token[context.Context] | None = None
 
     def failed(self, kind: str) -> None:
-        """Note that it came to nothing, though it ends without an exception."""
+        """Mark the span as failed, though it ends without an exception."""
         self._error = kind
 
     def __enter__(self) -> Self:
-        # A span that is not sampled is passed on too, for those inside must not be either.
+        # A span that is not sampled is the parent too: the spans inside must not be sampled either.
         if self.span is not INVALID_SPAN:
             self._token = context.attach(trace.set_span_in_context(self.span))
         self._begun = perf_counter()
@@ -76,7 +74,7 @@ class TimedSpan:
         seconds = perf_counter() - self._begun
         attributes = self._attributes
         if error is not None:
-            self._error = self._kind_of(error)
+            self._error = self._error_type(error)
         if self._error is not None:
             attributes = {**attributes, ERROR_TYPE: self._error}
             self.span.set_attribute(ERROR_TYPE, self._error)

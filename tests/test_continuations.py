@@ -89,7 +89,7 @@ def test_what_is_relevant_is_a_candidate_and_none_of_what_was_shown(
 
 def test_no_place_gives_what_is_relevant_away() -> None:
     many = tuple(f"c{n}" for n in range(20))
-    places = []
+    positions = []
     for number in range(200):
         session = Session(
             session_id=f"s{number}",
@@ -98,11 +98,11 @@ def test_no_place_gives_what_is_relevant_away() -> None:
             candidates=many,
         )
         candidates = continuation_of(session, 0.7, "rest").session.candidates
-        places += [candidates.index(one) for one in "hij"]
-    # 23 places, 600 draws: 26 a place.
-    assert set(places) == set(range(23))
-    assert max(places.count(place) for place in range(23)) < 60
-    assert sum(places) / len(places) == pytest.approx(11, abs=0.8)
+        positions += [candidates.index(one) for one in "hij"]
+    # 23 positions, 600 draws: 26 a position.
+    assert set(positions) == set(range(23))
+    assert max(positions.count(position) for position in range(23)) < 60
+    assert sum(positions) / len(positions) == pytest.approx(11, abs=0.8)
 
 
 @pytest.mark.parametrize("relevant", ["target", "rest"])

@@ -16,9 +16,8 @@ from pydantic import ValidationError
 from agentrec.catalog import clean_text
 from agentrec.data import Dataset
 from agentrec.errors import InputError
-from agentrec.llm.gateway.call_errors import masked
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.llm.providers.secrets import without_secrets
+from agentrec.llm.providers.secrets import masked, without_secrets
 from agentrec.runs.run_folder import RunFolder
 from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.validation_messages import first_error

@@ -16,7 +16,7 @@ from agentrec.data import Dataset, load_folder, load_movielens
 from agentrec.llm.cost.budget import BudgetAccount
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.llm.providers.chat_models import drop_connections
+from agentrec.llm.providers.chat_models import close_client
 from agentrec.named_components import (
     NamedEmbeddings,
     NamedModel,
@@ -247,4 +247,4 @@ async def with_model(run: OpenRun, named: NamedModel) -> AsyncIterator[Component
         async with open_gateway(named, run.settings, run.journal, run.account) as gateway:
             yield replace(run.components, model=gateway)
     finally:
-        await drop_connections(named.model)
+        await close_client(named.model)

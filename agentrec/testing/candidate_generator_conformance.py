@@ -1,5 +1,5 @@
 # ruff: noqa: S101 - a suite of tests is made of assert statements
-"""The candidate generator contract as tests that any generator can run. Needs pytest."""
+"""Conformance tests for candidate generators. Needs pytest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STRANGER = "an item that no catalogue has"
 
 
 class CandidateGeneratorConformance:
-    """Every sentence of the ``CandidateGenerator`` contract, as a test.
+    """Tests every sentence of the ``CandidateGenerator`` contract.
 
     Subclass it in a test module and give it two fixtures::
 
@@ -31,12 +31,12 @@ class CandidateGeneratorConformance:
 
     @pytest.fixture
     def sessions(self, item_ids: Sequence[str]) -> list[Session]:
-        """Histories of one to eight items, some with strangers or repetitions among them."""
+        """Histories of one to eight items, some with unknown or repeated items."""
         lot = np.random.default_rng(5)
         histories = []
         for length in (1, 2, 3, 5, 8, 8):
-            places = lot.permutation(len(item_ids))[:length].tolist()
-            histories.append(tuple(item_ids[place] for place in places))
+            indices = lot.permutation(len(item_ids))[:length].tolist()
+            histories.append(tuple(item_ids[index] for index in indices))
         histories += [
             (STRANGER,),
             (*histories[2], STRANGER),
@@ -53,7 +53,7 @@ class CandidateGeneratorConformance:
         sessions: Sequence[Session],
         item_ids: Sequence[str],
     ) -> None:
-        """Whatever it is made of, strangers included."""
+        """For every session, also with unknown items."""
         for count in (1, 4):
             found = generator.generate_many(sessions, count)
             assert len(found) == len(sessions)
@@ -67,7 +67,7 @@ class CandidateGeneratorConformance:
         sessions: Sequence[Session],
         item_ids: Sequence[str],
     ) -> None:
-        """Asked for more than there is, it gives all the rest, each item once."""
+        """A larger count than the catalogue returns all other items, each once."""
         for session, items in zip(
             sessions, generator.generate_many(sessions, len(item_ids) + 5), strict=True
         ):
@@ -76,14 +76,14 @@ class CandidateGeneratorConformance:
     def test_fewer_are_the_beginning_of_more(
         self, generator: CandidateGenerator, sessions: Sequence[Session]
     ) -> None:
-        """The likeliest come first, however many are wanted."""
+        """The likeliest come first, for every count."""
         few, more = (generator.generate_many(sessions, count) for count in (2, 4))
         assert few == [items[:2] for items in more]
 
     def test_no_session_depends_on_the_others(
         self, generator: CandidateGenerator, sessions: Sequence[Session]
     ) -> None:
-        """Together, one by one, turned round, and once more: the same."""
+        """Together, one by one, in reverse order, and repeated: the same."""
         together = generator.generate_many(sessions, 3)
         assert [generator.generate_many([each], 3)[0] for each in sessions] == together
         assert generator.generate_many(sessions[::-1], 3) == together[::-1]
@@ -95,7 +95,7 @@ class CandidateGeneratorConformance:
         sessions: Sequence[Session],
         item_ids: Sequence[str],
     ) -> None:
-        """They say what came next, or hold what did."""
+        """Target and candidates do not change the result."""
         blind = generator.generate_many(sessions, 3)
         for target in item_ids[:3]:
             seeing = [
@@ -105,14 +105,14 @@ class CandidateGeneratorConformance:
             assert generator.generate_many(seeing, 3) == blind
 
     def test_no_sessions_get_no_items(self, generator: CandidateGenerator) -> None:
-        """A batch of none is no error."""
+        """An empty batch is no error."""
         assert generator.generate_many([], 3) == []
 
     @pytest.mark.parametrize("count", [0, -1])
     def test_a_count_below_one_is_refused(
         self, generator: CandidateGenerator, sessions: Sequence[Session], count: int
     ) -> None:
-        """Also where there is no session."""
+        """Also without sessions."""
         for some in (sessions, []):
             with pytest.raises(ValueError, match="at least 1"):
                 generator.generate_many(some, count)

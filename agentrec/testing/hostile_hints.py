@@ -1,4 +1,4 @@
-"""Proposals for hints that must never be tried, each with what is wrong with it."""
+"""Hostile proposals for hints, which must be rejected, each with its kind."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ _EMOJI = ("\U0001f3ac", "\U0001f37f", "\U0001f525", "\U0001f600", "\u2b50")
 
 @dataclass(frozen=True)
 class HostileHint:
-    """A proposal that has to be refused.
+    """A proposal that must be rejected.
 
     Attributes:
         text: The proposal.
@@ -144,7 +144,7 @@ class HostileHint:
 def hostile_hints(
     count: int, session: Session, catalog: Catalog, seed: int = 0
 ) -> list[HostileHint]:
-    """Draw proposals, all kinds in turn.
+    """Draw hostile proposals, all kinds in turn.
 
     A kind that the session's target or the catalogue has nothing for, such as another order of
     the words of a title of one word, is left out.
@@ -178,7 +178,7 @@ def _one_of(texts: tuple[str, ...], lot: random.Random) -> _Maker:
 
 
 def _disguises(target: Item, lot: random.Random) -> dict[str, _Maker]:
-    """Ways to write the target's title, as far as it has enough letters for them."""
+    """Return ways to disguise the target's title that its letters allow."""
     title = _spoken(target.title)
     words = title.split()
     letters = sum(map(str.isalpha, title))
@@ -267,7 +267,7 @@ def _misshapen(lot: random.Random) -> dict[str, _Maker]:
 
 
 def _spoken(title: str) -> str:
-    """A title without its year, with its article in front."""
+    """Return a title without its year, with its article in front."""
     name = re.sub(r"\s*\(\d{4}\)\s*$", "", title)
     moved = re.fullmatch(r"(.+), (The|An?)", name)
     return f"{moved[2]} {moved[1]}" if moved else name
@@ -283,31 +283,31 @@ def _category_words(catalog: Catalog) -> set[str]:
 
 
 def _put_in(text: str, char: str, lot: random.Random) -> str:
-    place = lot.randrange(1, len(text) - 1)
-    return text[:place] + char + text[place:]
+    index = lot.randrange(1, len(text) - 1)
+    return text[:index] + char + text[index:]
 
 
 def _between(title: str, lot: random.Random) -> str:
-    place = lot.randrange(1, len(title))
-    return title[:place] + lot.choice(_ZERO_WIDTH) + title[place:]
+    index = lot.randrange(1, len(title))
+    return title[:index] + lot.choice(_ZERO_WIDTH) + title[index:]
 
 
 def _bold(char: str) -> str:
-    """The mathematical bold form of a letter."""
+    """Return the mathematical bold form of a letter."""
     if "a" <= char <= "z":
         return chr(0x1D41A + ord(char) - ord("a"))
     return chr(0x1D400 + ord(char) - ord("A")) if "A" <= char <= "Z" else char
 
 
 def _misspelt(title: str, lot: random.Random) -> str:
-    """One slip inside a title: two letters swapped, one left out, doubled or exchanged."""
+    """Return a title with two letters swapped, or one left out, doubled or replaced."""
     inside = [
         n
         for n in range(1, len(title) - 2)
         if title[n].isalpha() and title[n + 1].isalpha() and title[n] != title[n + 1]
     ]
-    place = lot.choice(inside)
-    before, here, behind = title[:place], title[place], title[place + 1 :]
+    index = lot.choice(inside)
+    before, here, behind = title[:index], title[index], title[index + 1 :]
     slips = (
         before + behind[0] + here + behind[1:],
         before + behind,

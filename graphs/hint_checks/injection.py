@@ -2,7 +2,7 @@
 
 "Ignore popularity" is advice; "ignore the previous instructions" is an order. The difference is
 what they are about: the conversation, the form of the answer, or what the model is. Only English is
-recognised: ``rejection_of`` therefore rejects other languages unless told otherwise.
+recognised: ``rejection_of`` therefore rejects other languages by default.
 """
 
 from __future__ import annotations

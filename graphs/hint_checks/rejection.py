@@ -1,4 +1,4 @@
-"""Why a proposed hint may not be tried: what it must not be, whoever wrote it."""
+"""Why a proposed hint may not be tried."""
 
 from __future__ import annotations
 

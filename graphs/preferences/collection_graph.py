@@ -32,7 +32,7 @@ from agentrec.graphs.preferences.preference_sampling import (
     sample_preference,
     turns_of,
 )
-from agentrec.llm.gateway.requests import Draw, seed_of
+from agentrec.llm.gateway.requests import Sampling, sample_seed
 from agentrec.llm.prompts.session_view import HISTORY_LENGTH
 from agentrec.preferences import PairProvenance, PreferencePair, PreferenceText
 from agentrec.sessions import Session
@@ -126,13 +126,13 @@ async def name_factors(
 async def write(task: WritingTask, runtime: Runtime[PreferenceContext]) -> dict[str, object]:
     """Have one text written; a failure means one text fewer."""
     context, session = context_of(runtime, PreferenceContext), task["session"]
-    seed = seed_of(context.seed, session.session_id, task["sample"])
+    seed = sample_seed(context.seed, session.session_id, task["sample"])
     sampled = await sample_preference(
         session,
         task["factors"],
         context.components,
         share=context.shown_share,
-        draw=Draw(context.temperature, seed),
+        sampling=Sampling(context.temperature, seed),
     )
     if sampled.failure is not None:
         return {"failures": [sampled.failure]}

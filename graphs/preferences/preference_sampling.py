@@ -19,7 +19,7 @@ from agentrec.graphs.recommendation.ranking import view_of
 from agentrec.llm.answers.answer_schemas import StatedPreferences
 from agentrec.llm.answers.parsing import parse_lines
 from agentrec.llm.answers.preference_statements import MAX_FACTOR_LENGTH, factor_block
-from agentrec.llm.gateway.requests import Draw
+from agentrec.llm.gateway.requests import Sampling
 from agentrec.llm.prompts.session_view import numbered
 from agentrec.preferences import ChatTurn, clean_lines
 from agentrec.sessions import Session
@@ -92,7 +92,7 @@ async def write_preference(
     components: Components,
     *,
     share: float = 1.0,
-    draw: Draw | None = None,
+    sampling: Sampling | None = None,
 ) -> str:
     """Ask a model what the user of a session prefers.
 
@@ -101,7 +101,7 @@ async def write_preference(
         factors: What the text should be about, at least one.
         components: The components.
         share: Share of the history to show, above 0 to 1: its first part.
-        draw: Temperature and seed of the sampling; ``None`` for the model's own.
+        sampling: Temperature and seed; ``None`` for the model's own.
 
     Returns:
         The text, cleaned but not checked for its structure; empty if nothing was written.
@@ -111,8 +111,8 @@ async def write_preference(
     """
     messages = preference_prompt(session, factors, share, components)
     # Sampled texts become training examples, in the model's own form: without a schema.
-    schema = StatedPreferences if draw is None else None
-    answer = await components.gateway.ask("preference", messages, schema=schema, draw=draw)
+    schema = StatedPreferences if sampling is None else None
+    answer = await components.gateway.ask("preference", messages, schema=schema, sampling=sampling)
     return clean_lines(answer)
 
 
@@ -135,7 +135,7 @@ async def sample_preference(
     components: Components,
     *,
     share: float = 1.0,
-    draw: Draw | None = None,
+    sampling: Sampling | None = None,
 ) -> SampledText:
     """Call ``write_preference`` and return a failure instead of raising it.
 
@@ -143,7 +143,7 @@ async def sample_preference(
         ModelCallError: If the budget is spent, which ends the run.
     """
     try:
-        text = await write_preference(session, factors, components, share=share, draw=draw)
+        text = await write_preference(session, factors, components, share=share, sampling=sampling)
     except ModelCallError as error:
         if error.kind == "budget_spent":
             raise

@@ -24,7 +24,7 @@ from agentrec.app.preferences.run_collection import collect_in_run, opened
 from agentrec.app.preferences.text_writing import texts_for
 from agentrec.graphs.preferences.preference_sampling import SampledText
 from agentrec.graphs.preferences.ranking_reward import RankingRewardModel
-from agentrec.llm.gateway.requests import Draw
+from agentrec.llm.gateway.requests import Sampling
 from agentrec.policies.reward_model.knowledge_reward_model import KnowledgeRewardModel
 from agentrec.policies.reward_model.reward_model_wrappers import (
     BatchedRewardModel,
@@ -116,12 +116,12 @@ async def test_other_rules_make_other_pairs_with_the_same_reward_model(
 
 
 async def test_several_texts_of_a_session_are_drawn_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, Draw | None]] = []
+    asked: list[tuple[str, Sampling | None]] = []
 
     async def attempted(
-        session: Session, *_: object, draw: Draw | None, **__: object
+        session: Session, *_: object, sampling: Sampling | None, **__: object
     ) -> SampledText:
-        asked.append((session.session_id, draw))
+        asked.append((session.session_id, sampling))
         if len(asked) == 4:
             return SampledText("", "the model is asleep")
         return SampledText(f"text {len(asked)}")
@@ -144,14 +144,14 @@ async def test_several_texts_of_a_session_are_drawn_apart(monkeypatch: pytest.Mo
     # The first of every session, then the second of every one, and the third.
     assert written == ["text 1", "text 2", "text 3", None, "text 5", "text 6"]
     assert [session_id for session_id, _ in asked] == ["s0", "s1"] * 3
-    draws = [draw for _, draw in asked if draw is not None]
-    assert len({draw.seed for draw in draws}) == len(draws) == 6
-    assert {draw.temperature for draw in draws} == {0.5}
+    draws = [sampling for _, sampling in asked if sampling is not None]
+    assert len({sampling.seed for sampling in draws}) == len(draws) == 6
+    assert {sampling.temperature for sampling in draws} == {0.5}
     assert "Texts: 1 of 6 could not be written" in said.getvalue()
     # With fewer texts a session these are the first ones of the same draws: paid for once.
     del asked[:]
     await texts_for("Texts", sessions, ["genre"], parts, share=0.7, temperature=0.5)
-    assert [draw for _, draw in asked] == draws[:2]
+    assert [sampling for _, sampling in asked] == draws[:2]
 
 
 def test_who_says_what_a_text_is_worth_is_set() -> None:

@@ -34,7 +34,7 @@ HEAD = (
 ).encode()
 
 async def call(limiter):
-    async with limiter.place():
+    async with limiter.acquire():
         reader, writer = await asyncio.open_connection(HOST, PORT)
         writer.write(HEAD + BODY)
         await reader.read()

@@ -24,7 +24,7 @@ SESSION = make_session(0)
 NODES = ["retrieve", "choose", "recommend", "ground"]
 
 
-async def parts() -> tuple[Components, ScriptedChatModel]:
+async def fresh_components() -> tuple[Components, ScriptedChatModel]:
     targets = targets_of([SESSION], make_catalog())
     model = ScriptedChatModel([world(lambda hint, _: 1 if hint else 3, targets)] * 10)
     components = make_components(model, hint_policy=FixedHintPolicy(HINT.hint_id))
@@ -34,7 +34,7 @@ async def parts() -> tuple[Components, ScriptedChatModel]:
 
 async def ranked_in_steps(saver: InMemorySaver) -> Any:
     """The ranking of a graph that is stopped before each node and gone on with by another one."""
-    components, model = await parts()
+    components, model = await fresh_components()
     given: dict[str, object] | None = {"session": SESSION}
     config: Any = {"configurable": {"thread_id": "one"}}
     for node in NODES:
@@ -49,12 +49,12 @@ async def ranked_in_steps(saver: InMemorySaver) -> Any:
 
 @pytest.mark.parametrize("node", NODES)
 async def test_what_is_gone_on_with_comes_to_the_same(node: str) -> None:
-    components, model = await parts()
+    components, model = await fresh_components()
     whole = await build_recommendation_graph().ainvoke({"session": SESSION}, context=components)
     assert whole["ranking"].hint_id == HINT.hint_id
     saver, config = InMemorySaver(), {"configurable": {"thread_id": "one"}}
     before = build_recommendation_graph(saver)
-    components, model = await parts()
+    components, model = await fresh_components()
     await before.ainvoke(
         {"session": SESSION},
         config,  # type: ignore[arg-type]

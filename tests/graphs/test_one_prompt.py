@@ -50,8 +50,8 @@ async def used(components: Components, session: Session = SESSION) -> None:
     await components.hint_store.add(HINT, components.embeddings.embed_query(HINT.text))
     graph = build_recommendation_graph()
     for policy in (NoHintPolicy(), FixedHintPolicy(HINT.hint_id)):
-        parts = replace(components, hint_policy=policy)
-        await graph.ainvoke({"session": session}, context=parts)
+        with_policy = replace(components, hint_policy=policy)
+        await graph.ainvoke({"session": session}, context=with_policy)
 
 
 async def test_exploration_rewards_and_use_ask_byte_for_byte_the_same() -> None:
@@ -98,11 +98,11 @@ async def test_the_place_of_the_target_differs_from_session_to_session() -> None
     components = make_components(model)
     await fill_reward_table(same, [], components, 50, lambda: None)
     label = components.catalog.labels[SESSION.target or ""]
-    places = Counter(
+    positions = Counter(
         [shown for _, shown in candidates_of(messages)].index(label) for messages in model.calls
     )
-    assert len(places) == len(SESSION.candidates)
-    assert max(places.values()) < 4 * 300 / len(SESSION.candidates)
+    assert len(positions) == len(SESSION.candidates)
+    assert max(positions.values()) < 4 * 300 / len(SESSION.candidates)
 
 
 async def test_the_order_does_not_depend_on_how_candidates_are_listed() -> None:

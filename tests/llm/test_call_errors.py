@@ -16,10 +16,9 @@ from agentrec.errors import ModelCallError
 from agentrec.llm.gateway.call_errors import (
     ClientError,
     as_model_call_error,
-    masked,
     retry_after_seconds,
-    secrets_of,
 )
+from agentrec.llm.providers.secrets import masked, secrets_of
 
 KEY = "sk-abc123DEF456ghi789JKL012mno345"
 

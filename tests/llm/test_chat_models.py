@@ -1,14 +1,19 @@
+import asyncio
+import gc
 import json
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from benchmarks.paced_endpoint import RANKING, PacedEndpoint
 from langchain_openai import ChatOpenAI
 
 from agentrec.errors import InputError
-from agentrec.llm.providers.chat_models import model_identity, open_chat_model
+from agentrec.llm.providers.chat_models import close_client, model_identity, open_chat_model
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 
@@ -184,3 +189,32 @@ def test_no_key_is_repeated_by_an_error(field: str) -> None:
     shown = "".join(traceback.format_exception(caught.value))
     assert "temperature" in shown
     assert SECRET not in shown
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_an_opened_model_has_a_client_of_its_own_that_can_be_closed(*, closed: bool) -> None:
+    async def ask(address: str) -> None:
+        model = open_chat_model("openai:m", {"api_key": "none", "base_url": address})
+        assert (await model.ainvoke("question")).text == RANKING
+        if closed:
+            await close_client(model)
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        # The same address in one event loop after another: a shared client would fail here.
+        with PacedEndpoint() as endpoint:
+            for _ in range(2):
+                asyncio.run(ask(endpoint.base_url))
+        gc.collect()
+    unclosed = [each for each in seen if issubclass(each.category, ResourceWarning)]
+    assert bool(unclosed) != closed
+
+
+@pytest.mark.usefixtures("_with_key")
+async def test_a_client_of_the_callers_own_is_used_and_stays_open() -> None:
+    async with httpx2.AsyncClient() as own:
+        model = open_chat_model("openai:m", {"http_async_client": own})
+        assert isinstance(model, ChatOpenAI)
+        assert model.http_async_client is own
+        await close_client(model)
+        assert not own.is_closed

@@ -290,3 +290,13 @@ async def test_closing_with_patience_keeps_what_is_answered_in_time(tmp_path: Pa
         lonely.cancel()
         await gateway.aclose(patience=60)
         assert len(journal) == 1
+
+
+async def test_a_plain_model_needs_no_name_without_a_journal(tmp_path: Path) -> None:
+    model = ScriptedChatModel(["answer"], model_name="local")
+    gateway = ModelGateway(model)
+    assert gateway.name == "local"
+    assert await gateway.ask("rank", [HumanMessage("a")]) == "answer"
+    async with await CallJournal.open(tmp_path / "calls.sqlite") as journal:
+        with pytest.raises(ValueError, match="needs the model's name"):
+            ModelGateway(model, journal=journal)

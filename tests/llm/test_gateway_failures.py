@@ -182,7 +182,7 @@ async def test_failures_are_in_the_journal_and_never_as_answers(tmp_path: Path) 
     rows = connection.execute("SELECT key, node, kind, problem, attempt, model FROM failures")
     assert rows.fetchall() == [
         (key, "rank", "timed_out", "the model did not answer in time: slow", 1, "m"),
-        (key, "rank", "malformed", "the model answered nothing", 2, "m"),
+        (key, "rank", "malformed", "the model's answer is empty", 2, "m"),
         (key, "rank", "failed", "the model call failed: ValueError: wrong", 3, "m"),
     ]
     connection.close()

@@ -60,7 +60,7 @@ async def test_an_answer_is_seen_only_once_it_is_in_the_file(path: Path) -> None
         for n in range(20):
             putting = asyncio.create_task(journal.put(f"k{n}", "n", JournaledAnswer(str(n))))
             while not putting.done():
-                if journal.at_hand(f"k{n}") is not None:
+                if journal.in_memory(f"k{n}") is not None:
                     assert f"k{n}" in rows_on_disk(path)
                 await asyncio.sleep(0)
             await putting
@@ -134,7 +134,7 @@ async def test_the_loop_goes_on_while_the_disk_is_slow(
         for _ in range(20):
             await asyncio.sleep(0.001)
         assert not putting.done()
-        assert journal.at_hand("k") is None
+        assert journal.in_memory("k") is None
         go.set()
         await putting
 
@@ -239,7 +239,7 @@ async def test_memory_is_bounded_and_everything_is_still_found(path: Path) -> No
         for n in range(200):
             await journal.put(f"k{n}", "n", JournaledAnswer("x" * 600 + str(n)))
         assert len(journal) == 200
-        assert [n for n in range(200) if journal.at_hand(f"k{n}")] == list(range(181, 200))
+        assert [n for n in range(200) if journal.in_memory(f"k{n}")] == list(range(181, 200))
         for n in range(200):
             answer = await journal.get(f"k{n}")
             assert answer is not None
@@ -249,7 +249,7 @@ async def test_memory_is_bounded_and_everything_is_still_found(path: Path) -> No
 async def test_a_journal_without_memory_works(path: Path) -> None:
     async with await CallJournal.open(path, memory=0) as journal:
         await journal.put("k", "n", JournaledAnswer("x"))
-        assert journal.at_hand("k") is None
+        assert journal.in_memory("k") is None
         assert await journal.get("k") == JournaledAnswer("x")
 
 

@@ -18,8 +18,8 @@ same parts in depth.
 09  No metric is computed; the test script stops at session 100; candidates name unknown ids.
 10  Titles are identities although they repeat; candidate lists hold a target twice or one that is
     in the history.
-11  Targets in the first places are found more often; nothing controls for it.
-12  Answers are parsed by substrings and full stops; headings and items from elsewhere take places.
+11  Targets at the first positions are found more often; nothing controls for it.
+12  Answers are parsed by substrings and full stops; headings and items from elsewhere take ranks.
 13  Calls are made one after the other, without a rate limit, and many times over.
 14  Retries end in an unbound variable or a half-built conversation; the checkpoint's folder is
     missing; a GPU is demanded; nothing is seeded; files are pickles.

@@ -95,13 +95,13 @@ async def test_01_what_the_policy_chooses_is_what_the_model_is_told(
     number = chosen.index(held_out_world.hint_ids[0] if with_hint else None)
     session = make_session(0, session_id=f"s{number}")
     model = ScriptedChatModel([world(lambda *_: 1, targets_of([session], make_catalog()))])
-    parts = replace(
+    components = replace(
         make_components(model),
         encoder=_PlantedEncoder(held_out_world.states),
         hint_store=store,
         hint_policy=trained,
     )
-    await build_recommendation_graph().ainvoke({"session": session}, context=parts)
+    await build_recommendation_graph().ainvoke({"session": session}, context=components)
     (prompt,) = prompts_of(model, "rank")
-    told = {hint.hint_id for hint in held_out_world.hints if hint.text in prompt}
-    assert told == ({held_out_world.hint_ids[0]} if with_hint else set())
+    shown = {hint.hint_id for hint in held_out_world.hints if hint.text in prompt}
+    assert shown == ({held_out_world.hint_ids[0]} if with_hint else set())

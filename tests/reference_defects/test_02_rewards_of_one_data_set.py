@@ -33,7 +33,7 @@ FILMS = make_catalog()
 GAMES = Catalog(Item(item_id=item_id, title=f"Quest {item_id}") for item_id in FILMS.item_ids)
 
 
-def place(hint: str | None, last: str) -> int | str:
+def rank_of_target(hint: str | None, last: str) -> int | str:
     """Games are missed without the hint and second with it; films third and first."""
     if last.startswith("Quest"):
         return WRONG if hint is None else 2
@@ -46,13 +46,13 @@ async def test_02_two_data_sets_of_the_same_ids_are_rewarded_each_by_its_own_ans
     targets = targets_of(SESSIONS, FILMS) | targets_of(SESSIONS, GAMES)
     films = make_components(ScriptedChatModel())
     async with await CallJournal.open(tmp_path / "calls.sqlite") as journal:
-        model = ScriptedChatModel([world(place, targets)] * 4 * len(SESSIONS))
+        model = ScriptedChatModel([world(rank_of_target, targets)] * 4 * len(SESSIONS))
         films = replace(films, catalog=FILMS, model=ModelGateway(model, "scripted", journal))
         games = replace(films, catalog=GAMES, encoder=TitleEncoder(GAMES))
         of_films, of_games = await asyncio.gather(
             *(
-                fill_reward_table(SESSIONS, [HINT], parts, 4, lambda: None)
-                for parts in (films, games)
+                fill_reward_table(SESSIONS, [HINT], components, 4, lambda: None)
+                for components in (films, games)
             )
         )
     model.assert_exhausted()
@@ -64,12 +64,12 @@ async def test_02_two_data_sets_of_the_same_ids_are_rewarded_each_by_its_own_ans
 
 
 async def test_02_every_session_has_its_own_base(tmp_path: Path) -> None:
-    places = {FILMS.labels[s.items[-1]]: 1 + number for number, s in enumerate(SESSIONS)}
+    ranks = {FILMS.labels[s.items[-1]]: 1 + number for number, s in enumerate(SESSIONS)}
     answer = world(
-        lambda hint, last: places[last] if hint is None else 1, targets_of(SESSIONS, FILMS)
+        lambda hint, last: ranks[last] if hint is None else 1, targets_of(SESSIONS, FILMS)
     )
-    parts = make_components(ScriptedChatModel([answer] * 2 * len(SESSIONS)))
-    table = await fill_reward_table(SESSIONS, [HINT], parts, 4, lambda: None)
+    components = make_components(ScriptedChatModel([answer] * 2 * len(SESSIONS)))
+    table = await fill_reward_table(SESSIONS, [HINT], components, 4, lambda: None)
     table.save(tmp_path / "rewards.parquet")
     gains = RewardTable.load(tmp_path / "rewards.parquet").with_sessions(["s3", "s0"]).gains
     assert np.allclose(gains[:, 1], [1 - ndcg(4), 1 - ndcg(1)])

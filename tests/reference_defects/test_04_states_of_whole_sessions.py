@@ -57,7 +57,7 @@ def test_04_every_item_of_a_session_moves_its_state(
 ) -> None:
     encoder, _ = encoder_of(films, tmp_path)
     numbers = [0, 3, 6, 9, 12, 15]
-    other = [26 if place == changed else number for place, number in enumerate(numbers)]
+    other = [26 if position == changed else number for position, number in enumerate(numbers)]
     assert np.abs(encoder.state(session_of(*numbers)) - encoder.state(session_of(*other))).max() > (
         1e-3
     )
@@ -71,9 +71,11 @@ def test_04_items_behind_one_without_a_director_keep_their_own(
     assert set(directors) == set(DIRECTORS)
     block = encoder.block_slices["categories"]
     for number in range(30):
-        told = dict(zip(directors, encoder.state(session_of(number))[block].tolist(), strict=True))
+        shares = dict(
+            zip(directors, encoder.state(session_of(number))[block].tolist(), strict=True)
+        )
         own = None if number in WITHOUT else DIRECTORS[number % len(DIRECTORS)]
-        assert told == {director: float(director == own) for director in DIRECTORS}, number
+        assert shares == {director: float(director == own) for director in DIRECTORS}, number
 
 
 def test_04_a_query_is_made_of_the_sessions_own_items(films: Dataset, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ SHUFFLED = (3, 0, 4, 2, 1)
 
 def shuffled_offer(world: PlantedRewards) -> HintOffer:
     """The same hints to the same sessions, listed in another order."""
-    hints = [world.hints[place] for place in SHUFFLED]
+    hints = [world.hints[index] for index in SHUFFLED]
     return HintOffer.of_all(world.states, hints, world.vectors[list(SHUFFLED)], world.states)
 
 

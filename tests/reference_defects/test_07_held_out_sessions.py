@@ -91,9 +91,9 @@ class _Helped:
             return "1. Prefer what is old."
         if task != "rank":
             return f"A {task}."
-        place: int | str = 1 if "hint" in blocks else WRONG
+        position: int | str = 1 if "hint" in blocks else WRONG
         target = self._labels[session.target or ""]
-        return ranking_with(messages, target, 3 if split == "test" else place)
+        return ranking_with(messages, target, 3 if split == "test" else position)
 
 
 async def test_07_what_is_reported_is_measured_on_test_sessions_alone(
@@ -114,12 +114,12 @@ async def test_07_what_is_reported_is_measured_on_test_sessions_alone(
             "policy": "linucb",
         }
     )
-    place = await resolve_run(settings)
-    place = replace(place, named=NamedModel(ScriptedChatModel([answer] * 1000), "scripted"))
-    place.folder.begin(place.manifest)
-    async with open_run(place) as parts:
+    resolved = await resolve_run(settings)
+    resolved = replace(resolved, named=NamedModel(ScriptedChatModel([answer] * 1000), "scripted"))
+    resolved.folder.begin(resolved.manifest)
+    async with open_run(resolved) as parts:
         await ClosedLoop(parts).run()
-    report = MetricsReport.model_validate_json(place.folder.metrics.read_bytes())
+    report = MetricsReport.model_validate_json(resolved.folder.metrics.read_bytes())
     # The hints were learnt: what follows is not for want of any.
     (line,) = (tmp_path / "run" / "hints.jsonl").read_text("utf-8").splitlines()
     hint = Hint.model_validate_json(line)

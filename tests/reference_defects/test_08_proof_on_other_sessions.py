@@ -28,9 +28,9 @@ LAST = make_catalog().labels[OWN.items[-1]]
 HINT = "Prefer old films."
 
 
-def model_of(place: Place, proposals: Sequence[str]) -> ScriptedChatModel:
+def model_of(position: Place, proposals: Sequence[str]) -> ScriptedChatModel:
     targets = targets_of(SESSIONS, make_catalog())
-    return ScriptedChatModel([world(place, targets, proposals)] * 200)
+    return ScriptedChatModel([world(position, targets, proposals)] * 200)
 
 
 async def explored(components: Components) -> Exploration:

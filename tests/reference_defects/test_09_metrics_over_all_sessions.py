@@ -27,7 +27,7 @@ from agentrec.evaluation.report import build_report
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 COUNT = 110
-PLACES: tuple[int | str, ...] = (1, 3, 10, WRONG)
+POSITIONS: tuple[int | str, ...] = (1, 3, 10, WRONG)
 
 
 def test_09_metrics_are_what_a_hand_computes() -> None:
@@ -46,8 +46,8 @@ async def test_09_more_than_a_hundred_sessions_are_evaluated_whatever_is_answere
 
     def answer(messages: Sequence[BaseMessage]) -> str:
         last = blocks_of(messages)["history"].splitlines()[-1].removeprefix("2. ")
-        place = PLACES[int(labels_of(last)) % len(PLACES)]
-        return ranking_with(messages, target_of[last], place)
+        position = POSITIONS[int(labels_of(last)) % len(POSITIONS)]
+        return ranking_with(messages, target_of[last], position)
 
     def labels_of(label: str) -> str:
         return next(item_id for item_id, own in labels.items() if own == label).removeprefix("i")
@@ -60,7 +60,7 @@ async def test_09_more_than_a_hundred_sessions_are_evaluated_whatever_is_answere
     assert len(rankings) == COUNT
     assert rankings[99].backfilled == len(rankings[99].item_ids) == 10
     ranks = target_ranks(sessions, rankings)
-    expected = [PLACES[int(session.items[-1].removeprefix("i")) % 4] for session in sessions]
+    expected = [POSITIONS[int(session.items[-1].removeprefix("i")) % 4] for session in sessions]
     others = [rank for number, rank in enumerate(ranks) if number != 99]
     assert others == [p if isinstance(p, int) else None for p in expected[:99] + expected[100:]]
     report = build_report({"own": ranks}, [], {}, 0, resamples=10)
@@ -82,8 +82,8 @@ def test_09_an_unknown_id_is_named_with_its_place(field: str, tmp_path: Path) ->
     _write(tmp_path / "sessions.train.jsonl", sessions)
     with pytest.raises(InputError, match="'ghost' is not an item_id") as caught:
         load_folder(tmp_path)
-    place = (caught.value.file, caught.value.line, caught.value.field)
-    assert place == (tmp_path / "sessions.train.jsonl", 2, field)
+    location = (caught.value.file, caught.value.line, caught.value.field)
+    assert location == (tmp_path / "sessions.train.jsonl", 2, field)
 
 
 def _with_unknown(value: object) -> object:

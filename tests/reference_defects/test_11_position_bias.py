@@ -1,4 +1,4 @@
-"""11: targets in the first places are found more often; nothing controls for it."""
+"""11: targets at the first positions are found more often; nothing controls for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CANDIDATES = len(SESSIONS[0].candidates)
 
 
 def first_ten(messages: Sequence[BaseMessage]) -> str:
-    """The answer of a model that looks at nothing but places."""
+    """The answer of a model that looks at nothing but positions."""
     shown = candidates_of(messages)[:10]
     return "\n".join(f"{n}. {handle} | {label}" for n, (handle, label) in enumerate(shown, start=1))
 
@@ -39,18 +39,18 @@ def hit_rate(rankings: Sequence[Ranking]) -> float:
 
 async def test_11_where_the_data_lists_a_target_gives_it_no_advantage() -> None:
     assert all(session.candidates[0] == session.target for session in SESSIONS)
-    # By chance 10 of 24; a place in the data that counted would give all.
+    # By chance 10 of 24; a position in the data that counted would give all.
     assert abs(hit_rate(await ranked()) - 10 / CANDIDATES) < 0.15
 
 
 def test_11_every_place_is_shown_the_target_about_as_often() -> None:
     catalog = make_components(ScriptedChatModel()).catalog
-    places = Counter(
+    positions = Counter(
         SessionView.of(session, catalog).candidate_ids.index(session.target or "")
         for session in SESSIONS
     )
-    assert len(places) >= CANDIDATES - 3
-    assert max(places.values()) < 4 * len(SESSIONS) / CANDIDATES
+    assert len(positions) >= CANDIDATES - 3
+    assert max(positions.values()) < 4 * len(SESSIONS) / CANDIDATES
 
 
 async def test_11_a_model_that_prefers_places_is_found_out() -> None:
@@ -60,7 +60,7 @@ async def test_11_a_model_that_prefers_places_is_found_out() -> None:
     assert (first.hit_rate, last.hit_rate) == (1, 0)
     assert bias.z is not None
     assert bias.z > 6
-    # By places in the data there is nothing to compare: they are all the same.
+    # By positions in the data there is nothing to compare: they are all the same.
     assert position_bias_of(SESSIONS, await ranked(), stored_order).z is None
 
 

@@ -34,9 +34,9 @@ def read(answer: str) -> ParsedRanking:
 
 async def first_of(answer: str) -> str:
     """The only item of a ranking of length 1."""
-    parts = make_components(ScriptedChatModel([answer] * 2), list_length=1)
-    parts = replace(parts, catalog=CATALOG, encoder=TitleEncoder(CATALOG))
-    (item_id,) = (await rank(SESSION, None, parts)).item_ids
+    components = make_components(ScriptedChatModel([answer] * 2), list_length=1)
+    components = replace(components, catalog=CATALOG, encoder=TitleEncoder(CATALOG))
+    (item_id,) = (await rank(SESSION, None, components)).item_ids
     return item_id
 
 
@@ -47,8 +47,10 @@ async def test_12_a_title_inside_a_longer_one_is_no_hit(named: str, own: str) ->
 
 
 def test_12_a_sentence_that_holds_a_title_names_nothing() -> None:
-    told = read("1. Something in the heat of the night\n2. The heat is on: Heat, Alien and others")
-    assert (told.item_ids, told.illegal) == ((), 2)
+    parsed = read(
+        "1. Something in the heat of the night\n2. The heat is on: Heat, Alien and others"
+    )
+    assert (parsed.item_ids, parsed.illegal) == ((), 2)
 
 
 @pytest.mark.parametrize("item_id", ["mr", "vs", "ten"])
@@ -77,6 +79,6 @@ def test_12_headings_and_talk_take_no_place() -> None:
 
 
 async def test_12_items_from_elsewhere_are_counted_and_take_no_place() -> None:
-    told = read("1. Casablanca\n2. C99 | Heat\n3. Heat\n4. Heat\n5. Mr. Holland's Opus")
-    assert (told.item_ids, told.illegal) == (("heat", "mr"), 3)
+    parsed = read("1. Casablanca\n2. C99 | Heat\n3. Heat\n4. Heat\n5. Mr. Holland's Opus")
+    assert (parsed.item_ids, parsed.illegal) == (("heat", "mr"), 3)
     assert await first_of("1. Casablanca\n2. Heat") == "heat"

@@ -45,15 +45,15 @@ async def test_13_each_distinct_prompt_is_asked_once_and_training_asks_nothing(
     for _ in range(2):
         # Both attempts of a run, each with a gateway of its own.
         async with await CallJournal.open(tmp_path / "calls.sqlite") as journal:
-            parts = make_components(model)
-            parts = replace(parts, model=ModelGateway(model, "scripted", journal))
+            components = make_components(model)
+            components = replace(components, model=ModelGateway(model, "scripted", journal))
             table, again = await asyncio.gather(
-                *(fill_reward_table(SESSIONS, HINTS, parts, 8, lambda: None) for _ in range(2))
+                *(fill_reward_table(SESSIONS, HINTS, components, 8, lambda: None) for _ in range(2))
             )
             assert (table.ndcg == again.ndcg).all()
             for hint in HINTS:
-                await parts.hint_store.add(hint, parts.embeddings.embed_query(hint.text))
-            offer = await offer_hints(SESSIONS, parts)
+                await components.hint_store.add(hint, components.embeddings.embed_query(hint.text))
+            offer = await offer_hints(SESSIONS, components)
     ScoringPPOTrainer(PPOConfig(iterations=2)).fit(table.rewarded(offer))
     asked = Counter(str([(m.type, m.text) for m in messages]) for messages in model.calls)
     assert set(asked.values()) == {1}
@@ -62,15 +62,15 @@ async def test_13_each_distinct_prompt_is_asked_once_and_training_asks_nothing(
 
 async def test_13_calls_are_made_side_by_side_up_to_a_limit() -> None:
     model = scripted(latency=0.05)
-    parts = make_components(model)
-    await fill_reward_table(SESSIONS, HINTS, parts, 12, lambda: None)
+    components = make_components(model)
+    await fill_reward_table(SESSIONS, HINTS, components, 12, lambda: None)
     # On a slow computer the first may be answered before the last is asked.
     assert 3 < model.most_at_once <= 12
 
     model = scripted(latency=0.02)
     limiter = CallLimiter(CallLimits(max_concurrency=3))
-    parts = replace(parts, model=ModelGateway(model, "scripted", limiter=limiter))
-    await fill_reward_table(SESSIONS[:6], HINTS, parts, 12, lambda: None)
+    components = replace(components, model=ModelGateway(model, "scripted", limiter=limiter))
+    await fill_reward_table(SESSIONS[:6], HINTS, components, 12, lambda: None)
     assert 1 < model.most_at_once <= 3
 
 

@@ -64,8 +64,8 @@ async def test_14_a_failed_call_is_never_a_reward_of_zero(tmp_path: Path) -> Non
     async def filled() -> RewardTable:
         async with await CallJournal.open(tmp_path / "calls.sqlite") as journal:
             gateway = ModelGateway(model, "scripted", journal, retries=SOON)
-            parts = replace(make_components(model), model=gateway)
-            return await fill_reward_table([session], [hint], parts, 1, lambda: None)
+            components = replace(make_components(model), model=gateway)
+            return await fill_reward_table([session], [hint], components, 1, lambda: None)
 
     with pytest.raises(ModelCallError):
         await filled()

@@ -11,7 +11,7 @@ from agentrec.graphs.preferences.preference_sampling import (
     find_factors,
     sample_preference,
 )
-from agentrec.llm.gateway.requests import Draw, seed_of
+from agentrec.llm.gateway.requests import Sampling, sample_seed
 from agentrec.runs.open_run import OpenRun
 from agentrec.sessions import Session
 from agentrec.streaming.stream import map_concurrently
@@ -66,11 +66,11 @@ async def texts_for(
 
     async def attempted(wanted: tuple[int, Session]) -> SampledText:
         sample, session = wanted
-        draw = None
+        sampling = None
         if temperature is not None:
-            draw = Draw(temperature, seed_of(seed, session.session_id, sample))
+            sampling = Sampling(temperature, sample_seed(seed, session.session_id, sample))
         return await sample_preference(
-            session, factors, components or parts.components, share=share, draw=draw
+            session, factors, components or parts.components, share=share, sampling=sampling
         )
 
     wanted = [(sample, session) for sample in range(samples) for session in sessions]

@@ -1,6 +1,6 @@
-"""The forms of structured answers; a model that is asked for one sees every description here.
+"""Schemas of structured answers; the model sees every description here.
 
-The same answers in plain lines are read as well: a schema is help for a model, never a condition.
+The same answers in plain lines are parsed as well: a schema helps a model, and is never required.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading a model's answer: a ranked list, hints or a question, in lines or as JSON."""
+"""Parse a model's answer: a ranked list, hints or a question, in lines or as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MARK = re.compile(
     r"(?P<bullet>(?:[-–—•>|]|\*(?=\s))\s*)?[\s*_]*"
     r"(?:#?[(\[]?(?P<number>\d{1,3})(?:\s*(?:[.:](?!\d)|[)\]|])+|\s+[-–—](?=\s)|(?=\s+C\d))[*_]*)?\s*"
 )
-_HANDLE = re.compile(r"[\[(*\"'`_]*C(?P<place>\d{1,9})\b", re.IGNORECASE)
+_HANDLE = re.compile(r"[\[(*\"'`_]*C(?P<number>\d{1,9})\b", re.IGNORECASE)
 _QUESTION = re.compile(r"(?i)question\s*:\s*")
 _QUESTION_MARKS = "?？؟"
 _YEAR_BEHIND = re.compile(r"\((?:19|20)\d\d\)$")
@@ -29,12 +29,11 @@ _ARTICLE_BEHIND = re.compile(r"(?P<name>.+), *(?P<article>the|an?)$")
 
 @dataclass(frozen=True)
 class ParsedRanking:
-    """What an answer names.
+    """The candidates that an answer names.
 
     Attributes:
         item_ids: The candidates it names, in order, each once.
-        illegal: How many of its lines or elements claim a place for something that is no
-            candidate, or for one named before.
+        illegal: Number of its lines or elements that name no candidate, or one named before.
         structured: Whether it was read as JSON.
     """
 
@@ -44,20 +43,20 @@ class ParsedRanking:
 
 
 def parse_ranking(answer: str, view: SessionView) -> ParsedRanking:
-    """Read a ranked list.
+    """Parse a ranked list.
 
     A JSON answer, such as ``{"ranking": ["C07", "C12"]}``, bare or in a code fence, counts with
-    every element; one that is cut off or malformed with those up to there, unless its lines tell
+    every element; one that is cut off or malformed with those up to there, unless its lines name
     more. In any other answer a line counts if it is numbered or starts with a handle.
 
     A handle decides; without one the whole rest must be a candidate's label (letter case,
     punctuation, accents, an article behind a comma and a year in brackets aside). A label that is
     part of a longer one never matches ("Heat", "Heathers"), and one that several candidates share
-    stands for none.
+    matches none.
 
     Args:
         answer: The model's text.
-        view: What the model was shown.
+        view: The session as the model saw it.
     """
     labels = _Labels(view)
     given = find_list(answer, "ranking")
@@ -73,14 +72,14 @@ def parse_ranking(answer: str, view: SessionView) -> ParsedRanking:
 
 
 def parse_lines(answer: str, limit: int) -> list[str]:
-    """Read a list of sentences: the text of each numbered or bulleted line, without repetition.
+    """Parse a list of sentences: the text of each numbered or bulleted line, each once.
 
-    A JSON answer, such as ``{"hints": ["Prefer ..."]}``, gives its elements, as far as they are
-    complete. Any other answer without a marked line counts as one sentence a line.
+    A JSON answer, such as ``{"hints": ["Prefer ..."]}``, gives its complete elements.
+    Any other answer without a marked line counts as one sentence a line.
 
     Args:
         answer: The model's text.
-        limit: How many to return at most.
+        limit: Most sentences to return.
     """
     given = find_list(answer, "hints")
     if given is not None:
@@ -92,7 +91,7 @@ def parse_lines(answer: str, limit: int) -> list[str]:
 
 
 def parse_question(answer: str) -> str:
-    """Read a question to the user.
+    """Parse a question to the user.
 
     Returns:
         The first line with a question mark up to its last one, else the first line with a word,
@@ -100,7 +99,7 @@ def parse_question(answer: str) -> str:
         answer has no word.
     """
     given = find_text(answer, "question")
-    # JSON that is cut off is nothing to ask anybody.
+    # JSON that is cut off is not a question.
     whole = [line for line in answer.splitlines() if line.lstrip()[:1] not in {"{", "[", "`"}]
     lines = [sentence_of(line) for line in (whole if given is None else [given])]
     for line in lines:
@@ -111,7 +110,7 @@ def parse_question(answer: str) -> str:
 
 
 def sentence_of(line: str) -> str:
-    """A line without its bullet or number, marks of emphasis and quotes."""
+    """Return a line without its bullet or number, marks of emphasis and quotes."""
     return _unquoted(re.sub(r"[*`]", "", _split(line)[2]))
 
 
@@ -120,18 +119,18 @@ def _asked(line: str) -> str:
 
 
 def _different(texts: Iterable[str]) -> list[str]:
-    """The texts without marks of emphasis, none empty, none twice."""
+    """Return the texts without marks of emphasis, none empty, none twice."""
     different: dict[str, str] = {}
     for text in texts:
         plain = _unquoted(re.sub(r"[*`]", "", text))
         if plain:
-            # However cased: two sentences that differ in nothing else are one.
+            # Sentences that differ only in letter case are one.
             different.setdefault(plain.casefold(), plain)
     return list(different.values())
 
 
 def _collected(named: Iterable[str | None], *, structured: bool) -> ParsedRanking:
-    """The candidates named, each once, with a count of what else claimed a place."""
+    """Collect the candidates named, each once, and count everything else."""
     item_ids: dict[str, None] = {}
     illegal = 0
     for item_id in named:
@@ -152,7 +151,7 @@ def _named_by_lines(answer: str, labels: _Labels) -> Iterable[str | None]:
 
 
 def _named_by_element(texts: tuple[str, ...], labels: _Labels) -> str | None:
-    """The candidate that one of the texts of an element names; a handle before any label."""
+    """Return the candidate that a text of an element names; a handle counts before any label."""
     lines = [" ".join(text.split()) for text in texts]
     rests = [_split(line)[2] for line in lines]
     for rest in rests:
@@ -164,45 +163,45 @@ def _named_by_element(texts: tuple[str, ...], labels: _Labels) -> str | None:
 
 
 class _Labels:
-    """Candidates by label, read strictly first and then ever more leniently.
+    """Candidates by label, compared strictly first and then ever more leniently.
 
-    At each step a reading that several candidates share stands for none of them, so that two
-    films of one title are told apart by their years and never guessed.
+    At each step a form that several candidates share matches none of them, so two films of one
+    title are distinguished by their years and never guessed.
     """
 
     def __init__(self, view: SessionView) -> None:
         self._view = view
 
     def handled(self, text: str) -> str | None:
-        """The candidate whose handle a text starts with; ``None`` if none has that handle."""
+        """Return the candidate whose handle a text starts with, if there is one."""
         handle = _HANDLE.match(text)
-        place = -1 if handle is None else int(handle["place"]) - 1
+        index = -1 if handle is None else int(handle["number"]) - 1
         known = self._view.candidate_ids
-        return known[place] if 0 <= place < len(known) else None
+        return known[index] if 0 <= index < len(known) else None
 
     def find(self, text: str) -> str | None:
-        """The one candidate a text stands for at the first step at which it stands for one."""
-        for reading, known in self._steps:
-            item_id = known.get(reading(text))
+        """Return the one candidate that a text matches at the first step with a match."""
+        for normalize, known in self._steps:
+            item_id = known.get(normalize(text))
             if item_id is not None:
                 return item_id
         return None
 
     @cached_property
     def _steps(self) -> list[tuple[Callable[[str], str], dict[str, str]]]:
-        """Made when first needed: an answer whose lines all have handles never is."""
+        """The steps, made when first needed: not for answers whose lines all have handles."""
         steps: list[tuple[Callable[[str], str], dict[str, str]]] = []
-        for reading in (_as_shown, _words, _name):
-            keys = [reading(as_data(label)) for label in self._view.candidate_labels]
+        for normalize in (_as_shown, _words, _name):
+            keys = [normalize(as_data(label)) for label in self._view.candidate_labels]
             seen = Counter(keys)
             pairs = zip(keys, self._view.candidate_ids, strict=True)
-            steps.append((reading, {k: i for k, i in pairs if k and seen[k] == 1}))
+            steps.append((normalize, {k: i for k, i in pairs if k and seen[k] == 1}))
         return steps
 
 
 def _split(line: str) -> tuple[bool, bool, str]:
-    """Whether a line has a bullet, whether it has a number, and the rest, on single spaces."""
-    # Foreign text can be one endless line, so no pattern here may look for the end of a line
+    """Return whether a line has a bullet, whether it has a number, and the rest of it."""
+    # Foreign text can be one endless line, so no pattern here may search for the end of a line
     # from many starts.
     line = " ".join(line.split())
     match = _MARK.match(line)
@@ -233,7 +232,7 @@ def _words(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    """The words without year, accents and an article's place."""
+    """Return the words without year and accents, an article in front."""
     folded = unicodedata.normalize("NFKD", text).casefold()
     plain = "".join(c for c in folded if not "\u0300" <= c <= "\u036f")
     plain = _YEAR_BEHIND.sub("", plain.rstrip("*_`\"'.,;: ")).rstrip("*_`\"'.,;: ")

@@ -1,4 +1,4 @@
-"""A hard budget: what a run may cost at most, over all its attempts."""
+"""A hard budget: the most that a run may cost, over all its attempts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Budget:
 
 @dataclass(frozen=True, eq=False)
 class Reservation:
-    """What a call in flight is expected to cost."""
+    """The estimated cost of a call in flight."""
 
     model: str
     tokens: int
@@ -46,16 +46,16 @@ class Reservation:
 class BudgetAccount:
     """Spends a budget, for one gateway or several, in one event loop.
 
-    A call reserves what it is expected to cost before it is made. Where the rest is too small as
-    long as others' reservations stand, it waits for what those calls really cost. So nothing is
-    spent beyond the budget but what could not be known: how far calls in flight come out above
-    their estimates, and what an endpoint charges for answers that never arrived. A model that
-    reports no tokens is counted by estimates, and not at all when a run is resumed.
+    A call reserves its estimated cost before it is made. If the rest is too small only because of
+    other reservations, it waits for the real cost of those calls. Spending can exceed the budget
+    only by what cannot be known: calls in flight that cost more than estimated, and charges for
+    answers that never arrived. A model that reports no tokens is counted by estimates, and not at
+    all when a run is resumed.
 
     Args:
-        budget: What may be spent.
+        budget: The limits.
         prices: Needed for a budget of money.
-        spendings: What was paid in earlier attempts, as ``CallJournal.spendings`` says.
+        spendings: Payments of earlier attempts, from ``CallJournal.spendings``.
 
     Raises:
         InputError: If the budget is of money and a model in ``spendings`` has no price.
@@ -92,7 +92,7 @@ class BudgetAccount:
         return self._money
 
     def check(self, model: str) -> None:
-        """Find out before anything is paid whether a model can be paid for.
+        """Check that the model has a price if the budget is of money.
 
         Raises:
             InputError: If the budget is of money and the model has no price.
@@ -100,10 +100,10 @@ class BudgetAccount:
         self._cost(model, 0, 0)
 
     async def reserve(self, model: str, input_tokens: int, output_tokens: int) -> Reservation:
-        """Set aside what a call is expected to cost; first come, first served.
+        """Set aside the estimated cost of a call; first come, first served.
 
         Raises:
-            ModelCallError: Of kind ``budget_spent``, if that is more than what is left.
+            ModelCallError: Of kind ``budget_spent``, if the budget has less left.
         """
         money = self._cost(model, input_tokens, output_tokens)
         wanted = Reservation(model, input_tokens + output_tokens, money)
@@ -119,10 +119,10 @@ class BudgetAccount:
         return wanted
 
     def settle(self, reservation: Reservation, input_tokens: int, output_tokens: int) -> None:
-        """Pay what a call really cost, 0 for one that was not made or not answered."""
+        """Replace a reservation by the real cost: 0 for a call not made or not answered."""
         self._reserved.remove(reservation)
         self._tokens_reserved -= reservation.tokens
-        # Nothing left is exactly nothing, whatever the sums were rounded to.
+        # Without reservations the sum is exactly 0, whatever was rounded.
         self._money_reserved = self._money_reserved - reservation.money if self._reserved else 0.0
         self._tokens += input_tokens + output_tokens
         self._money += self._cost(reservation.model, input_tokens, output_tokens)

@@ -12,13 +12,13 @@ from langchain_core.messages import BaseMessage
 from agentrec.llm.cost.prices import PriceTable
 from agentrec.llm.limits.limits import CallLimits
 
-# English prose, for most tokenizers. Only what is guessed before the first answer rests on it.
+# English prose, for most tokenizers. Only estimates before the first answer depend on it.
 CHARACTERS_PER_TOKEN = 4.0
 _FIRST_GUESS_OF_OUTPUT = 256
 
 
 def count_characters(messages: Sequence[BaseMessage]) -> int:
-    """Characters of a conversation; what is no text counts as its Python form is long."""
+    """Return the characters of a conversation; content other than text counts by its ``str``."""
     return sum(
         len(message.content if isinstance(message.content, str) else str(message.content))
         for message in messages
@@ -26,9 +26,9 @@ def count_characters(messages: Sequence[BaseMessage]) -> int:
 
 
 class TokenEstimator:
-    """Learns characters a token and tokens an answer from what the model reports.
+    """Estimates a call's tokens from characters a token and tokens an answer so far.
 
-    Answers of different nodes differ in length, so each node has a mean of its own.
+    Answers differ in length by node, so each node has its own mean.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class TokenEstimator:
         self._written: Counter[str] = Counter()
 
     def estimate(self, node: str, messages: Sequence[BaseMessage]) -> tuple[int, int]:
-        """Tokens that a call will read and write, each at least 1."""
+        """Return the estimated tokens read and written by a call, each at least 1."""
         per_token = CHARACTERS_PER_TOKEN
         if self._read:
             per_token = self._characters / self._read
@@ -51,7 +51,7 @@ class TokenEstimator:
     def learn(
         self, node: str, messages: Sequence[BaseMessage], input_tokens: int, output_tokens: int
     ) -> None:
-        """Take in what a call came to; one for which nothing was reported teaches nothing."""
+        """Learn from the reported tokens of a call; 0 means not reported."""
         if input_tokens > 0:
             self._characters += max(1, count_characters(messages))
             self._read += input_tokens
@@ -66,9 +66,9 @@ class PlannedCalls:
 
     Attributes:
         node: What they are for.
-        calls: How many, at least 0.
-        prompts: A few of their conversations, at least one; their mean length counts.
-        output_tokens: Tokens of an answer on average, at least 0.
+        calls: Number of calls, at least 0.
+        prompts: Some of their conversations, at least one; their mean length is used.
+        output_tokens: Mean tokens of an answer, at least 0.
     """
 
     node: str
@@ -83,14 +83,14 @@ class PlannedCalls:
 
 @dataclass(frozen=True)
 class CallEstimate:
-    """What planned calls come to.
+    """Estimate of planned calls.
 
     Attributes:
         calls: How many.
         input_tokens: Tokens read.
         output_tokens: Tokens written.
         money: What they cost; ``None`` if the model has no price.
-        seconds: How long they take at least under the limits.
+        seconds: Least time they take under the limits.
     """
 
     calls: int
@@ -108,14 +108,14 @@ def estimate_calls(
     limits: CallLimits | None = None,
     seconds_per_call: float = 0.0,
 ) -> CallEstimate:
-    """Estimate from the mean length of a few rendered prompts, without calling anything.
+    """Estimate from the mean length of a few rendered prompts, without any call.
 
     Args:
         planned: The calls.
         model: The model's name, for its price.
         prices: What tokens cost.
-        limits: What slows the calls down.
-        seconds_per_call: How long the endpoint takes for one call, at least 0.
+        limits: Limits on the calls.
+        seconds_per_call: Seconds that the endpoint takes for one call, at least 0.
     """
     limits = CallLimits() if limits is None else limits
     calls = sum(each.calls for each in planned)

@@ -1,4 +1,4 @@
-"""What tokens cost, as the user says: prices change too often to be written into a library."""
+"""What tokens cost, as the user states it: prices change too often for a library."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Price:
             raise ValueError("prices must be finite and at least 0")
 
     def of(self, input_tokens: float, output_tokens: float) -> float:
-        """Money for so many tokens."""
+        """Return the price of so many tokens."""
         return (self.input * input_tokens + self.output * output_tokens) / 1_000_000
 
 
@@ -36,18 +36,18 @@ class PriceTable:
     """Prices by model.
 
     Attributes:
-        prices: By the model's name: as the gateway has it with provider and parameters, without
-            parameters (``openai:gpt-4o-mini``), or without provider (``gpt-4o-mini``); the most
+        prices: By the model's name: the gateway's name with provider and parameters, without
+            parameters (``openai:gpt-4o-mini``), or without provider (``gpt-4o-mini``). The most
             exact name counts.
-        currency: What money is shown with, such as ``USD``.
+        currency: Shown behind amounts, such as ``USD``.
     """
 
     prices: Mapping[str, Price] = field(default_factory=dict)
     currency: str = ""
 
     def price(self, model: str) -> Price | None:
-        """The price of a model; ``None`` if the table does not know it."""
-        # Parameters follow a blank, the hash of an endpoint's address an at sign.
+        """Return the price of a model; ``None`` if the table does not have it."""
+        # A space precedes the parameters, an at sign the hash of the endpoint's address.
         bare = model.partition(" ")[0]
         plain = bare.rpartition("@")[0] or bare
         for name in (model, bare, plain, plain.partition(":")[2]):
@@ -56,6 +56,6 @@ class PriceTable:
         return None
 
     def shown(self, money: float) -> str:
-        """An amount in words, such as ``0.0132 USD``."""
+        """Return an amount as text, such as ``0.0132 USD``."""
         digits = 2 if money >= 100 else 4
         return f"{money:.{digits}f} {self.currency}".strip()

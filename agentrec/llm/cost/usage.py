@@ -1,4 +1,4 @@
-"""What calls came to: by node, and in all."""
+"""Usage: calls, tokens and cost, by node and in total."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from agentrec.llm.cost.prices import PriceTable
 
 @dataclass(frozen=True)
 class NodeUsage:
-    """What was asked for one purpose.
+    """Usage of one node.
 
     Attributes:
-        calls: Calls made to the model, failed ones among them.
-        failures: Those that failed.
-        retries: Those that were further attempts.
+        calls: Calls made to the model, including failed ones.
+        failures: Failed calls.
+        retries: Calls that were retries.
         cached: Answers that needed no call of their own.
         input_tokens: Tokens read, as the model reports them.
         output_tokens: Tokens written, as the model reports them.
@@ -47,34 +47,34 @@ class NodeUsage:
 
 @dataclass(frozen=True)
 class Usage:
-    """What all calls came to.
+    """Usage of all nodes.
 
     Attributes:
-        by_node: By what the calls were for.
+        by_node: Usage by node.
     """
 
     by_node: Mapping[str, NodeUsage]
 
     @property
     def total(self) -> NodeUsage:
-        """The sum over nodes."""
+        """Sum over nodes."""
         return sum(self.by_node.values(), NodeUsage())
 
 
 @dataclass(frozen=True)
 class Spending:
-    """What a journal says was paid by one node to one model.
+    """What one node paid to one model, from a journal.
 
     Attributes:
         node: What the calls were for.
-        model: The model's name at the gateway; empty in journals from before it was kept.
+        model: The model's name at the gateway; empty in journals of old versions.
         answers: Answers kept.
         failures: Failed calls noted.
         input_tokens: Tokens read for the answers.
         output_tokens: Tokens written for the answers.
-        lost_input_tokens: Tokens read for calls that failed though the model answered.
+        lost_input_tokens: Tokens read for failed calls that the model answered.
         lost_output_tokens: Tokens written for them.
-        retries: Calls that were further attempts, successful or not.
+        retries: Calls that were retries, successful or not.
     """
 
     node: str
@@ -99,9 +99,9 @@ class Spending:
 
 
 def lifelong_usage(spendings: Iterable[Spending], prices: PriceTable) -> Usage:
-    """What a run came to in all its attempts, from its journal.
+    """Return the usage of a run over all its attempts, from its journal.
 
-    ``cached`` is 0: a journal keeps what was paid and what failed.
+    ``cached`` is 0: a journal has only paid and failed calls.
     """
     by_node: dict[str, NodeUsage] = {}
     for each in spendings:

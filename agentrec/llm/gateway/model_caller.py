@@ -1,13 +1,11 @@
-"""One answer from a model: within limits and budget, tried again where that can help."""
+"""One answer from a model: within limits and budget, retried where that can help."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -16,70 +14,47 @@ from agentrec.errors import ModelCallError
 from agentrec.llm.cost.budget import BudgetAccount, Reservation
 from agentrec.llm.cost.estimate import TokenEstimator
 from agentrec.llm.cost.prices import PriceTable
-from agentrec.llm.gateway.call_errors import as_model_call_error, secrets_of
+from agentrec.llm.gateway.call_errors import as_model_call_error
 from agentrec.llm.gateway.call_metering import CallTelemetry, UsageMeter
 from agentrec.llm.gateway.replies import Reply, read_reply
-from agentrec.llm.gateway.requests import Draw
+from agentrec.llm.gateway.requests import Request
 from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.gateway.structured_output import StructuredCaller
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.llm.journal.journal_file import JournaledAnswer, JournaledFailure
 from agentrec.llm.limits.limits import CallLimiter
-from agentrec.llm.limits.pacing import Start
+from agentrec.llm.limits.pacing import Permit
+from agentrec.llm.providers.secrets import secrets_of
 
-# Overloaded endpoints name a time with these; with other codes it concerns the request alone.
+# With these, ``Retry-After`` speaks for all calls; with other codes only for this request.
 _OVERLOADED = frozenset({429, 503, 529})
 
 
-class Flight(Protocol):
-    """Somebody's interest in a call."""
-
-    sent: bool
-
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody still waits for the answer."""
-
-
-@dataclass
-class WantedFlight:
-    """A call that is wanted whatever happens."""
-
-    sent: bool = False
-    wanted: bool = True
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a model is asked.
+@dataclass(eq=False)
+class CallInterest:
+    """Who waits for a call.
 
     Attributes:
-        key: Content-derived key.
-        node: What it is for.
-        messages: The conversation.
-        schema: JSON schema that the answer is made to fit, if any.
-        draw: How the answer is drawn, if not as the model's parameters say.
+        waiting: How many callers wait for the answer.
+        sent: Whether the call is on its way to the model.
     """
 
-    key: str
-    node: str
-    messages: Sequence[BaseMessage]
-    schema: Mapping[str, Any] | None = None
-    draw: Draw | None = None
+    waiting: int = 0
+    sent: bool = False
 
 
-class PaidCaller:
+class ModelCaller:
     """Makes calls to one model.
 
     Args:
         model: The model.
         name: Its name, for prices and the journal.
         limiter: The limits.
-        retries: What is tried again.
+        retries: Which failures are retried, and when.
         account: The budget, if there is one.
         prices: What tokens cost, for telemetry.
         journal: Where failures are noted, if anywhere.
-        draws: Where the jitter of waits comes from.
+        jitter: Source of the jitter in waits.
     """
 
     def __init__(
@@ -92,7 +67,7 @@ class PaidCaller:
         account: BudgetAccount | None,
         prices: PriceTable,
         journal: CallJournal | None,
-        draws: Random,
+        jitter: Random,
     ) -> None:
         self._model = model
         self._structured = StructuredCaller(model)
@@ -101,60 +76,61 @@ class PaidCaller:
         self._retries = retries
         self._account = account
         self._journal = journal
-        self._draws = draws
+        self._jitter = jitter
         self._estimator = TokenEstimator()
         self._secrets = secrets_of(model)
         self._telemetry = CallTelemetry(name, prices)
         self.meter = UsageMeter(self._telemetry)
 
-    async def answer(self, request: Request, flight: Flight) -> JournaledAnswer:
-        """Get an answer.
+    async def answer(self, request: Request, interest: CallInterest) -> JournaledAnswer:
+        """Call the model, and again where a failure is transient.
 
         Args:
             request: What to ask.
-            flight: Told when a call is on its way; once nobody wants it, nothing is tried again.
+            interest: Its ``sent`` is set while a call is on its way; once nobody waits, nothing
+                is retried.
 
         Raises:
-            ModelCallError: If it failed for good, or the budget is spent.
+            ModelCallError: If the call failed for good, or the budget is spent.
         """
         failures: list[ModelCallError] = []
         while True:
             attempt = len(failures) + 1
-            reply = await self._attempt(request, flight, attempt)
-            flight.sent = False
+            reply = await self._attempt(request, interest, attempt)
+            interest.sent = False
             if reply.problem is None:
                 return JournaledAnswer(
                     reply.text, reply.input_tokens, reply.output_tokens, self._name, attempt
                 )
-            self._note(request, reply, reply.problem, attempt)
+            self._note_failure(request, reply, reply.problem, attempt)
             failures.append(reply.problem)
-            wait = self._retries.wait_after(failures, self._draws)
-            if wait is None or not flight.wanted:
+            wait = self._retries.wait_after(failures, self._jitter)
+            if wait is None or not interest.waiting:
                 raise reply.problem
-            # Outside the limits: whoever waits here takes no place from others.
+            # Outside the limits: a waiting call takes no slot from others.
             await asyncio.sleep(wait)
 
-    async def _attempt(self, request: Request, flight: Flight, attempt: int) -> Reply:
-        guess = self._estimator.estimate(request.node, request.messages)
+    async def _attempt(self, request: Request, interest: CallInterest, attempt: int) -> Reply:
+        estimate = self._estimator.estimate(request.node, request.messages)
         reservation: Reservation | None = None
         if self._account is not None:
-            reservation = await self._account.reserve(self._name, *guess)
-        came_to = (0, 0)
+            reservation = await self._account.reserve(self._name, *estimate)
+        spent = (0, 0)
         try:
-            async with self._limiter.place(sum(guess)) as start:
-                flight.sent = True
+            async with self._limiter.acquire(sum(estimate)) as permit:
+                interest.sent = True
                 self.meter.made(request.node, attempt)
-                with self._telemetry.call(request.node, attempt) as call:
+                with self._telemetry.call(request.node, attempt) as span:
                     reply = await self._reply(request)
-                    call.replied(reply)
-                came_to = self._learn(request, reply, guess, start)
+                    span.replied(reply)
+                spent = self._count_tokens(request, reply, estimate, permit)
                 return reply
         finally:
             if self._account is not None and reservation is not None:
-                self._account.settle(reservation, *came_to)
+                self._account.settle(reservation, *spent)
 
     async def _reply(self, request: Request) -> Reply:
-        """The model's reply; one that did not come is a reply with a problem."""
+        """Return the model's reply; a call without one gives a reply with a problem."""
         timeout = self._retries.timeout
         try:
             async with asyncio.timeout(timeout) as clock:
@@ -165,35 +141,37 @@ class PaidCaller:
                 problem = ModelCallError(line, kind="timed_out")
             else:
                 problem = as_model_call_error(error, self._secrets)
-            # Returned and not raised from here: raised here it would bring along the client's
-            # own exception, whose text may hold a key.
+            # Returned, not raised: raised here it would carry the client's own exception, whose
+            # text may hold a key.
             return Reply("", False, 0, 0, problem)
         return read_reply(message, structured=request.schema is not None)
 
     async def _invoke(self, request: Request) -> BaseMessage:
         messages = list(request.messages)
-        if request.draw is None:
+        if request.sampling is None:
             model, structured = self._model, self._structured
         else:
-            model = request.draw.made_by(self._model)
+            model = request.sampling.apply_to(self._model)
             structured = StructuredCaller(model)
         if request.schema is None:
             return await model.ainvoke(messages)
         return await structured.ask(request.schema, messages)
 
-    def _learn(
-        self, request: Request, reply: Reply, guess: tuple[int, int], start: Start
+    def _count_tokens(
+        self, request: Request, reply: Reply, estimate: tuple[int, int], permit: Permit
     ) -> tuple[int, int]:
-        """Take in what a call came to; the guess stands for a model that does not say."""
-        came_to = (reply.input_tokens, reply.output_tokens)
-        self.meter.paid(request.node, *came_to)
+        """Return what a call cost; the estimate, if the model does not report its tokens."""
+        reported = (reply.input_tokens, reply.output_tokens)
+        self.meter.paid(request.node, *reported)
         if reply.reported:
-            self._estimator.learn(request.node, request.messages, *came_to)
-            self._limiter.correct(start, sum(came_to))
-            return came_to
-        return guess if reply.problem is None else came_to
+            self._estimator.learn(request.node, request.messages, *reported)
+            self._limiter.correct(permit, sum(reported))
+            return reported
+        return estimate if reply.problem is None else reported
 
-    def _note(self, request: Request, reply: Reply, error: ModelCallError, attempt: int) -> None:
+    def _note_failure(
+        self, request: Request, reply: Reply, error: ModelCallError, attempt: int
+    ) -> None:
         self.meter.failed(request.node)
         if self._journal is not None:
             self._journal.note_failure(

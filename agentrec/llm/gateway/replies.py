@@ -1,4 +1,4 @@
-"""What a chat model's reply says, and whether it is an answer at all."""
+"""Read a chat model's reply, and decide whether it is an answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from agentrec.errors import ModelCallError
 
-# How providers say that a filter stopped the answer; each has its own field and words for it.
+# Each provider has its own field and word for an answer that a filter stopped.
 _REASON_FIELDS = ("finish_reason", "stop_reason", "stopReason")
 _FILTERED = frozenset(
     {
@@ -29,13 +29,13 @@ _CUT_OFF = frozenset({"length", "max_tokens", "model_length"})
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply, whatever it says.
+    """A reply to a call.
 
     Attributes:
-        text: Its text; the JSON of the call where a tool was called to give structure.
-        reported: Whether the model said how many tokens it took.
-        input_tokens: Tokens read, 0 if the model does not say.
-        output_tokens: Tokens written, 0 if the model does not say.
+        text: Its text; the arguments of the tool call where a tool gives the structure.
+        reported: Whether the model reported its tokens.
+        input_tokens: Tokens read, 0 if not reported.
+        output_tokens: Tokens written, 0 if not reported.
         problem: Why this is no answer; ``None`` if it is one.
     """
 
@@ -51,17 +51,17 @@ def read_reply(message: BaseMessage, *, structured: bool = False) -> Reply:
 
     Args:
         message: The reply.
-        structured: Whether a tool was bound to give structure: what it was called with is the
-            answer then, and text beside it is talk.
+        structured: Whether a tool was bound to give structure: its arguments are then the answer,
+            and text beside them is ignored.
 
     Returns:
-        The reply. A text that a token limit cut off is an answer: whoever asked knows what to do
-        with half a text. One that a filter stopped is a refusal even if there is some text.
+        The reply. A text that a token limit cut off is an answer: the caller decides what to do
+        with half a text. An answer that a filter stopped is a refusal even if it has some text.
     """
     usage = message.usage_metadata if isinstance(message, AIMessage) else None
-    # Half a surrogate pair is no text: what is seen now is what a journal gives back.
-    said = (_called(message) if structured else "") or str(message.text)
-    text = said.encode("utf-8", "replace").decode("utf-8")
+    raw = (_tool_arguments(message) if structured else "") or str(message.text)
+    # Half a surrogate pair cannot be stored: the text now is the text a journal gives back.
+    text = raw.encode("utf-8", "replace").decode("utf-8")
     return Reply(
         text,
         usage is not None,
@@ -71,7 +71,7 @@ def read_reply(message: BaseMessage, *, structured: bool = False) -> Reply:
     )
 
 
-def _called(message: BaseMessage) -> str:
+def _tool_arguments(message: BaseMessage) -> str:
     if not isinstance(message, AIMessage):
         return ""
     if message.tool_calls:
@@ -92,7 +92,7 @@ def _problem(message: BaseMessage, text: str) -> ModelCallError | None:
     if text.strip():
         return None
     if reasons & _CUT_OFF:
-        line = "the model reached its token limit before it said anything"
+        line = "the model reached its token limit before it wrote any text"
     else:
-        line = "the model answered nothing"
+        line = "the model's answer is empty"
     return ModelCallError(line, kind="malformed")

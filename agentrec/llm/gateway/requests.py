@@ -1,4 +1,4 @@
-"""What makes two requests the same: the key of a request, and how its answer is sampled."""
+"""A request to a model, how its answer is sampled, and the key the answer is stored under."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -14,12 +15,12 @@ _SEEDS = 2**31
 
 
 @dataclass(frozen=True)
-class Draw:
-    """How one answer of several is drawn.
+class Sampling:
+    """How one of several answers to the same question is sampled.
 
     Attributes:
-        temperature: At least 0. Larger: texts that differ more, and are worse on average.
-        seed: Of the draw, where the provider takes one.
+        temperature: At least 0. Higher: texts differ more, and are worse on average.
+        seed: Seed of this answer, for providers that take one.
 
     Raises:
         ValueError: If the temperature is below 0.
@@ -30,29 +31,42 @@ class Draw:
 
     def __post_init__(self) -> None:
         if not self.temperature >= 0:
-            raise ValueError(f"temperature is at least 0, not {self.temperature}")
+            raise ValueError(f"temperature must be at least 0, not {self.temperature}")
 
-    @property
-    def told(self) -> str:
-        """What of it decides an answer, for the key of a request."""
-        return f"temperature {self.temperature:g}, seed {self.seed}"
+    def apply_to(self, model: BaseChatModel) -> BaseChatModel:
+        """Return a copy of a model that samples this way and shares its client.
 
-    def made_by(self, model: BaseChatModel) -> BaseChatModel:
-        """A model that answers so, sharing the client of the one given.
-
-        A model that has no such parameter stays as it is in that respect: some providers take no
-        seed, some models no temperature.
+        Parameters that the model does not have are left out: some providers take no seed, some
+        models no temperature.
         """
         fields = type(model).model_fields
         wanted = {"temperature": self.temperature, "seed": self.seed}
-        known = {name: value for name, value in wanted.items() if name in fields}
-        return model.model_copy(update=known)
+        return model.model_copy(update={k: v for k, v in wanted.items() if k in fields})
 
 
-def seed_of(seed: int, session_id: str, sample: int) -> int:
-    """A seed of its own for every text of every session, 0 to 2**31 - 1."""
+def sample_seed(seed: int, session_id: str, sample: int) -> int:
+    """Return a seed for one text of one session, from 0 to 2**31 - 1."""
     content = f"{seed}\n{sample}\n{session_id}".encode()
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "big") % _SEEDS
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a model is asked.
+
+    Attributes:
+        key: Content-derived key.
+        node: What the call is for, in counts and the journal.
+        messages: The conversation.
+        schema: JSON schema that the answer is made to fit, if any.
+        sampling: How the answer is sampled, if not as the model's own parameters say.
+    """
+
+    key: str
+    node: str
+    messages: Sequence[BaseMessage]
+    schema: Mapping[str, Any] | None = None
+    sampling: Sampling | None = None
 
 
 def call_key(
@@ -60,25 +74,27 @@ def call_key(
     messages: Sequence[BaseMessage],
     sample: int = 0,
     schema: Mapping[str, object] | None = None,
-    draw: Draw | None = None,
+    sampling: Sampling | None = None,
 ) -> str:
-    """Content-derived key of a request.
+    """Return the content-derived key of a request.
 
-    It covers all that a provider is sent of a message, and nothing that differs from run to run,
-    such as message ids.
+    It covers everything that a provider receives, and nothing that differs from run to run, such
+    as message ids.
 
     Args:
         name: The model's name and parameters.
         messages: The conversation.
         sample: Number of the sample.
         schema: JSON schema that the answer is made to fit, if any.
-        draw: How the answer is drawn, if not as the model's parameters say.
+        sampling: How the answer is sampled, if not as the model's own parameters say.
     """
     content = [name, sample, *(_content(message) for message in messages)]
     if schema is not None:
         content.append({"schema": schema})
-    if draw is not None:
-        content.append({"draw": draw.told})
+    if sampling is not None:
+        # Journals of earlier versions have keys with these words.
+        drawn = f"temperature {sampling.temperature:g}, seed {sampling.seed}"
+        content.append({"draw": drawn})
     return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
 
 

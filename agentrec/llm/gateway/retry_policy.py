@@ -1,4 +1,4 @@
-"""When a failed call is made again, and after how long."""
+"""Which failed calls are retried, and after how long."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from agentrec.errors import ModelCallError
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Exponential backoff with full jitter, for failures that pass by themselves.
+    """Exponential backoff with full jitter, for transient failures.
 
-    Full jitter draws the wait evenly from 0 to its bound: callers that failed together do not
-    come back together. An endpoint that names a time itself is waited for at least that long.
+    Full jitter draws the wait uniformly from 0 to its bound: callers that failed together do not
+    return together. A wait is at least the ``Retry-After`` of the endpoint.
 
-    A malformed answer has its own, lower bound. At temperature 0 a second answer differs from the
-    first only by what the endpoint computes inexactly, which is enough to bring an empty answer to
-    life now and then; a third rarely helps, and each one is paid for.
+    A malformed answer has its own, lower limit. At temperature 0 a second answer differs from the
+    first only by inexact arithmetic, which sometimes replaces an empty answer; a third rarely
+    helps, and each one is paid for.
 
     Attributes:
-        max_attempts: How often a call is made at most, at least 1; 1 for no second attempt.
-        malformed_attempts: How many of its answers may be malformed, at least 1.
+        max_attempts: Most attempts at a call, at least 1; 1 for no retry.
+        malformed_attempts: Most malformed answers to a call, at least 1.
         first_wait: Bound of the first wait in seconds, at least 0; each further one is twice it.
         longest_wait: Bound of all waits in seconds, at least 0.
-        longest_retry_after: The most seconds that an endpoint may ask for; a call it holds off for
-            longer fails at once.
-        timeout: Seconds after which an attempt is given up, above 0; ``None`` for no such limit.
+        longest_retry_after: Longest ``Retry-After`` that is waited for, in seconds; a call with a
+            longer one fails at once.
+        timeout: Seconds after which an attempt is cancelled, above 0; ``None`` for no limit.
 
     Source: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 
@@ -53,15 +53,15 @@ class RetryPolicy:
         if self.timeout is not None and not 0 < self.timeout < math.inf:
             raise ValueError("timeout must be a finite number of seconds above 0")
 
-    def wait_after(self, failures: Sequence[ModelCallError], draws: Random) -> float | None:
-        """How long to wait before the next attempt.
+    def wait_after(self, failures: Sequence[ModelCallError], jitter: Random) -> float | None:
+        """Return how long to wait before the next attempt.
 
         Args:
-            failures: Why the attempts so far failed, in their order, at least one.
-            draws: Where the jitter comes from.
+            failures: Failures of the attempts so far, in order, at least one.
+            jitter: Source of the jitter.
 
         Returns:
-            Seconds, at least 0; ``None`` if there should be no further attempt.
+            Seconds, at least 0; ``None`` for no further attempt.
         """
         error, attempt = failures[-1], len(failures)
         malformed = sum(each.kind == "malformed" for each in failures)
@@ -69,9 +69,9 @@ class RetryPolicy:
             return None
         if not error.transient or attempt >= self.max_attempts:
             return None
-        # The exponent is bounded because a large one is no float any more.
+        # The exponent is bounded because a large one overflows a float.
         bound = min(self.longest_wait, self.first_wait * 2 ** min(attempt - 1, 60))
-        wait = draws.uniform(0, bound)
+        wait = jitter.uniform(0, bound)
         if error.retry_after is None:
             return wait
         if error.retry_after > self.longest_retry_after:

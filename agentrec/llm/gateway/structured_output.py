@@ -18,10 +18,12 @@ from agentrec.llm.journal.journal import CallJournal
 
 StructuredMode = Literal["auto", "never"]
 
-# How endpoints answer that do not know what they are asked for.
+# Status codes of endpoints that do not know a parameter.
 NOT_UNDERSTOOD = frozenset({400, 415, 422, 501})
 
 PROBE_QUESTION = "Is ice colder than steam?"
+
+_MAX_SCHEMAS = 16
 
 
 class ColderThan(BaseModel):
@@ -35,68 +37,68 @@ PROBE_SCHEMA: Mapping[str, Any] = ColderThan.model_json_schema()
 Probe = Callable[[], Awaitable[str]]
 
 
-class StructuredOutput:
-    """Knows whether a model supports structured output.
+class StructuredSupport:
+    """Finds out once whether a model supports structured output.
 
-    Nothing is asked of a model whose class has no such method (the embedded and the scripted one),
-    nor of one whose ``profile`` says it. Any other is asked one short question, once for its name
+    A model is not asked if its class has no such method (the embedded and the scripted one) or if
+    its ``profile`` says whether it can. Any other is asked one short question, once for its name
     as long as the journal remembers.
 
     Args:
         model: The model.
         name: Its name at the gateway.
         mode: ``auto`` to find out, ``never`` to do without.
-        journal: Where it is remembered, if anywhere.
+        journal: Where the result is remembered, if anywhere.
     """
 
     def __init__(
         self, model: BaseChatModel, name: str, mode: StructuredMode, journal: CallJournal | None
     ) -> None:
-        self._name = f"structured output: {name}"
+        self._fact = f"structured output: {name}"
         self._journal = journal
-        self._claim = False if mode == "never" else _claim(model)
-        self._known = False if self._claim is False else None
-        self._asking = asyncio.Lock()
+        self._declared = False if mode == "never" else _declared_support(model)
+        self._supported = False if self._declared is False else None
+        self._lock = asyncio.Lock()
 
     @property
     def is_possible(self) -> bool:
-        """Whether there is anything to find out; if not, a schema changes nothing."""
-        return self._claim is not False
+        """Whether the model may support it; if not, a schema changes nothing."""
+        return self._declared is not False
 
     async def is_supported(self, probe: Probe) -> bool:
-        """Find out.
+        """Return whether the model supports it; ask the model if that is not known.
 
         Args:
             probe: Asks ``PROBE_QUESTION`` under ``PROBE_SCHEMA`` and returns the answer.
 
         Raises:
-            ModelCallError: If the probe failed in a way that says nothing of the model.
+            ModelCallError: If the probe failed in a way that says nothing about the model.
         """
-        if self._known is None:
-            # One of many callers asks, and the others wait for what it hears.
-            async with self._asking:
-                if self._known is None:
-                    self._known = await self._find_out(probe)
-        return self._known
+        if self._supported is None:
+            # One of many callers asks; the others wait for its result.
+            async with self._lock:
+                if self._supported is None:
+                    self._supported = await self._find_out(probe)
+        return self._supported
 
     async def deny(self) -> None:
-        """Remember that the model does not, whatever it claims."""
+        """Remember that the model does not support it, whatever it declares."""
         await self._remember(supported=False)
 
     async def _find_out(self, probe: Probe) -> bool:
-        remembered = None if self._journal is None else self._journal.fact(self._name)
+        remembered = None if self._journal is None else self._journal.fact(self._fact)
         if remembered is not None:
             return remembered == "yes"
-        if self._claim is not None:
-            return self._claim
+        if self._declared is not None:
+            return self._declared
         try:
             supported = _fits(await probe())
         except ModelCallError as error:
             if error.status in NOT_UNDERSTOOD or error.kind == "malformed":
                 supported = False
             elif error.kind == "failed":
-                # Some endpoints break over what they do not know. Whether this one did will show:
-                # without a schema it works or fails for good. Nothing to remember.
+                # Some endpoints break on unknown parameters. Whether this one did will show:
+                # without a schema it works or fails for good. Not remembered.
                 return False
             else:
                 raise
@@ -104,56 +106,16 @@ class StructuredOutput:
         return supported
 
     async def _remember(self, supported: bool) -> None:
-        self._known = supported
+        self._supported = supported
         if self._journal is not None:
-            await self._journal.put_fact(self._name, "yes" if supported else "no")
-
-
-def _claim(model: BaseChatModel) -> bool | None:
-    """What the model says of itself; ``None`` if it says nothing."""
-    try:
-        model.with_structured_output(dict(PROBE_SCHEMA), include_raw=True)
-    except Exception:
-        # NotImplementedError is what the interface asks for; a class that fails in another way
-        # before anything was sent cannot do it either.
-        return False
-    profile = model.profile or {}
-    # By default a class binds a tool where it has no better way.
-    claims = [profile.get("structured_output"), profile.get("tool_calling")]
-    if any(claims):
-        return True
-    return None if None in claims else False
-
-
-def _fits(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text).get("ok"), bool)
-    except (ValueError, AttributeError, RecursionError):
-        # The last of them is raised for what is nested a thousand levels deep.
-        return False
-
-
-_KEPT = 16
-
-
-@dataclass
-class _Asking:
-    """How answers to one schema are asked for.
-
-    Attributes:
-        schema: The schema itself, or another one might come to have its address.
-        step: Asks.
-    """
-
-    schema: Mapping[str, Any]
-    step: Runnable[Any, Any]
+            await self._journal.put_fact(self._fact, "yes" if supported else "no")
 
 
 class StructuredCaller:
-    """Asks one model for answers that fit.
+    """Calls one model for answers that fit a schema.
 
-    What is made of a schema is kept, by the object: making it takes longer than all else that is
-    done here for a call.
+    What LangChain makes of a schema is cached by the schema object: making it takes longer than
+    everything else that is done here for a call.
 
     Args:
         model: A model with structured output.
@@ -161,10 +123,10 @@ class StructuredCaller:
 
     def __init__(self, model: BaseChatModel) -> None:
         self._model = model
-        self._asking: dict[int, _Asking] = {}
+        self._calls: dict[int, _StructuredCall] = {}
 
     async def ask(self, schema: Mapping[str, Any], messages: Sequence[BaseMessage]) -> BaseMessage:
-        """The model's message as it came: it holds the usage, and the text if that does not fit.
+        """Return the model's message as it came: with its usage, and its text if it does not fit.
 
         Args:
             schema: A JSON schema, which must not change.
@@ -173,25 +135,55 @@ class StructuredCaller:
         Raises:
             Exception: What the model's client raises.
         """
-        known = self._asking.get(id(schema))
-        if known is None:
-            if len(self._asking) >= _KEPT:
-                self._asking.clear()
+        call = self._calls.get(id(schema))
+        if call is None:
+            if len(self._calls) >= _MAX_SCHEMAS:
+                self._calls.clear()
             structured = self._model.with_structured_output(dict(schema), include_raw=True)
-            known = self._asking[id(schema)] = _Asking(schema, _asking_alone(structured))
-        replied: Any = await known.step.ainvoke(list(messages))
+            call = self._calls[id(schema)] = _StructuredCall(schema, _without_parser(structured))
+        replied: Any = await call.runnable.ainvoke(list(messages))
         message: BaseMessage = replied if isinstance(replied, BaseMessage) else replied["raw"]
         return message
 
 
-def _asking_alone(structured: Runnable[Any, Any]) -> Runnable[Any, Any]:
-    """The step that asks, without the one that reads: that takes minutes over long garbage.
+@dataclass
+class _StructuredCall:
+    # The schema is kept alive, or another one might get its id.
+    schema: Mapping[str, Any]
+    runnable: Runnable[Any, Any]
 
-    LangChain's own readers of JSON try every way of completing what is broken, and what they make
-    of it is not used here. A chain of another shape than LangChain gives it stays whole.
+
+def _without_parser(structured: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    """Return the step that calls the model, without the parser behind it.
+
+    LangChain's JSON parser tries every way to complete broken JSON, which takes minutes on long
+    garbage, and its result is not used here. A chain of another shape is returned whole.
     """
     if isinstance(structured, RunnableSequence):
         first = structured.first
         if isinstance(first, RunnableParallel) and set(first.steps__) == {"raw"}:
             return first.steps__["raw"]
     return structured
+
+
+def _declared_support(model: BaseChatModel) -> bool | None:
+    """Return what the model declares; ``None`` if it declares nothing."""
+    try:
+        model.with_structured_output(dict(PROBE_SCHEMA), include_raw=True)
+    except Exception:
+        # The interface asks for NotImplementedError; a class that fails in another way before
+        # anything is sent cannot do it either.
+        return False
+    profile = model.profile or {}
+    # By default a class binds a tool where it has no better way.
+    declared = [profile.get("structured_output"), profile.get("tool_calling")]
+    if any(declared):
+        return True
+    return None if None in declared else False
+
+
+def _fits(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text).get("ok"), bool)
+    except (ValueError, AttributeError, RecursionError):
+        return False

@@ -31,15 +31,15 @@ from agentrec.llm.journal.journal_file import (
     Written,
 )
 
-# What an answer takes in memory beside its text.
+# Bytes that an answer takes in memory beside its text.
 _OVERHEAD = 400
 
 
 class RecentAnswers:
-    """Answers by key; those not used for longest make room for new ones.
+    """The answers used last, by key; the least recently used make room for new ones.
 
     Args:
-        memory: About how many bytes to hold, at least 0.
+        memory: Approximate number of bytes to hold, at least 0.
 
     Raises:
         ValueError: If ``memory`` is below 0.
@@ -55,7 +55,7 @@ class RecentAnswers:
         return len(self._answers)
 
     def get(self, key: str) -> JournaledAnswer | None:
-        """The answer under a key, if it is still held."""
+        """Return the answer under a key, if it is still held."""
         answer = self._answers.get(key)
         if answer is not None:
             self._answers.move_to_end(key)
@@ -80,13 +80,12 @@ _MEMORY = 32 * 2**20
 
 
 class CallJournal:
-    """Answers by key, in an SQLite file.
+    """Stores answers by key in an SQLite file.
 
-    Writes of concurrent callers share one transaction and look-ups one query; ``put`` returns
-    once the answer is committed, and not earlier, so an answer that was seen is there after the
-    process was killed. Of several answers under one key the first stays, also if another process
-    wrote it: processes may share a file. Failures are noted beside the answers, never as answers:
-    a failed call is made again.
+    Writes of concurrent callers share one transaction, and look-ups one query. ``put`` returns
+    once the answer is committed, so an answer that anybody saw survives a kill. Of several answers
+    under one key the first stays, also if another process wrote it: processes may share a file.
+    Failures are noted beside the answers, never as answers: a failed call is made again.
 
     Use ``await CallJournal.open(path)`` and ``async with``.
     """
@@ -107,7 +106,7 @@ class CallJournal:
         self._facts = facts
         self._recent = RecentAnswers(memory)
         self._unwritten = Batch()
-        self._told: list[asyncio.Future[Mapping[str, JournaledAnswer]]] = []
+        self._waiters: list[asyncio.Future[Mapping[str, JournaledAnswer]]] = []
         self._writer: asyncio.Task[None] | None = None
         self._unread: dict[str, asyncio.Future[JournaledAnswer | None]] = {}
         self._reader: asyncio.Task[None] | None = None
@@ -115,14 +114,14 @@ class CallJournal:
 
     @classmethod
     async def open(cls, path: Path, *, memory: int = _MEMORY) -> CallJournal:
-        """Open a journal, making it where there is none.
+        """Open a journal; create it if it does not exist.
 
         Args:
             path: The file.
-            memory: About how many bytes of answers to keep at hand, at least 0.
+            memory: Approximate bytes of answers to keep in memory, at least 0.
 
         Raises:
-            InputError: If the file is not a journal, cannot be opened or made, or is locked.
+            InputError: If the file is not a journal, cannot be opened or created, or is locked.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="call-journal")
 
@@ -140,16 +139,16 @@ class CallJournal:
         return cls(file, thread, spendings, facts, memory)
 
     def __len__(self) -> int:
-        """How many answers there were on opening, and were put since."""
+        """Number of answers: those on opening and those put since."""
         return self._answers
 
     @property
     def tokens(self) -> Mapping[str, int]:
-        """Tokens read and written for all of them."""
+        """Tokens read and written for all answers."""
         return {"input": self._tokens_read, "output": self._tokens_written}
 
     async def spendings(self) -> tuple[Spending, ...]:
-        """What was paid, by node and model, over the file's whole life and by all processes.
+        """Return what was paid by node and model, over the file's whole life and by all processes.
 
         Raises:
             AgentRecError: If the journal is closed.
@@ -159,11 +158,11 @@ class CallJournal:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._file.spendings)
 
     def fact(self, name: str) -> str | None:
-        """Something remembered beside answers, such as what a model is capable of."""
+        """Return a fact stored beside the answers, such as whether a model supports a feature."""
         return self._facts.get(name)
 
     async def put_fact(self, name: str, value: str) -> None:
-        """Remember something; returns when it is committed, a later value replaces it.
+        """Store a fact; return when it is committed. A later value replaces it.
 
         Raises:
             AgentRecError: If it could not be written.
@@ -174,10 +173,10 @@ class CallJournal:
         self._facts[name] = value
 
     async def take_facts(self, other: Path) -> None:
-        """Remember what another journal does, but for what this one remembers itself.
+        """Copy the facts of another journal that this one lacks.
 
         Args:
-            other: That journal's file; one that is not there remembers nothing.
+            other: That journal's file; a missing file has no facts.
 
         Raises:
             InputError: If that file cannot be used as a journal.
@@ -194,17 +193,17 @@ class CallJournal:
             if name not in self._facts:
                 await self.put_fact(name, value)
 
-    def at_hand(self, key: str) -> JournaledAnswer | None:
-        """The answer under a key if it was used lately; ``None`` says nothing of the file."""
+    def in_memory(self, key: str) -> JournaledAnswer | None:
+        """Return the answer under a key if it is in memory; if not, the file may still have it."""
         return self._recent.get(key)
 
     async def get(self, key: str) -> JournaledAnswer | None:
-        """The answer under a key, if there is one.
+        """Return the answer under a key, if there is one.
 
         Raises:
             AgentRecError: If the file cannot be read, or the journal is closed.
         """
-        answer = self.at_hand(key)
+        answer = self.in_memory(key)
         if answer is not None:
             return answer
         self._check_open()
@@ -216,18 +215,18 @@ class CallJournal:
         return await asyncio.shield(self._unread[key])
 
     async def put(self, key: str, node: str, answer: JournaledAnswer) -> JournaledAnswer:
-        """Keep an answer; returns when it is committed.
+        """Store an answer; return when it is committed.
 
         Args:
             key: Content-derived key of the request.
-            node: What step of what graph the call was made for.
+            node: What the call was for.
             answer: The answer.
 
         Returns:
-            The answer that is kept: this one, or one that was there first.
+            The stored answer: this one, or an earlier one.
 
         Raises:
-            AgentRecError: If it could not be written (the disk is full, the journal closed).
+            AgentRecError: If it could not be written (disk full, journal closed).
         """
         self._check_open()
         answer = replace(answer, text=_storable(answer.text))
@@ -235,10 +234,10 @@ class CallJournal:
         return (await self._write())[key]
 
     def note_failure(self, failure: JournaledFailure) -> None:
-        """Note a failed call, to be written with whatever is written next.
+        """Note a failed call; it is written with the next batch.
 
-        Nobody is told if that does not succeed: the call has failed already, and the next answer
-        will tell of the disk.
+        A failure to write it is not reported: the call has failed already, and the next answer
+        will report the disk.
         """
         if not self._closed:
             failure = replace(failure, problem=_storable(failure.problem))
@@ -246,11 +245,11 @@ class CallJournal:
             self._start_writing()
 
     async def _write(self) -> Mapping[str, JournaledAnswer]:
-        told = asyncio.get_running_loop().create_future()
-        self._told.append(told)
+        written = asyncio.get_running_loop().create_future()
+        self._waiters.append(written)
         self._start_writing()
-        # Shielded: the answer is paid for, so a caller that is cancelled must not take it along.
-        kept: Mapping[str, JournaledAnswer] = await asyncio.shield(told)
+        # Shielded: the answer is paid for, so cancelling the caller must not lose it.
+        kept: Mapping[str, JournaledAnswer] = await asyncio.shield(written)
         return kept
 
     def _start_writing(self) -> None:
@@ -262,22 +261,22 @@ class CallJournal:
         try:
             while self._unwritten:
                 batch, self._unwritten = self._unwritten, Batch()
-                told, self._told = self._told, []
+                waiters, self._waiters = self._waiters, []
                 try:
                     written = await loop.run_in_executor(self._thread, self._file.write, batch)
-                # Whatever it is: a caller that is told nothing would wait for ever.
+                # Whatever it is: a caller that hears nothing would wait for ever.
                 except Exception as error:
                     why = _why(error)
-                    for each in told:
+                    for waiter in waiters:
                         problem = f"an answer could not be written to the call journal: {why}"
-                        each.set_exception(AgentRecError(problem))
-                        # Looked at: its caller may be gone.
-                        each.exception()
+                        waiter.set_exception(AgentRecError(problem))
+                        # Retrieved, because its caller may be gone.
+                        waiter.exception()
                     continue
-                # Here and not in put, whose caller may be gone by now.
+                # Not in put, whose caller may be gone by now.
                 self._count(batch, written)
-                for each in told:
-                    each.set_result(written.kept)
+                for waiter in waiters:
+                    waiter.set_result(written.kept)
         finally:
             self._writer = None
 
@@ -298,21 +297,21 @@ class CallJournal:
                         self._thread, self._file.answers, list(unread)
                     )
                 except Exception as error:
-                    for each in unread.values():
+                    for waiter in unread.values():
                         problem = f"the call journal cannot be read: {_why(error)}"
-                        each.set_exception(AgentRecError(problem))
-                        each.exception()
+                        waiter.set_exception(AgentRecError(problem))
+                        waiter.exception()
                     continue
-                for key, told in unread.items():
+                for key, waiter in unread.items():
                     if key in found:
                         self._recent.hold(key, found[key])
-                    told.set_result(found.get(key))
+                    waiter.set_result(found.get(key))
         finally:
             self._reader = None
 
     async def _written(self) -> None:
         if self._writer is not None:
-            # Shielded: who is cancelled meanwhile must not take the last answers along.
+            # Shielded: a cancellation must not lose the last answers.
             await asyncio.shield(self._writer)
 
     def _check_open(self) -> None:
@@ -320,7 +319,7 @@ class CallJournal:
             raise AgentRecError("the call journal is closed")
 
     async def aclose(self) -> None:
-        """Write what is waiting and close the file; a second time does nothing."""
+        """Write everything that waits and close the file; a second call does nothing."""
         if self._closed:
             return
         self._closed = True
@@ -328,7 +327,7 @@ class CallJournal:
         if self._reader is not None:
             await asyncio.shield(self._reader)
         await asyncio.get_running_loop().run_in_executor(self._thread, self._file.close)
-        # Nothing is left for it to do, and waiting for its end would block the loop.
+        # It has nothing left to do, and waiting for its end would block the loop.
         self._thread.shutdown(wait=False)
 
     async def __aenter__(self) -> CallJournal:
@@ -344,7 +343,7 @@ class CallJournal:
 
 
 def _storable(text: str) -> str:
-    # Half a surrogate pair (an answer cut off in the middle of a character) is no UTF-8.
+    # Half a surrogate pair (an answer cut off inside a character) is not UTF-8.
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

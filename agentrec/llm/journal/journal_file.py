@@ -26,9 +26,9 @@ class JournaledAnswer:
 
     Attributes:
         text: The answer.
-        input_tokens: Tokens read for it, 0 if the model does not say.
-        output_tokens: Tokens written, 0 if the model does not say.
-        model: The model's name at the gateway; empty in journals from before it was kept.
+        input_tokens: Tokens read for it, 0 if not reported.
+        output_tokens: Tokens written, 0 if not reported.
+        model: The model's name at the gateway; empty in journals of old versions.
         attempt: Number of the attempt that brought it, from 1.
     """
 
@@ -41,7 +41,7 @@ class JournaledAnswer:
 
 @dataclass(frozen=True)
 class JournaledFailure:
-    """One call that failed; it stands in nobody's way.
+    """One failed call; it does not keep the call from being made again.
 
     Attributes:
         key: Content-derived key of the request.
@@ -51,8 +51,8 @@ class JournaledFailure:
         time: When, in seconds since 1970.
         attempt: Number of the attempt, from 1.
         model: The model's name at the gateway.
-        input_tokens: Tokens read all the same, where the model answered and said so.
-        output_tokens: Tokens written all the same.
+        input_tokens: Tokens read, if the model reported them.
+        output_tokens: Tokens written, if the model reported them.
     """
 
     key: str
@@ -66,8 +66,8 @@ class JournaledFailure:
     output_tokens: int = 0
 
 
-# Seconds to wait for another process that is writing; it is done in a few milliseconds unless it
-# is stopped, or the disk is slow beyond use.
+# Seconds to wait for another process that is writing, which takes milliseconds unless it is
+# stopped or the disk is very slow.
 BUSY_TIMEOUT = 30.0
 
 _TABLES = (
@@ -102,7 +102,7 @@ _TABLES = (
     ) WITHOUT ROWID
     """,
 )
-_SUMS = """
+_CREATE_TOTALS = """
 CREATE TABLE sums (
     node TEXT NOT NULL,
     model TEXT NOT NULL,
@@ -116,12 +116,12 @@ CREATE TABLE sums (
     PRIMARY KEY (node, model)
 ) WITHOUT ROWID
 """
-_FIRST_SUMS = """
+_FILL_TOTALS = """
 INSERT INTO sums
 SELECT node, model, COUNT(*), 0, SUM(input_tokens), SUM(output_tokens), 0, 0, 0
 FROM answers GROUP BY node, model
 """
-_ADD = """
+_ADD_TO_TOTALS = """
 INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (node, model) DO UPDATE SET
     answers = answers + excluded.answers,
     failures = failures + excluded.failures,
@@ -131,9 +131,9 @@ INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (node, model) DO
     lost_output_tokens = lost_output_tokens + excluded.lost_output_tokens,
     retries = retries + excluded.retries
 """
-_SUMMED = ("answers", "failures", "read", "written", "lost read", "lost written", "retries")
-# What files from before lack.
-_LATER = (
+_TOTALLED = ("answers", "failures", "read", "written", "lost read", "lost written", "retries")
+# Columns that files of old versions lack.
+_ADDED_COLUMNS = (
     ("answers", "model", "TEXT NOT NULL DEFAULT ''"),
     ("answers", "attempt", "INTEGER NOT NULL DEFAULT 1"),
     ("sums", "retries", "INTEGER NOT NULL DEFAULT 0"),
@@ -142,7 +142,7 @@ _LATER = (
 
 @dataclass
 class Batch:
-    """What is written in one transaction."""
+    """Rows that are written in one transaction."""
 
     answers: list[tuple[str, str, JournaledAnswer]] = field(default_factory=list)
     failures: list[JournaledFailure] = field(default_factory=list)
@@ -154,13 +154,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Written:
-    """What became of a batch.
+    """The result of writing a batch.
 
     Attributes:
-        answers: How many answers are new.
+        answers: Number of new answers.
         input_tokens: Tokens read for them.
         output_tokens: Tokens written for them.
-        kept: By key, the answers that are there now.
+        kept: The stored answers, by key.
     """
 
     answers: int
@@ -173,10 +173,10 @@ class JournalFile:
     """One connection, used by one thread at a time.
 
     Args:
-        path: The file; made, with its folder, where there is none.
+        path: The file; created, with its folder, if it does not exist.
 
     Raises:
-        InputError: If it is not a journal, or cannot be opened or made.
+        InputError: If it is not a journal, or cannot be opened or created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -195,7 +195,7 @@ class JournalFile:
             raise _unusable(error, path) from error
 
     def answers(self, keys: Sequence[str]) -> dict[str, JournaledAnswer]:
-        """The answers there are under some keys."""
+        """Return the stored answers of some keys."""
         rows = self._connection.execute(
             "SELECT key, text, input_tokens, output_tokens, model, attempt FROM answers "
             "WHERE key IN (SELECT value FROM json_each(?))",
@@ -204,8 +204,8 @@ class JournalFile:
         return {row[0]: JournaledAnswer(*row[1:]) for row in rows}
 
     def write(self, batch: Batch) -> Written:
-        """Write all of it or nothing; of several answers under one key the first stays."""
-        sums: dict[tuple[str, str], Counter[str]] = {}
+        """Write all rows or none; of several answers under one key the first stays."""
+        totals: dict[tuple[str, str], Counter[str]] = {}
         with self._transaction() as connection:
             earlier = self.answers([key for key, _, _ in batch.answers])
             new: dict[str, tuple[str, JournaledAnswer]] = {}
@@ -213,7 +213,7 @@ class JournalFile:
                 if key not in earlier:
                     new.setdefault(key, (node, answer))
             for node, answer in new.values():
-                total = sums.setdefault((node, answer.model), Counter())
+                total = totals.setdefault((node, answer.model), Counter())
                 total["answers"] += 1
                 total["read"] += answer.input_tokens
                 total["written"] += answer.output_tokens
@@ -254,28 +254,30 @@ class JournalFile:
                 ],
             )
             for each in batch.failures:
-                total = sums.setdefault((each.node, each.model), Counter())
+                total = totals.setdefault((each.node, each.model), Counter())
                 total["failures"] += 1
                 total["lost read"] += each.input_tokens
                 total["lost written"] += each.output_tokens
                 total["retries"] += each.attempt > 1
             connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", batch.facts)
-            for (node, model), total in sums.items():
-                connection.execute(_ADD, (node, model, *(total[name] for name in _SUMMED)))
+            for (node, model), total in totals.items():
+                connection.execute(
+                    _ADD_TO_TOTALS, (node, model, *(total[name] for name in _TOTALLED))
+                )
         return Written(
-            sum(total["answers"] for total in sums.values()),
-            sum(total["read"] for total in sums.values()),
-            sum(total["written"] for total in sums.values()),
+            sum(total["answers"] for total in totals.values()),
+            sum(total["read"] for total in totals.values()),
+            sum(total["written"] for total in totals.values()),
             earlier | {key: answer for key, (_, answer) in new.items()},
         )
 
     def spendings(self) -> tuple[Spending, ...]:
-        """What was paid, by node and model."""
+        """Return what was paid, by node and model."""
         rows = self._connection.execute("SELECT * FROM sums ORDER BY node, model")
         return tuple(Spending(*row) for row in rows)
 
     def facts(self) -> dict[str, str]:
-        """All that is remembered beside answers."""
+        """Return the facts stored beside the answers."""
         return dict(self._connection.execute("SELECT name, value FROM facts"))
 
     def close(self) -> None:
@@ -285,20 +287,20 @@ class JournalFile:
     def _prepare(self) -> None:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
-        # Two processes that open an old file at the same time bring it up to date one by one.
+        # Two processes that open an old file at the same time migrate it one after the other.
         with self._transaction() as connection:
             for table in _TABLES:
                 connection.execute(table)
-            for table, column, kind in _LATER:
+            for table, column, kind in _ADDED_COLUMNS:
                 columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
                 if columns and column not in columns:
                     connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
             if not connection.execute(
                 "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sums'"
             ).fetchone():
-                connection.execute(_SUMS)
-                connection.execute(_FIRST_SUMS)
-        # Tells foreign tables of the same names.
+                connection.execute(_CREATE_TOTALS)
+                connection.execute(_FILL_TOTALS)
+        # Fails on tables of other programs with the same names.
         self.answers([""])
         self.facts()
 
@@ -309,7 +311,7 @@ class JournalFile:
             yield self._connection
             self._connection.execute("COMMIT")
         except BaseException:
-            # A full disk has ended it already.
+            # A full disk has ended the transaction already.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
@@ -317,6 +319,6 @@ class JournalFile:
 
 def _unusable(error: Exception, path: Path) -> InputError:
     if "locked" in str(error):
-        problem = "the call journal is locked by another process; end that one or wait for it"
+        problem = "the call journal is locked by another process; stop it or wait for it"
         return InputError(problem, file=path)
     return InputError(f"cannot be used as a call journal ({error})", file=path)

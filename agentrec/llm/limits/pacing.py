@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections import deque
+from dataclasses import dataclass
 
 from asyncio_throttle.throttler import Throttler
 
-from agentrec.errors import ModelCallError
-
-# Longer than a minute, since what counts is when calls arrive: those of one minute's end may take
-# longer on their way than those of the next one's beginning. A second of that is allowed for.
+# Seconds of a "minute". Endpoints count arrivals, and calls do not all travel equally fast: those
+# at the end of one minute may take up to a second longer than those at the start of the next.
 WINDOW = 61.0
-# Longer than the window by more than can be made up for, or the log would stop what is in time.
-_SPREAD = 61.5
-# A start that comes late by up to so many seconds, because the process was busy, is made up for;
-# whoever comes later than that comes to an idle pace, which owes nothing.
+# Requests are let through in at most so many batches a window, one every half second.
+_BATCHES = 120
+# A waiting call sleeps at most so long before it checks whether its time has changed.
+_RECHECK = 0.25
+# A start that is late by up to so many seconds, because the process was busy, does not delay the
+# next ones. After a longer gap nothing is made up for.
 _MADE_UP = 0.4
 
 
 @dataclass(eq=False)
-class Start:
-    """One call that was allowed to start.
+class Permit:
+    """A call that was allowed to start.
 
     Attributes:
-        at: When, on the pace's clock.
-        tokens: What it counts as, at least 0.
+        at: When, in seconds of ``time.monotonic()``.
+        tokens: Tokens it counts as, at least 0.
         in_window: Whether it still counts.
     """
 
@@ -40,252 +37,129 @@ class Start:
     in_window: bool = True
 
 
-@dataclass
-class Pace:
-    """Spaces starts evenly and keeps every window of a minute within its limits.
+class Pacer:
+    """Lets calls start one after the other, in the order in which they asked.
 
-    A rate of requests above 1 is rounded down to a whole number. One call that is larger than
-    the limit on tokens starts when nothing else is in the window.
+    No window of a minute holds more requests or tokens than allowed, and both are spread over
+    the minute: requests to within half a second, tokens evenly. A rate of requests above 1 is
+    rounded down to a whole number. A single call with more tokens than the limit starts once
+    nothing else is in the window. A cancelled caller leaves the queue and uses nothing up.
+
+    asyncio-throttle keeps the log of requests. It polls and has no queue, so only the first
+    caller in the queue waits for it. It would also let the whole quota of a minute through at
+    once; with a quota for every half second it does not.
 
     Args:
-        requests_per_minute: Most starts a minute, above 0; ``None`` for no limit.
-        tokens_per_minute: Most tokens a minute, above 0; ``None`` for no limit.
-        clock: Seconds that never go back.
+        requests_per_minute: Most requests in any minute, above 0; ``None`` for no limit.
+        tokens_per_minute: Most tokens in any minute, above 0; ``None`` for no limit.
 
     Raises:
         ValueError: If a limit is not a finite number above 0.
     """
 
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-    clock: Callable[[], float] = time.monotonic
-    _log: Throttler | None = field(init=False, default=None)
-    _interval: float = field(init=False, default=0.0)
-    _next: float = field(init=False, default=-math.inf)
-    _paused_until: float = field(init=False, default=-math.inf)
-    _starts: deque[Start] = field(init=False, default_factory=deque)
-    _in_window: int = field(init=False, default=0)
-    _next_by_tokens: float = field(init=False, default=-math.inf)
+    def __init__(
+        self, requests_per_minute: float | None = None, tokens_per_minute: float | None = None
+    ) -> None:
+        _check_rate("requests_per_minute", requests_per_minute)
+        _check_rate("tokens_per_minute", tokens_per_minute)
+        self._queue = asyncio.Lock()
+        self._requests = None if requests_per_minute is None else _throttler(requests_per_minute)
+        self._tokens = None if tokens_per_minute is None else TokenWindow(tokens_per_minute)
+        self._paused_until = -math.inf
 
-    def __post_init__(self) -> None:
-        for name in ("requests_per_minute", "tokens_per_minute"):
-            limit = getattr(self, name)
-            if limit is not None and not 0 < limit < math.inf:
-                raise ValueError(f"{name} must be a finite number above 0")
-        rate = self.requests_per_minute
-        if rate is not None:
-            number = max(1, math.floor(rate))
-            # Below one a minute, the window is what one request takes.
-            scale = 1 / rate if rate < 1 else 1.0
-            self._interval = _SPREAD * scale / number
-            self._log = Throttler(number, WINDOW * scale, retry_interval=0)
-
-    def try_start(self, tokens: int = 0) -> Start | float:
-        """Start a call now if that is allowed.
+    async def start(self, tokens: int = 0) -> Permit:
+        """Wait until a call may start.
 
         Args:
-            tokens: What it will count as, as far as that is known, at least 0.
-
-        Returns:
-            The start, or after how many seconds to ask again, above 0.
+            tokens: Estimate of the tokens that the call reads and writes, at least 0.
         """
-        now = self.clock()
-        wait = max(self._paused_until, self._next, self._after_tokens(now, tokens)) - now
-        if wait > 0:
-            return wait
-        if self._log is not None and not _takes(self._log):
-            return max(self._interval / 10, 0.001)
-        if self._log is not None:
-            self._next = _following(self._next, now, self._interval)
-        start = Start(now, tokens)
-        if self.tokens_per_minute is not None:
-            self._starts.append(start)
-            self._in_window += tokens
-            self._next_by_tokens = _following(self._next_by_tokens, now, self._cost(tokens))
-        return start
+        async with self._queue:
+            while True:
+                await self._wait(tokens)
+                if self._requests is not None:
+                    await self._requests.acquire()  # type: ignore[no-untyped-call]
+                # A pause may have begun meanwhile; then this request of the quota stays unused.
+                if self._paused_until <= time.monotonic():
+                    break
+            permit = Permit(time.monotonic(), tokens)
+            if self._tokens is not None:
+                self._tokens.add(permit)
+            return permit
 
-    def correct(self, start: Start, tokens: int) -> None:
-        """Say what a call really came to."""
-        change = tokens - start.tokens
-        start.tokens = tokens
-        if self.tokens_per_minute is not None:
-            self._next_by_tokens += self._cost(change)
-            if start.in_window:
-                self._in_window += change
+    def correct(self, permit: Permit, tokens: int) -> None:
+        """Replace the estimate of a call's tokens by their real number."""
+        if self._tokens is not None:
+            self._tokens.correct(permit, tokens)
 
     def pause(self, seconds: float) -> None:
-        """Let nothing start for a while; the longest of several pauses holds."""
-        self._paused_until = max(self._paused_until, self.clock() + seconds)
+        """Let no call start for so long; the longest of several pauses counts."""
+        self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
-    def _after_tokens(self, now: float, tokens: int) -> float:
-        limit = self.tokens_per_minute
-        if limit is None:
-            return -math.inf
-        starts = self._starts
-        while starts and now - starts[0].at > WINDOW:
-            gone = starts.popleft()
-            gone.in_window = False
-            self._in_window -= gone.tokens
-        ready, left = self._next_by_tokens, self._in_window
-        for each in starts:
-            if left + tokens <= limit:
-                break
-            left -= each.tokens
-            ready = max(ready, each.at + WINDOW + 0.001)
-        return ready
-
-    def _cost(self, tokens: int) -> float:
-        return 0.0 if self.tokens_per_minute is None else tokens * _SPREAD / self.tokens_per_minute
+    async def _wait(self, tokens: int) -> None:
+        while True:
+            now = time.monotonic()
+            ready = self._paused_until
+            if self._tokens is not None:
+                ready = max(ready, self._tokens.ready_at(now, tokens))
+            if ready <= now:
+                return
+            # Not longer: a correction may bring the time nearer.
+            await asyncio.sleep(min(ready - now, _RECHECK))
 
 
-def _following(due: float, now: float, interval: float) -> float:
-    """When the start after this one is due, on a grid that forgives a little lateness."""
-    return (due if now - due <= _MADE_UP else now) + interval
-
-
-def _takes(log: Throttler) -> bool:
-    # With a retry interval of 0 the engine yields once where it would wait and needs no event
-    # loop, so one step of it tells whether it lets the request through, on any thread.
-    attempt = log.acquire()  # type: ignore[no-untyped-call]
-    try:
-        attempt.send(None)
-    except StopIteration:
-        return True
-    attempt.close()
-    return False
-
-
-# How long the first in the line sleeps at most before it looks whether its time has changed.
-_LOOKS_AGAIN = 0.25
-
-
-class TurnQueue:
-    """Callers of any thread and event loop in one line before one pace.
-
-    Whoever is first sleeps until its time has come, all others until they are first, so that a
-    long line costs nothing. A caller that is cancelled leaves the line and takes no quota.
+class TokenWindow:
+    """The tokens of the last minute: none above the limit, and spread evenly.
 
     Args:
-        pace: When calls may start.
-        max_waiting: How many may stand in line, at least 1.
+        limit: Most tokens in any minute, above 0.
     """
 
-    def __init__(self, pace: Pace, max_waiting: int = 100_000) -> None:
-        if max_waiting < 1:
-            raise ValueError("max_waiting must be at least 1")
-        self._pace = pace
-        self._max_waiting = max_waiting
-        self._lock = threading.Lock()
-        self._line: OrderedDict[_Waiter, None] = OrderedDict()
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._seconds_per_token = (WINDOW + 0.5) / limit
+        self._permits: deque[Permit] = deque()
+        self._total = 0
+        self._due = -math.inf
 
-    def __len__(self) -> int:
-        return len(self._line)
+    def ready_at(self, now: float, tokens: int) -> float:
+        """Return when a call of so many tokens may start."""
+        while self._permits and now - self._permits[0].at > WINDOW:
+            expired = self._permits.popleft()
+            expired.in_window = False
+            self._total -= expired.tokens
+        ready, total = self._due, self._total
+        for permit in self._permits:
+            if total + tokens <= self._limit:
+                break
+            total -= permit.tokens
+            ready = max(ready, permit.at + WINDOW + 0.001)
+        return ready
 
-    def try_start(self, tokens: int = 0) -> Start | None:
-        """Start now if nobody waits and it is allowed."""
-        with self._lock:
-            if self._line:
-                return None
-            start = self._pace.try_start(tokens)
-        return start if isinstance(start, Start) else None
+    def add(self, permit: Permit) -> None:
+        """Count a call that starts now."""
+        self._permits.append(permit)
+        self._total += permit.tokens
+        begin = self._due if permit.at - self._due <= _MADE_UP else permit.at
+        self._due = begin + permit.tokens * self._seconds_per_token
 
-    async def start(self, tokens: int = 0) -> Start:
-        """Wait for a turn.
-
-        Raises:
-            ModelCallError: If the line is full.
-        """
-        start = self.try_start(tokens)
-        if start is not None:
-            return start
-        waiter = _Task(asyncio.get_running_loop())
-        self._join(waiter)
-        try:
-            while not isinstance(turn := self._step(waiter, tokens), Start):
-                if turn is None:
-                    await waiter.first.wait()
-                else:
-                    # A plain sleep: the time may come nearer, which nobody would be told.
-                    await asyncio.sleep(min(turn, _LOOKS_AGAIN))
-            # Nothing may be awaited from here on: what was taken would be lost to a cancellation.
-            return turn
-        finally:
-            self._leave(waiter)
-
-    def start_blocking(self, tokens: int = 0) -> Start:
-        """Wait for a turn in a thread without an event loop.
-
-        Raises:
-            ModelCallError: If the line is full.
-        """
-        start = self.try_start(tokens)
-        if start is not None:
-            return start
-        waiter = _Thread()
-        self._join(waiter)
-        try:
-            while not isinstance(turn := self._step(waiter, tokens), Start):
-                if turn is None:
-                    waiter.first.wait()
-                else:
-                    time.sleep(min(turn, _LOOKS_AGAIN))
-            return turn
-        finally:
-            self._leave(waiter)
-
-    def pause(self, seconds: float) -> None:
-        """Let nobody start for a while."""
-        with self._lock:
-            self._pace.pause(seconds)
-
-    def correct(self, start: Start, tokens: int) -> None:
-        """Say what a call really came to."""
-        with self._lock:
-            self._pace.correct(start, tokens)
-
-    def _join(self, waiter: _Waiter) -> None:
-        with self._lock:
-            if len(self._line) >= self._max_waiting:
-                raise ModelCallError(
-                    f"{self._max_waiting} callers wait for a turn already; ask less at a time",
-                    kind="rate_limited",
-                    transient=False,
-                )
-            self._line[waiter] = None
-
-    def _step(self, waiter: _Waiter, tokens: int) -> Start | float | None:
-        """The start, seconds to wait for it, or nothing while others are before."""
-        with self._lock:
-            if next(iter(self._line), None) is not waiter:
-                return None
-            return self._pace.try_start(tokens)
-
-    def _leave(self, waiter: _Waiter) -> None:
-        with self._lock:
-            self._line.pop(waiter, None)
-            while self._line:
-                try:
-                    next(iter(self._line)).wake()
-                except RuntimeError:
-                    # Its event loop was closed under it; nobody waits there any more.
-                    self._line.popitem(last=False)
-                else:
-                    return
+    def correct(self, permit: Permit, tokens: int) -> None:
+        """Replace a call's number of tokens; calls outside the window no longer count."""
+        change = tokens - permit.tokens
+        permit.tokens = tokens
+        self._due += change * self._seconds_per_token
+        if permit.in_window:
+            self._total += change
 
 
-class _Waiter(Protocol):
-    @property
-    def wake(self) -> Callable[[], object]:
-        """Tells the waiter that it is first now; may be called from any thread."""
+def _check_rate(name: str, rate: float | None) -> None:
+    if rate is not None and not 0 < rate < math.inf:
+        raise ValueError(f"{name} must be a finite number above 0, not {rate}")
 
 
-class _Task:
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.first = asyncio.Event()
-        self.wake = lambda: loop.call_soon_threadsafe(self.first.set)
-
-
-class _Thread:
-    def __init__(self) -> None:
-        self.first = threading.Event()
-        self.wake = self.first.set
+def _throttler(rate: float) -> Throttler:
+    """A throttle that spreads the requests of a minute, and never lets more of them through."""
+    size = math.ceil(rate / _BATCHES)
+    batches = math.floor(rate) // size
+    # Below one a minute, the window is as long as one request needs.
+    period = WINDOW / rate if rate < 1 else WINDOW / batches
+    return Throttler(size, period, retry_interval=min(_RECHECK, period / 100))

@@ -168,7 +168,7 @@ CATEGORIES = Catalog(
 )
 
 
-def told(text: str, target: str | None = None) -> str | None:
+def refusal_here(text: str, target: str | None = None) -> str | None:
     return rejection_of(text, Session(session_id="s", items=("1",), target=target), CATEGORIES)
 
 
@@ -192,7 +192,7 @@ def told(text: str, target: str | None = None) -> str | None:
     ],
 )
 def test_words_that_are_titles_too_may_be_said(text: str) -> None:
-    assert told(text) is None
+    assert refusal_here(text) is None
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_words_that_are_titles_too_may_be_said(text: str) -> None:
     ],
 )
 def test_a_cited_title_is_one(text: str) -> None:
-    assert told(text) == "names another title"
+    assert refusal_here(text) == "names another title"
 
 
 @pytest.mark.parametrize(
@@ -226,13 +226,13 @@ def test_a_cited_title_is_one(text: str) -> None:
     ],
 )
 def test_an_id_is_refused(text: str) -> None:
-    assert told(text) == "names an id"
+    assert refusal_here(text) == "names an id"
 
 
 def test_a_target_that_is_a_category_may_be_meant_as_one() -> None:
-    assert told("Prefer genres war and low year.", "1") is None
-    assert told("Prefer War now.", "1") == "names the target"
-    assert told("Prefer what they like, and more of it.", "tt0114709") is None
+    assert refusal_here("Prefer genres war and low year.", "1") is None
+    assert refusal_here("Prefer War now.", "1") == "names the target"
+    assert refusal_here("Prefer what they like, and more of it.", "tt0114709") is None
 
 
 @pytest.mark.parametrize(

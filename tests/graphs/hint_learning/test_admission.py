@@ -33,7 +33,7 @@ def hint(text: str, effects: Mapping[str, float] | None, source: str = "a") -> H
     return Hint(text=text, provenance=provenance, evidence=evidence)
 
 
-def parts(**changes: object) -> Components:
+def fresh_components(**changes: object) -> Components:
     return make_components(ScriptedChatModel([]), **changes)
 
 
@@ -42,7 +42,7 @@ async def states(components: Components) -> dict[str, str]:
 
 
 async def test_evidence_decides_between_admission_and_nomination() -> None:
-    components = parts()
+    components = fresh_components()
     good, vain, untried = hint("Prefer old.", HELPS), hint("Seek new.", IN_VAIN), hint("Try.", None)
     admission = await admit_hints([good, vain, untried], "a", components, ended=False)
     assert [each.text for each in admission.stored] == ["Prefer old.", "Try."]
@@ -63,12 +63,14 @@ async def test_a_hint_that_harms_many_is_a_nomination_whatever_its_mean() -> Non
     harmful = hint("Prefer old.", effects)
     assert harmful.evidence is not None
     assert (harmful.evidence.low > 0, harmful.evidence.harm_rate) == (True, 0.4)
-    assert evidence_against(harmful, parts(max_harm_rate=0.4)) is None
-    assert evidence_against(harmful, parts(max_harm_rate=0.39)) == "harms too many sessions"
+    assert evidence_against(harmful, fresh_components(max_harm_rate=0.4)) is None
+    assert (
+        evidence_against(harmful, fresh_components(max_harm_rate=0.39)) == "harms too many sessions"
+    )
 
 
 async def test_after_the_end_nothing_is_stored() -> None:
-    components = parts()
+    components = fresh_components()
     admission = await admit_hints([hint("Prefer old.", HELPS)], "a", components, ended=True)
     assert [r.reason for r in admission.rejected] == ["exploring had ended"]
     assert await states(components) == {}
@@ -77,7 +79,7 @@ async def test_after_the_end_nothing_is_stored() -> None:
 async def test_of_two_that_do_the_same_the_better_stays() -> None:
     better = {name: gain + 0.2 for name, gain in HELPS.items()}
     for first, second, kept in ((HELPS, better, "Seek new."), (better, HELPS, "Prefer old.")):
-        components = parts()
+        components = fresh_components()
         await admit_hints([hint("Prefer old.", first)], "a", components, False)
         admission = await admit_hints([hint("Seek new.", second, "b")], "b", components, False)
         (admitted,) = await components.hint_store.all()
@@ -90,7 +92,7 @@ async def test_of_two_that_do_the_same_the_better_stays() -> None:
 
 
 async def test_hints_that_do_other_things_both_stay() -> None:
-    components = parts()
+    components = fresh_components()
     one, other = hint("Prefer old.", HELPS), hint("Seek new.", HELPS_ELSEWHERE)
     correlation = effect_correlation(one, other)
     assert correlation is not None
@@ -115,7 +117,7 @@ async def test_a_merge_that_was_cut_off_is_finished(cut_off_after: int) -> None:
     class CutOffError(Exception):
         pass
 
-    components = parts()
+    components = fresh_components()
     await admit_hints([hint("Prefer old.", HELPS)], "a", components, False)
     store = components.hint_store
     writes = iter(range(cut_off_after, -1, -1))
@@ -144,7 +146,7 @@ async def test_a_merge_that_was_cut_off_is_finished(cut_off_after: int) -> None:
 
 
 async def test_a_nomination_has_another_chance_with_another_session() -> None:
-    components = parts()
+    components = fresh_components()
     await admit_hints([hint("Prefer old.", IN_VAIN)], "a", components, False)
     (nominated,) = await components.hint_store.all(("nominated",))
     vector = await components.embeddings.aembed_query("Prefer old.")
@@ -166,7 +168,7 @@ async def test_the_arbiter_decides_between_the_same_and_another() -> None:
             return True
 
     first, near = "Prefer old slow quiet films.", "Prefer old slow quiet plays."
-    components = parts(hint_arbiter=Yes(), hint_grey_zone=0.3)
+    components = fresh_components(hint_arbiter=Yes(), hint_grey_zone=0.3)
     await admit_hints([hint(first, HELPS)], "a", components, False)
     admission = await admit_hints([hint(near, HELPS_ELSEWHERE)], "b", components, False)
     assert asked == [(first, near)]
@@ -202,13 +204,13 @@ async def test_the_model_is_asked_with_both_hints_as_data(answer: str, same: boo
 
 
 def test_another_arbiter_is_refused() -> None:
-    components = parts()
+    components = fresh_components()
     with pytest.raises(InputError, match="'rule' or 'model', not 'coin'"):
         arbiter_named("coin", components.model, components.prompts)
 
 
 async def test_what_was_found_to_be_known_is_not_admitted_for_want_of_evidence() -> None:
-    components = parts()
+    components = fresh_components()
     known = hint("Prefer old.", None)
     admission = await admit_hints([known], "a", components, False, {known.hint_id})
     assert [r.reason for r in admission.rejected] == ["says what a stored hint says"]
@@ -216,7 +218,7 @@ async def test_what_was_found_to_be_known_is_not_admitted_for_want_of_evidence()
 
 
 async def test_only_texts_without_a_vector_are_embedded() -> None:
-    components = parts()
+    components = fresh_components()
     hints = [hint("Prefer old.", HELPS), hint("Seek new.", HELPS_ELSEWHERE)]
     given = [0.0] * 63 + [2.0]
     await admit_hints(hints, "a", components, False, (), {"Prefer old.": given})

@@ -85,10 +85,10 @@ def test_rules_look_at_sessions_in_their_order(
 ) -> None:
     turns = AdmissionTurns(IDS, rules)
     order = list(enumerate(outcomes))
-    for place, outcome in reversed(order) if backwards else order:
-        turns.done(IDS[place], outcome)
+    for position, outcome in reversed(order) if backwards else order:
+        turns.done(IDS[position], outcome)
         if not backwards and ended_after is not None:
-            assert (turns.ended is not None) == (place + 1 >= ended_after)
+            assert (turns.ended is not None) == (position + 1 >= ended_after)
     assert turns.ended == why
     counted = outcomes if ended_after is None else outcomes[:ended_after]
     assert turns.questions == sum(outcome.questions for outcome in counted)

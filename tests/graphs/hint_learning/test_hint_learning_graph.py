@@ -42,9 +42,9 @@ def helped_by(hint: str | None, last: str) -> int | str:
 
 
 def scripted(
-    place: Place, hints: Sequence[str] = (GOOD,), sessions: Sequence[Session] = (SESSION,)
+    position: Place, hints: Sequence[str] = (GOOD,), sessions: Sequence[Session] = (SESSION,)
 ) -> ScriptedChatModel:
-    return ScriptedChatModel([world(place, targets_of(sessions, make_catalog()), hints)] * 2000)
+    return ScriptedChatModel([world(position, targets_of(sessions, make_catalog()), hints)] * 2000)
 
 
 async def learned(
@@ -129,12 +129,12 @@ async def test_a_harmful_hint_is_refused_after_the_first_look() -> None:
     calls: dict[str, int] = {}
     for text in (GOOD, BAD):
 
-        def place(hint: str | None, last: str, good: str = text) -> int | str:
+        def position(hint: str | None, last: str, good: str = text) -> int | str:
             if last == "Toy Story":
                 return 1 if hint else WRONG
             return 4 if hint is None else 2 if good == GOOD else WRONG
 
-        model = scripted(place, [text], [SESSION, *probes])
+        model = scripted(position, [text], [SESSION, *probes])
         components = make_components(model)
         state = await learned(components, probes=probes)
         calls[text] = len(model.calls)
@@ -298,7 +298,7 @@ async def test_a_node_of_the_users_own_takes_the_place_of_ours() -> None:
 
 async def test_every_node_tells_when_it_is_done() -> None:
     components = make_components(scripted(helped_by))
-    told = [
+    reported = [
         name
         async for update in GRAPH.astream(
             {"session": SESSION}, context=components, stream_mode="updates"
@@ -306,7 +306,7 @@ async def test_every_node_tells_when_it_is_done() -> None:
         for name in update
     ]
     order = ["recommend", "judge", "critique", "diagnose", "propose", "verify", "nominate", "admit"]
-    assert told == order
+    assert reported == order
 
 
 @pytest.mark.parametrize(("rounds", "asked"), [(1, 1), (2, 2), (5, 3)])
@@ -328,7 +328,7 @@ async def test_reflection_goes_on_until_a_hint_repairs_or_the_rounds_are_used_up
     assert [trial.hint.text for trial in state["trials"]] == [IDLE, BAD, GOOD][:asked]
     assert [trial.position for trial in state["trials"]] == list(range(asked))
     assert [hint.text for hint in state["stored"]] == [GOOD][: asked - 2]
-    for told, prompt in zip([(), (IDLE,), (IDLE, BAD)], prompts, strict=False):
-        assert all(text in prompt for text in told)
+    for tried, prompt in zip([(), (IDLE,), (IDLE, BAD)], prompts, strict=False):
+        assert all(text in prompt for text in tried)
     assert reasons(state) == dict.fromkeys([IDLE, BAD][:asked], "does not repair the error")
     assert state["outcome"].questions == 3 + 2 * asked + (asked == 0)

@@ -87,7 +87,9 @@ def answers(*texts: str) -> Callable[[Sequence[BaseMessage]], str]:
     return answer
 
 
-def parts(answer: Callable[[Sequence[BaseMessage]], str], **changes: object) -> PreferenceContext:
+def context_with(
+    answer: Callable[[Sequence[BaseMessage]], str], **changes: object
+) -> PreferenceContext:
     components = make_components(ScriptedChatModel([answer] * 20))
     given: dict[str, object] = {"samples": 3, "reward_model": LongestIsBest(), **changes}
     return PreferenceContext(components, **given)  # type: ignore[arg-type]
@@ -101,7 +103,7 @@ MIDDLE = "genre: war films and old comedies"
 async def test_best_and_worst_of_the_texts_become_a_pair() -> None:
     sink = Kept()
     rules = PairingRules(max_length_ratio=4)
-    made = parts(answers(MIDDLE, BETTER, WORSE), sink=sink, rules=rules)
+    made = context_with(answers(MIDDLE, BETTER, WORSE), sink=sink, rules=rules)
     state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
     [pair] = state["pairs"]
     assert (pair.chosen, pair.rejected) == (BETTER, WORSE)
@@ -125,7 +127,7 @@ async def test_one_text_that_fails_costs_the_others_nothing() -> None:
         return BETTER if len(calls) == 1 else WORSE
 
     calls: list[int] = []
-    made = parts(failing, rules=PairingRules(max_length_ratio=4))
+    made = context_with(failing, rules=PairingRules(max_length_ratio=4))
     state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
     assert len(state["failures"]) == 1
     assert "asleep" in state["failures"][0]
@@ -134,7 +136,7 @@ async def test_one_text_that_fails_costs_the_others_nothing() -> None:
 
 
 async def test_a_text_without_a_word_is_a_failure() -> None:
-    made = parts(answers(BETTER, "\x00", WORSE), rules=PairingRules(max_length_ratio=4))
+    made = context_with(answers(BETTER, "\x00", WORSE), rules=PairingRules(max_length_ratio=4))
     state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
     assert state["failures"] == ["nothing was written"]
     assert len(state["texts"]) == 2
@@ -144,7 +146,7 @@ async def test_a_spent_budget_is_no_failure_of_one_text() -> None:
     def spent(messages: Sequence[BaseMessage]) -> str:
         raise ModelCallError("nothing is left", kind="budget_spent")
 
-    made = parts(spent, factors=("genre", "period"))
+    made = context_with(spent, factors=("genre", "period"))
     with pytest.raises(ModelCallError, match="nothing is left"):
         await build_preference_graph().ainvoke({"session": SESSION}, context=made)
     with pytest.raises(ModelCallError, match="nothing is left"):
@@ -155,10 +157,10 @@ async def test_a_failed_attempt_says_why() -> None:
     def asleep(messages: Sequence[BaseMessage]) -> str:
         raise ValueError("the model is asleep")
 
-    attempt = await sample_preference(SESSION, ("genre",), parts(asleep).components)
+    attempt = await sample_preference(SESSION, ("genre",), context_with(asleep).components)
     assert attempt.text == ""
     assert "asleep" in (attempt.failure or "")
-    attempt = await sample_preference(SESSION, ("genre",), parts(answers(WORSE)).components)
+    attempt = await sample_preference(SESSION, ("genre",), context_with(answers(WORSE)).components)
     assert attempt == SampledText(WORSE)
 
 
@@ -166,7 +168,7 @@ async def test_a_pair_knows_its_user_and_the_model_does_not() -> None:
     rules = PairingRules(max_length_ratio=4)
     for user_id, kept in (("visitor-4711", "visitor-4711"), (None, "")):
         session = SESSION.model_copy(update={"user_id": user_id})
-        made = parts(answers(MIDDLE, BETTER, WORSE), rules=rules)
+        made = context_with(answers(MIDDLE, BETTER, WORSE), rules=rules)
         state = await build_preference_graph().ainvoke({"session": session}, context=made)
         assert [pair.user_id for pair in state["pairs"]] == [kept]
         model = made.components.model.model
@@ -177,7 +179,7 @@ async def test_a_pair_knows_its_user_and_the_model_does_not() -> None:
 
 
 async def test_equal_texts_are_scored_once_and_make_no_pair() -> None:
-    made = parts(answers(WORSE, WORSE, WORSE))
+    made = context_with(answers(WORSE, WORSE, WORSE))
     state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
     assert state["pairs"] == ()
     assert state["rejection"] == "equal texts"
@@ -189,7 +191,7 @@ async def test_equal_texts_are_scored_once_and_make_no_pair() -> None:
 async def test_a_text_whose_worth_is_not_known_is_in_no_pair_and_is_told_of() -> None:
     rules = PairingRules(max_length_ratio=4)
     for unknown, kept in ((BETTER, (MIDDLE, WORSE)), (MIDDLE, (BETTER, WORSE))):
-        made = parts(
+        made = context_with(
             answers(MIDDLE, BETTER, WORSE, unknown),
             rules=rules,
             samples=4,
@@ -204,7 +206,7 @@ async def test_a_text_whose_worth_is_not_known_is_in_no_pair_and_is_told_of() ->
 
 
 async def test_where_the_worth_of_one_text_alone_is_known_there_is_no_pair() -> None:
-    made = parts(answers(MIDDLE, BETTER, WORSE), reward_model=KnowsNot(MIDDLE, WORSE))
+    made = context_with(answers(MIDDLE, BETTER, WORSE), reward_model=KnowsNot(MIDDLE, WORSE))
     state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
     assert (state["pairs"], state["rejection"]) == ((), "nothing rewarded")
     assert len(state["failures"]) == 2
@@ -219,7 +221,7 @@ async def test_several_pairs_of_a_session_are_kept() -> None:
     ]
     rules = PairingRules(max_length_ratio=4, most_pairs=2)
     sink = Kept()
-    made = parts(answers(*said), samples=4, rules=rules, sink=sink)
+    made = context_with(answers(*said), samples=4, rules=rules, sink=sink)
     state = await build_preference_graph().ainvoke({"session": SESSION}, context=made)
     first, second = state["pairs"]
     assert (first.chosen, first.rejected) == (said[3], said[0])
@@ -250,7 +252,7 @@ def test_the_last_items_of_a_history_are_not_shown() -> None:
 )
 def test_parts_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        parts(answers(), **wrong)
+        context_with(answers(), **wrong)
 
 
 async def test_a_graph_without_its_parts_says_so() -> None:

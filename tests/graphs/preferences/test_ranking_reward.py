@@ -1,4 +1,4 @@
-"""Rewards of texts by the rankings that a scripted model makes of a session, told the text."""
+"""Rewards of texts by the rankings that a scripted model makes of a session, with the text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NUM_CANDIDATES = 10
 LISTED = 6
 BEFORE = {"i4": 3, "i2": 6}
 GOOD, MIDDLING, BAD = "genre: war", "genre: love", "genre: music"
-PLACES: Mapping[str | None, Mapping[str, int]] = {
+RANKS: Mapping[str | None, Mapping[str, int]] = {
     None: BEFORE,
     GOOD: {"i4": 1, "i2": 2, "i3": 3},
     MIDDLING: {"i4": 2, "i2": 4},
@@ -48,17 +48,17 @@ PLACES: Mapping[str | None, Mapping[str, int]] = {
 BEFORE_LOG = (math.log(3) + math.log(6) + math.log(NUM_CANDIDATES)) / 3
 
 
-def ranked(places: Mapping[str | None, Mapping[str, int]] = PLACES) -> Answer:
+def ranked(ranks: Mapping[str | None, Mapping[str, int]] = RANKS) -> Answer:
     """Puts what is relevant where a text says, and nothing relevant anywhere else."""
     labels = make_catalog().labels
     relevant = {labels[one] for one in ("i2", "i3", "i4", "i15", "i16")}
 
     def answer(messages: Sequence[BaseMessage]) -> str:
         handles = {label: handle for handle, label in candidates_of(messages)}
-        wanted = {place: labels[one] for one, place in places[text_in(messages)].items()}
-        at = {place: label for place, label in wanted.items() if label in handles}
+        wanted = {rank: labels[one] for one, rank in ranks[text_in(messages)].items()}
+        at = {rank: label for rank, label in wanted.items() if label in handles}
         others = iter([label for label in handles if label not in relevant])
-        order = [at.get(place) or next(others) for place in range(1, LISTED + 1)]
+        order = [at.get(rank) or next(others) for rank in range(1, LISTED + 1)]
         return "\n".join(
             f"{n}. {handles[label]} | {label}" for n, label in enumerate(order, start=1)
         )
@@ -74,13 +74,13 @@ def scripted(answer: Answer | None = None) -> ScriptedChatModel:
     return ScriptedChatModel([answer or ranked()] * 40)
 
 
-def parts(model: ScriptedChatModel) -> Components:
+def fresh_components(model: ScriptedChatModel) -> Components:
     return make_components(model, list_length=LISTED)
 
 
 def rewarding(model: ScriptedChatModel, **given: object) -> RewardModel:
     options: dict[str, object] = {"shown_share": 0.5, **given}
-    return RankingRewardModel(parts(model), **options)  # type: ignore[arg-type]
+    return RankingRewardModel(fresh_components(model), **options)  # type: ignore[arg-type]
 
 
 def close(reward: PreferenceReward | None, value: float, margin: float) -> bool:
@@ -137,8 +137,8 @@ async def test_rewards_come_in_the_shape_of_the_texts_and_do_not_depend_on_the_o
     many = await model.score([SESSION, SESSION, SESSION], texts)
     assert [len(each) for each in many] == [3, 0, 1]
     assert many[0][0] == many[0][2] != many[0][1]
-    for own, told in zip(many, texts, strict=True):
-        for reward, text in zip(own, told, strict=True):
+    for own, given in zip(many, texts, strict=True):
+        for reward, text in zip(own, given, strict=True):
             assert await rewarding(scripted()).score([SESSION], [[text]]) == [[reward]]
     assert await model.score([], []) == []
 
@@ -160,7 +160,7 @@ async def test_the_same_rankings_are_not_paid_for_again() -> None:
 
 
 def failing(fails: Callable[[Sequence[BaseMessage]], bool]) -> ScriptedChatModel:
-    answer = ranked({**PLACES, None: {**BEFORE, "i16": 4}})
+    answer = ranked({**RANKS, None: {**BEFORE, "i16": 4}})
 
     def answered(messages: Sequence[BaseMessage]) -> str:
         if fails(messages):
@@ -185,7 +185,7 @@ async def test_without_a_ranking_to_compare_with_no_text_of_the_session_has_a_re
     mine, other = await rewarding(failing(fails)).score([SESSION, OTHER], [[GOOD, BAD], [BAD]])
     assert list(mine) == [None, None]
     [reward] = other
-    # Two of nine candidates are relevant: one stood at place 4 before, and none is named after.
+    # Two of nine candidates are relevant: one stood at rank 4 before, and none is named after.
     assert close(reward, 0, (math.log(4) - math.log(9)) / 2)
 
 
@@ -215,7 +215,7 @@ async def test_what_cannot_be_scored_is_refused_before_anything_is_asked() -> No
 
 
 def test_the_hash_says_who_judges_by_what() -> None:
-    components = parts(scripted())
+    components = fresh_components(scripted())
 
     def hashed(components: Components = components, **given: object) -> str:
         return RankingRewardModel(components, **given).parameter_hash  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""One preference text a session, and rankings that are told it, with scripted models."""
+"""One preference text a session, and rankings that use it, with scripted models."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Answer = Callable[[Sequence[BaseMessage]], str]
 
 
 def answering(text: str = TEXT) -> Answer:
-    """Puts the target first for who is told a text, second under a hint, else fifth."""
+    """Puts the target first for a prompt with a text, second under a hint, else fifth."""
 
     def answer(messages: Sequence[BaseMessage]) -> str:
         task, blocks = task_of(messages), blocks_of(messages)
@@ -56,17 +56,17 @@ def answering(text: str = TEXT) -> Answer:
             return "genre\nperiod"
         if task == "preference":
             return text
-        place = 1 if "preference" in blocks else 2 if "hint" in blocks else 5
+        position = 1 if "preference" in blocks else 2 if "hint" in blocks else 5
         last = blocks["history"].splitlines()[-1].split(". ", 1)[1]
-        return ranking_with(messages, TARGETS[last], place)
+        return ranking_with(messages, TARGETS[last], position)
 
     return answer
 
 
-def failing_at(task: str, **told: Any) -> Answer:
+def failing_at(task: str, **details: Any) -> Answer:
     def answer(messages: Sequence[BaseMessage]) -> str:
         if task_of(messages) == task:
-            raise ModelCallError("the model is asleep", **told)
+            raise ModelCallError("the model is asleep", **details)
         return answering()(messages)
 
     return answer
@@ -81,19 +81,19 @@ def gateway(model: ScriptedChatModel) -> ModelGateway:
 
 
 class Remembering:
-    """A recommender that turns the candidates round, and remembers what it was told."""
+    """A recommender that turns the candidates round, and remembers what it received."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Session, str | None]] = []
+        self.received: list[tuple[Session, str | None]] = []
 
     async def rank(self, session: Session, text: str | None) -> tuple[str, ...]:
-        self.told.append((session, text))
+        self.received.append((session, text))
         return session.candidates[::-1]
 
 
-async def reranked(parts: RerankingContext, **state: object) -> Any:
+async def reranked(context: RerankingContext, **state: object) -> Any:
     with blockbuster_ctx():
-        return await GRAPH.ainvoke({"session": SESSION, **state}, context=parts)
+        return await GRAPH.ainvoke({"session": SESSION, **state}, context=context)
 
 
 async def test_the_model_ranks_with_the_text_it_wrote() -> None:
@@ -123,28 +123,28 @@ async def test_it_is_what_ranking_with_a_text_is(hint: Hint | None, shuffles: in
 @pytest.mark.parametrize("node", ["write", "rank_by_model"])
 async def test_a_checkpointer_goes_on_where_it_was_stopped(node: str) -> None:
     saver, config = InMemorySaver(), {"configurable": {"thread_id": "one"}}
-    parts = RerankingContext(make_components(model := scripted(answering())))
+    context = RerankingContext(make_components(model := scripted(answering())))
     whole = await reranked(RerankingContext(make_components(scripted(answering()))), hint=HINT)
     before: Any = build_reranking_graph(checkpointer=saver)
     given = {"session": SESSION, "hint": HINT}
-    await before.ainvoke(given, config, context=parts, interrupt_before=[node])
+    await before.ainvoke(given, config, context=context, interrupt_before=[node])
     assert not prompts_of(model, "rank")
     asked = len(model.calls)
     after: Any = build_reranking_graph(checkpointer=saver)
-    assert await after.ainvoke(None, config, context=parts) == whole
+    assert await after.ainvoke(None, config, context=context) == whole
     # The factors, the text and the ranking, none of them twice.
     assert (asked, len(model.calls)) == ({"write": 1, "rank_by_model": 2}[node], 3)
 
 
 async def test_another_model_may_write() -> None:
     ranking, writing = scripted(answering("none: of this")), scripted(answering())
-    parts = RerankingContext(make_components(ranking), writer=gateway(writing))
-    state = await reranked(parts)
+    context = RerankingContext(make_components(ranking), writer=gateway(writing))
+    state = await reranked(context)
     assert state["preference"] == TEXT
     assert {task_of(call) for call in writing.calls} == {"factors", "preference"}
     assert {task_of(call) for call in ranking.calls} == {"rank"}
     # A catalogue's factors are asked for once.
-    await GRAPH.ainvoke({"session": make_session(1)}, context=parts)
+    await GRAPH.ainvoke({"session": make_session(1)}, context=context)
     assert len(prompts_of(writing, "factors")) == 1
 
 
@@ -160,7 +160,7 @@ async def test_the_recommender_is_told_the_text() -> None:
     state = await reranked(
         RerankingContext(make_components(scripted(answering())), recommender=recommender), hint=HINT
     )
-    assert recommender.told == [(SESSION, TEXT)]
+    assert recommender.received == [(SESSION, TEXT)]
     assert state["recommender_ranking"] == Ranking(
         session_id=SESSION.session_id, item_ids=SESSION.candidates[::-1]
     )
@@ -169,8 +169,8 @@ async def test_the_recommender_is_told_the_text() -> None:
 
 async def test_who_is_not_to_rank_is_not_asked() -> None:
     model, recommender = scripted(answering()), Remembering()
-    parts = RerankingContext(make_components(model), by_model=False, recommender=recommender)
-    state = await reranked(parts)
+    context = RerankingContext(make_components(model), by_model=False, recommender=recommender)
+    state = await reranked(context)
     assert set(state) == {"preference", "preference_failure", "recommender_ranking"}
     assert prompts_of(model, "rank") == []
 
@@ -179,12 +179,12 @@ async def test_who_is_not_to_rank_is_not_asked() -> None:
 async def test_without_a_text_all_rank_without(task: str) -> None:
     model, recommender = scripted(failing_at(task)), Remembering()
     components = make_components(model)
-    parts = RerankingContext(components, recommender=recommender)
-    state = await reranked(parts, hint=HINT)
+    context = RerankingContext(components, recommender=recommender)
+    state = await reranked(context, hint=HINT)
     assert state["preference"] is None
     assert "asleep" in state["preference_failure"]
     assert state["model_ranking"] == await rank(SESSION, HINT, components)
-    assert recommender.told == [(SESSION, None)]
+    assert recommender.received == [(SESSION, None)]
     assert "<preference>" not in "".join(prompts_of(model, "rank"))
 
 
@@ -235,11 +235,11 @@ async def test_it_goes_on_where_a_hint_was_chosen(recommending: bool) -> None:
     model = scripted(answering())
     policy = FixedHintPolicy(HINT.hint_id)
     components = await with_hint(make_components(model, hint_policy=policy))
-    parts = RerankingContext(components, recommender=Remembering())
+    context = RerankingContext(components, recommender=Remembering())
     sessions = [make_session(number) for number in range(5)]
     with blockbuster_ctx():
         states = await asyncio.gather(
-            *(graph.ainvoke({"session": one}, context=parts) for one in sessions)
+            *(graph.ainvoke({"session": one}, context=context) for one in sessions)
         )
     for session, state in zip(sessions, states, strict=True):
         assert state["hint"] == HINT
@@ -253,9 +253,9 @@ async def test_it_goes_on_where_a_hint_was_chosen(recommending: bool) -> None:
         assert ("ranking" in state) == recommending
         if recommending:
             assert state["ranking"].rank_of(session.target) == 2
-    told = [prompt for prompt in prompts_of(model, "rank") if "<preference>" in prompt]
-    assert len(told) == 5
-    assert all(f"<hint>\n{HINT.text}\n</hint>" in prompt for prompt in told)
+    with_text = [prompt for prompt in prompts_of(model, "rank") if "<preference>" in prompt]
+    assert len(with_text) == 5
+    assert all(f"<hint>\n{HINT.text}\n</hint>" in prompt for prompt in with_text)
 
 
 async def test_no_hint_is_handed_on_as_none() -> None:
@@ -282,11 +282,11 @@ async def test_a_node_of_ones_own_takes_the_place_of_another() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [({"by_model": False}, "must rank"), ({"shown_share": 0}, "shown_share")],
 )
-def test_parts_that_cannot_be_are_refused(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_wrong_contexts_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         RerankingContext(make_components(scripted(answering())), **wrong)
 
 

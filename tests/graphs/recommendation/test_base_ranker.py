@@ -82,7 +82,7 @@ async def test_a_careless_ranker_spoils_no_ranking(ranked: tuple[str, ...]) -> N
 
 
 async def test_any_baseline_does() -> None:
-    counts = {item_id: place for place, item_id in enumerate(SESSION.candidates)}
+    counts = {item_id: position for position, item_id in enumerate(SESSION.candidates)}
     components = make_components(
         ScriptedChatModel(["no"] * 2), base_ranker=PopularityRanker(counts)
     )

@@ -51,13 +51,13 @@ def test_fusion_computed_by_hand() -> None:
 def test_ties_are_broken_by_best_place_then_by_the_earlier_list() -> None:
     assert reciprocal_rank_fusion(["ab", "ba"]) == ["a", "b"]
     assert reciprocal_rank_fusion(["ba", "ab"]) == ["b", "a"]
-    # 1/3 + 1/6 = 1/2: named twice further down, or once in the second place.
+    # 1/3 + 1/6 = 1/2: named twice further down, or once at the second rank.
     fused = reciprocal_rank_fusion(["aby", "cdefgy", "hx"], constant=0)
     assert fused.index("x") < fused.index("y")
 
 
 def test_equal_scores_are_equal_in_whatever_order_they_are_added_up() -> None:
-    # Both stand at places 1, 2 and 7; a plain sum of x's, in its order, is the smaller one.
+    # Both have ranks 1, 2 and 7; a plain sum of x's, in its order, is the smaller one.
     lists = ["x", "yabcdex", "fx", "gy", "hijklmy"]
     fused = reciprocal_rank_fusion(lists)
     assert fused[:2] == ["x", "y"]
@@ -123,19 +123,19 @@ async def test_one_that_fails_costs_the_others_nothing() -> None:
         await gather_successes(calls("a", KeyError("a bug"), slow))
 
 
-def at_place(place: int) -> ScriptedChatModel:
-    return ScriptedChatModel([lambda messages: ranking_with(messages, TARGET, place)] * 50)
+def at_rank(rank: int) -> ScriptedChatModel:
+    return ScriptedChatModel([lambda messages: ranking_with(messages, TARGET, rank)] * 50)
 
 
 async def test_one_shuffle_asks_exactly_what_was_asked_before() -> None:
-    model = at_place(4)
+    model = at_rank(4)
     components = make_components(model)
     assert components.shuffles == 1
     found = await rank(SESSION, None, components)
     view = SessionView.of(SESSION, components.catalog, components.seed)
     shown = [label for _, label in candidates_of(model.calls[0])]
     assert (len(model.calls), tuple(shown)) == (1, view.candidate_labels)
-    many = at_place(4)
+    many = at_rank(4)
     await rank(SESSION, None, make_components(many, shuffles=3))
     assert many.calls[0] == model.calls[0]
     assert found.rank_of(SESSION.target) == 4

@@ -144,11 +144,11 @@ async def test_callbacks_see_the_models_calls_inside_the_nodes_that_asked(struct
             self.asked: list[UUID] = []
             self.answered: list[UUID] = []
 
-        async def on_chain_start(self, *_: object, run_id: UUID, **told: Any) -> None:
-            self.names[run_id], self.above[run_id] = told["name"], told["parent_run_id"]
+        async def on_chain_start(self, *_: object, run_id: UUID, **details: Any) -> None:
+            self.names[run_id], self.above[run_id] = details["name"], details["parent_run_id"]
 
-        async def on_chat_model_start(self, *_: object, run_id: UUID, **told: Any) -> None:
-            self.above[run_id] = told["parent_run_id"]
+        async def on_chat_model_start(self, *_: object, run_id: UUID, **details: Any) -> None:
+            self.above[run_id] = details["parent_run_id"]
             self.asked.append(run_id)
 
         async def on_llm_end(self, *_: object, run_id: UUID, **__: object) -> None:

@@ -105,7 +105,7 @@ async def test_the_policy_sees_the_retrieved_hints_nearest_first() -> None:
     cosines = np.stack(units) @ query / np.linalg.norm(query)
     assert offer.similarities[0] == pytest.approx(cosines, abs=1e-6)
     assert threads != [threading.main_thread()]
-    # What the policy said is told, best first.
+    # The scores of the policy, best first.
     nearest, near = (Hint(text=text).hint_id for text in ("nearest", "near"))
     assert list(state["scores"]) == [near, None, nearest]
     assert list(state["scores"].values()) == pytest.approx([0.3, 0.2, 0.1])

@@ -1,4 +1,4 @@
-"""What OpenTelemetry is told of sessions: how long they took and how they failed, never whose."""
+"""What OpenTelemetry receives about sessions: their time and how they failed, never whose."""
 
 from __future__ import annotations
 
