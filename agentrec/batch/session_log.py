@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -39,8 +40,7 @@ class SessionLog:
         self._file = file
         self._thread = thread
         self._part_size = part_size
-        self._finished: list[FinishedSession] = []
-        self._rejected: list[RejectedSession] = []
+        self._queue: list[FinishedSession | RejectedSession] = []
         self._unwritten = 0
         # Sessions that were put and are not in the file yet.
         self._pending: dict[str, KnownSession] = {}
@@ -96,24 +96,23 @@ class SessionLog:
         results = {one: known for one, known in found.items() if known.failure is None}
         return {**found, **pending, **results}
 
-    async def put(self, finished: FinishedSession) -> None:
-        """Keep a session's outcome. An existing result stays; a failure is replaced.
+    async def put(self, entry: FinishedSession | RejectedSession) -> None:
+        """Keep a session's outcome or a rejected row.
+
+        An existing result stays; a failure is replaced.
 
         Raises:
             StoreError: If the log cannot be written.
         """
-        self._finished.append(finished)
-        self._pending[finished.session_id] = KnownSession(finished.row_index, finished.failure)
-        await self._start_writing()
-
-    async def reject(self, rejected: RejectedSession) -> None:
-        """Keep a row that is not a usable session.
-
-        Raises:
-            StoreError: If the log cannot be written.
-        """
-        self._rejected.append(rejected)
-        await self._start_writing()
+        self._queue.append(entry)
+        if isinstance(entry, FinishedSession):
+            self._pending[entry.session_id] = KnownSession(entry.row_index, entry.failure)
+        if self._writer is None or self._writer.done():
+            await self._finish_writer()
+            self._writer = asyncio.create_task(self._write())
+        while len(self._queue) > _MAX_PENDING:
+            await self._finish_writer()
+            self._writer = asyncio.create_task(self._write())
 
     async def counts(self) -> BatchCounts:
         """Return how many sessions have which outcome, over all attempts."""
@@ -160,18 +159,10 @@ class SessionLog:
         """Close it."""
         await self.close()
 
-    async def _start_writing(self) -> None:
-        if self._writer is None or self._writer.done():
-            await self._finish_writer()
-            self._writer = asyncio.create_task(self._write())
-        while len(self._finished) + len(self._rejected) > _MAX_PENDING:
-            await self._finish_writer()
-            self._writer = asyncio.create_task(self._write())
-
     async def _write_all(self) -> None:
-        while self._writer is not None or self._finished or self._rejected:
+        while self._writer is not None or self._queue:
             await self._finish_writer()
-            if self._finished or self._rejected:
+            if self._queue:
                 self._writer = asyncio.create_task(self._write())
 
     async def _finish_writer(self) -> None:
@@ -184,28 +175,20 @@ class SessionLog:
                 self._writer = None
 
     async def _write(self) -> None:
-        while self._finished or self._rejected:
-            finished, self._finished = self._finished, []
-            rejected, self._rejected = self._rejected, []
+        while self._queue:
+            queue, self._queue = self._queue, []
+            finished = [one for one in queue if isinstance(one, FinishedSession)]
+            rejected = [one for one in queue if isinstance(one, RejectedSession)]
             self._unwritten += sum(one.failure is None for one in finished)
             is_full = self._unwritten >= self._part_size
-
-            def write(
-                finished: Sequence[FinishedSession] = finished,
-                rejected: Sequence[RejectedSession] = rejected,
-                is_full: bool = is_full,
-            ) -> None:
-                self._file.keep(finished, rejected)
-                if is_full:
-                    self._file.write_part()
-
-            await self._run(write)
-            put_again = {one.session_id for one in self._finished}
+            await self._run(partial(self._file.keep, finished, rejected))
+            if is_full:
+                await self._run(self._file.write_part)
+                self._unwritten = 0
+            put_again = {one.session_id for one in self._queue if isinstance(one, FinishedSession)}
             for one in finished:
                 if one.session_id not in put_again:
                     self._pending.pop(one.session_id, None)
-            if is_full:
-                self._unwritten = 0
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

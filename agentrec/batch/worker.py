@@ -119,7 +119,7 @@ class BatchRunner:
 
     async def _reject(self, row_index: int, reason: str, content: Mapping[str, object]) -> None:
         content = {"row_index": row_index, "reason": reason, **content}
-        await self._log.reject(RejectedSession(row_index, reason, content))
+        await self._log.put(RejectedSession(row_index, reason, content))
         self.counter.rejected[reason] += 1
 
     async def _keep(self, result: SessionResult) -> None:

@@ -13,13 +13,15 @@ from typing import Any
 from agentrec.atomic_files import holds_nothing, write_atomically
 from agentrec.errors import InputError
 
+Json = Mapping[str, object]
+
 
 @contextmanager
-def writing(place: Path) -> Iterator[None]:
-    """Tell in one line of a file or folder that cannot be written.
+def writing(path: Path) -> Iterator[None]:
+    """Report in one line that a file or folder cannot be written.
 
     Args:
-        place: What is written inside.
+        path: Where the block writes.
 
     Raises:
         InputError: If the system refused.
@@ -27,89 +29,72 @@ def writing(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"cannot be written ({error.strerror or error})", file=place) from error
+        raise InputError(f"cannot be written ({error.strerror or error})", file=path) from error
 
 
-Json = Mapping[str, object]
+class _Entry:
+    """A file or folder of a run, as an attribute of its ``RunFolder``."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: RunFolder, owner: type[RunFolder]) -> Path:
+        return folder.path / self._name
 
 
 class RunFolder:
-    """Files of one run.
+    """The files and folders of one run.
 
     Args:
         path: The folder; made when the manifest is written.
-        option: How a person names another folder.
+        option: The option of the command line that names another folder.
+
+    Attributes:
+        manifest: Versions, seeds, hashes and settings.
+        calls: The call journal.
+        usage: What the calls of all attempts came to.
+        knowledge_base: The hint store's folder.
+        hints: The stored hints with provenance, a line each, for people to read.
+        exploration: How many sessions were explored, and what became of the proposals.
+        policies: The trained policies, a folder each.
+        live: The policy in use.
+        gate: Which policy went live, and why.
+        backbone: The sequential recommender that is a baseline.
+        reward_model: The model that scores preference texts.
+        preferences: Preference pairs and reports on them.
+        metrics: The report.
+        answers: The quality of the model's answers on test sessions.
     """
+
+    manifest = _Entry("manifest.json")
+    calls = _Entry("calls.sqlite")
+    usage = _Entry("usage.json")
+    knowledge_base = _Entry("knowledge-base")
+    hints = _Entry("hints.jsonl")
+    exploration = _Entry("exploration.json")
+    policies = _Entry("policies")
+    live = _Entry("live")
+    gate = _Entry("gate.json")
+    backbone = _Entry("backbone")
+    reward_model = _Entry("reward-model")
+    preferences = _Entry("preferences")
+    metrics = _Entry("metrics.json")
+    answers = _Entry("answers.json")
 
     def __init__(self, path: Path, option: str = "--run") -> None:
         self.path = path
         self._option = option
 
-    @property
-    def manifest(self) -> Path:
-        """Versions, seeds, hashes and settings."""
-        return self.path / "manifest.json"
-
-    @property
-    def calls(self) -> Path:
-        """The call journal."""
-        return self.path / "calls.sqlite"
-
-    @property
-    def knowledge_base(self) -> Path:
-        """The hint store's folder."""
-        return self.path / "knowledge-base"
-
-    @property
-    def hints(self) -> Path:
-        """The stored hints with provenance, a line each, for people to read."""
-        return self.path / "hints.jsonl"
-
-    @property
-    def exploration(self) -> Path:
-        """How many sessions were explored, and what became of the proposals."""
-        return self.path / "exploration.json"
-
     def rewards(self, split: str) -> Path:
-        """The reward table of a split."""
+        """Return the reward table of a split."""
         return self.path / f"rewards.{split}.parquet"
 
-    @property
-    def policies(self) -> Path:
-        """The trained policies, a folder each."""
-        return self.path / "policies"
-
     def policy(self, name: str) -> Path:
-        """A trained policy's folder."""
+        """Return a trained policy's folder."""
         return self.policies / name
 
-    @property
-    def live(self) -> Path:
-        """The policy that is to be used."""
-        return self.path / "live"
-
-    @property
-    def gate(self) -> Path:
-        """Which policy went live, and why."""
-        return self.path / "gate.json"
-
-    @property
-    def backbone(self) -> Path:
-        """The sequential recommender that is a baseline."""
-        return self.path / "backbone"
-
-    @property
-    def reward_model(self) -> Path:
-        """What rewards preference texts."""
-        return self.path / "reward-model"
-
-    @property
-    def preferences(self) -> Path:
-        """Preference pairs and what is told of them."""
-        return self.path / "preferences"
-
     def preferences_of(self, writer: str) -> Path:
-        """The same of texts that another model than the run's wrote.
+        """Return the folder of pairs whose texts another model than the run's wrote.
 
         Args:
             writer: The name under which the model's answers are kept.
@@ -118,23 +103,8 @@ class RunFolder:
         readable = re.sub(r"[^A-Za-z0-9._-]+", "-", writer)[:60].strip(".-")
         return self.preferences / f"{readable}-{digest}"
 
-    @property
-    def metrics(self) -> Path:
-        """The report."""
-        return self.path / "metrics.json"
-
-    @property
-    def answers(self) -> Path:
-        """What the model's answers on test sessions were worth."""
-        return self.path / "answers.json"
-
-    @property
-    def usage(self) -> Path:
-        """What the calls of all attempts came to."""
-        return self.path / "usage.json"
-
     def read_manifest(self) -> dict[str, Any]:
-        """What the run is made of.
+        """Read what the run is made of.
 
         Raises:
             InputError: If there is no run here, or its manifest is broken.
@@ -145,7 +115,7 @@ class RunFolder:
                 raise TypeError("it has no identity")
         except (FileNotFoundError, NotADirectoryError) as error:
             raise InputError(
-                "there is no run here; name another folder with --run; `agentrec demo` makes one",
+                "there is no run here; name another folder with --run, or run `agentrec demo`",
                 file=self.path,
             ) from error
         except OSError as error:
@@ -155,7 +125,7 @@ class RunFolder:
         return dict(manifest)
 
     def begin(self, manifest: Json) -> None:
-        """Start or go on with a run.
+        """Start a run, or check that the one in the folder is this one.
 
         Args:
             manifest: What the run is made of, JSON values only. Its ``identity`` must be that
@@ -167,7 +137,7 @@ class RunFolder:
         if self.manifest.is_file():
             known = self.read_manifest()["identity"]
             wanted = json.loads(json.dumps(manifest["identity"]))
-            # What a person set comes first: a hash says little.
+            # Settings come first, hashes last: these say little.
             for field in sorted({*known, *wanted}, key=lambda name: (name.endswith("hash"), name)):
                 if known.get(field) != wanted.get(field):
                     raise InputError(
@@ -180,7 +150,7 @@ class RunFolder:
         try:
             if self.path.exists() and not (self.path.is_dir() and holds_nothing(self.path)):
                 raise InputError(
-                    f"is there already and is no run folder; name another with {self._option}",
+                    f"exists and is not a run folder; name another with {self._option}",
                     file=self.path,
                 )
             self.path.mkdir(parents=True, exist_ok=True)

@@ -154,7 +154,7 @@ def test_a_folder_that_is_no_run(shop: Shop, call, tmp_path: Path) -> None:
     (tmp_path / "run" / "notes.txt").write_text("mine")
     result = call(data=shop())
     assert result.exit_code == 2
-    assert "no run folder" in result.stderr
+    assert "not a run folder" in result.stderr
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["notes.txt"]
 
 

@@ -56,7 +56,7 @@ async def test_everything_is_written_once_in_the_order_of_the_input(tmp_path: Pa
         for number in (2, 0, 1):
             await log.put(finished(number))
         await log.put(finished(3, "rate_limited", kind="rate_limited"))
-        await log.reject(rejected(4))
+        await log.put(rejected(4))
         await log.flush()
         counts = await log.counts()
     assert ids(tmp_path) == ["s0", "s1", "s2"]
@@ -201,7 +201,7 @@ async def test_very_many_at_once_are_all_kept(tmp_path: Path) -> None:
 async def test_memory_does_not_grow_with_rejected_rows(tmp_path: Path) -> None:
     async with await SessionLog.open(tmp_path, LINES) as log:
         for row_index in range(8000):
-            await log.reject(rejected(row_index, raw=f"{row_index}{'x' * 2000}"))
+            await log.put(rejected(row_index, raw=f"{row_index}{'x' * 2000}"))
         assert (await log.counts()).rejected == {"not_json": 8000}
         tracemalloc.start()
         await log.flush()

@@ -211,26 +211,6 @@ class PacedEndpoint:
         return seen
 
 
-async def raw_requests(port: int, body: bytes, count: int, connections: int) -> float:
-    """Ask as cheaply as can be: requests a second over some connections kept alive."""
-    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-    left = iter(range(count))
-
-    async def caller() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in left:
-            writer.write(request)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            size = int(answer.rsplit(b"Content-Length:", 1)[1])
-            await reader.readexactly(size)
-        writer.close()
-
-    begun = time.perf_counter()
-    await asyncio.gather(*(caller() for _ in range(connections)))
-    return count / (time.perf_counter() - begun)
-
-
 def _main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--latency", type=float, default=0.0)

@@ -1,31 +1,24 @@
-"""How near recommending for many comes to what an endpoint allows; every number within one run.
+"""How well `recommend_many` uses an endpoint, beside plain LangGraph; all numbers from one run.
 
-The endpoint runs in a process of its own with a set latency and a set limit. Beside the whole
-recommendation graph through the gateway with a journal file stand plain LangGraph, with the same
-client and with LangChain's as it comes, and requests made by hand. The ideal wall time of N
+The endpoint is a process of its own with a set latency and a set limit. The ideal time of N
 sessions, C at a time, L seconds each, is that of full waves: ``ceil(N / C) * L``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from benchmarks.paced_endpoint import PLACES, PacedEndpoint, raw_requests
+from benchmarks.paced_endpoint import PLACES, PacedEndpoint
 from benchmarks.recommending_parts import (
-    NODES,
     InstantModel,
     chain_graph,
-    empty_graph,
     load,
     parts,
     sessions,
@@ -43,7 +36,6 @@ from agentrec.llm.providers.chat_models import open_chat_model
 
 LIMIT, LIMITED_FOR = 1200, 90
 """Requests a minute, and for how many seconds they are made."""
-AT_ONCE, AT_ONCE_SESSIONS = 64, 1000
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,6 @@ class Task:
     concurrency: int
     folder: Path
     per_minute: float | None = None
-    structured: Any = "auto"
 
 
 def chat_model(endpoint: PacedEndpoint) -> BaseChatModel:
@@ -101,7 +92,6 @@ async def by_recommend_many(task: Task) -> float:
             journal,
             max_concurrency=task.concurrency,
             requests_per_minute=task.per_minute,
-            structured=task.structured,
         )
         components = await parts(gateway)
         many = sessions(task.count)
@@ -112,15 +102,13 @@ async def by_recommend_many(task: Task) -> float:
             assert result.ranking.backfilled == 0
             done += 1
         wall = time.perf_counter() - begun
-        assert (done, len(journal)) == (task.count, task.count + (task.structured == "auto"))
+        assert (done, len(journal)) == (task.count, task.count + 1)
         return wall
 
 
-async def by_plain_langgraph(
-    task: Task, opened: Callable[[PacedEndpoint], BaseChatModel] = plain_model
-) -> float:
+async def by_plain_langgraph(task: Task) -> float:
     """``abatch`` of a graph whose one node asks the model: no hints, no journal, no ranking."""
-    async with closing(opened(task.endpoint)) as model:
+    async with closing(plain_model(task.endpoint)) as model:
 
         async def ask(state: Any) -> dict[str, object]:
             await model.ainvoke(state["session"])
@@ -133,37 +121,9 @@ async def by_plain_langgraph(
         return time.perf_counter() - begun
 
 
-async def by_hand(task: Task) -> float:
-    """A loop with a semaphore and an HTTP client."""
-    bodies = [
-        {
-            "model": "paced",
-            "messages": [
-                {"role": {"human": "user"}.get(each.type, each.type), "content": each.content}
-                for each in prompt
-            ],
-        }
-        for prompt in await prompts(task.count)
-    ]
-    free = asyncio.Semaphore(task.concurrency)
-    most = httpx.Limits(max_connections=task.concurrency)
-    async with httpx.AsyncClient(limits=most, timeout=60) as client:
-
-        async def ask(body: Any) -> None:
-            async with free:
-                reply = await client.post(f"{task.endpoint.base_url}/chat/completions", json=body)
-                reply.raise_for_status().json()["choices"][0]["message"]["content"]
-
-        begun = time.perf_counter()
-        await asyncio.gather(*map(ask, bodies))
-        return time.perf_counter() - begun
-
-
 WAYS: dict[str, Callable[[Task], Awaitable[float]]] = {
     "recommend_many, whole graph, journal": by_recommend_many,
     "plain LangGraph abatch": by_plain_langgraph,
-    "plain LangGraph, client of ours": partial(by_plain_langgraph, opened=chat_model),
-    "asyncio and httpx by hand": by_hand,
 }
 
 
@@ -202,47 +162,3 @@ async def test_share_of_a_limit_a_minute(tmp_path: Path) -> None:
         f"busiest minute {seen['busiest_window']:.0f}, refused {seen['refused']:.0f}; {load()}"
     )
     assert seen["refused"] == 0
-
-
-@pytest.mark.bench
-async def test_ceiling_of_one_process(tmp_path: Path) -> None:
-    """Sessions a second where the endpoint answers at once."""
-    asked = await prompts(AT_ONCE_SESSIONS)
-    rates: dict[str, float] = {}
-    with PacedEndpoint() as endpoint:
-        body = b'{"model": "paced", "messages": [' + b" " * 4000 + b"]}"
-        rates["the endpoint itself, raw requests"] = await raw_requests(
-            endpoint.port, body, 10 * AT_ONCE_SESSIONS, AT_ONCE
-        )
-        task = Task(endpoint, AT_ONCE_SESSIONS, AT_ONCE, tmp_path)
-        rates["asyncio and httpx by hand"] = task.count / await by_hand(task)
-        for name, opened in (("alone", chat_model), ("as it comes", plain_model)):
-            async with closing(opened(endpoint)) as model:
-                rates[f"ChatOpenAI {name}"] = await rate_of(model.ainvoke, asked)
-        rates[f"empty graph of {NODES} nodes"] = await rate_of(
-            empty_graph().ainvoke, [{"session": one} for one in sessions(AT_ONCE_SESSIONS)]
-        )
-        for structured in ("never", "auto"):
-            folder = tmp_path / structured
-            wall = await by_recommend_many(
-                Task(endpoint, AT_ONCE_SESSIONS, AT_ONCE, folder, structured=structured)
-            )
-            rates[f"recommend_many, structured {structured}"] = AT_ONCE_SESSIONS / wall
-    print(f"\nsessions a second of one process, {AT_ONCE} at a time; {load()}")
-    for name, rate in rates.items():
-        print(f"{name:38} {rate:8.0f}")
-    both = 1 / (1 / rates["ChatOpenAI alone"] + 1 / rates[f"empty graph of {NODES} nodes"])
-    ours = rates["recommend_many, structured never"]
-    print(f"recommend_many beside client and empty graph together: {ours / both:.2f}")
-
-
-async def rate_of(do: Callable[[Any], Awaitable[Any]], given: list[Any]) -> float:
-    free = asyncio.Semaphore(AT_ONCE)
-
-    async def one(each: Any) -> None:
-        async with free:
-            await do(each)
-
-    begun = time.perf_counter()
-    await asyncio.gather(*map(one, given))
-    return len(given) / (time.perf_counter() - begun)

@@ -2,54 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from settings.conftest import Write, error_of
 
-from agentrec.errors import InputError
 from agentrec.session_encoding.blocks import DEFAULT_BLOCKS
 from agentrec.settings.policy_settings import PolicySettings
 from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.sources import load_settings
 
-Write = Callable[..., Path]
 RUN = {"policy": {"kind": "linucb", "settings": {"ridge": 2.0}, "nearest": 4}}
-
-
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("AGENTREC_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def written(text: str, name: str = "agentrec.toml") -> Path:
-        file = tmp_path / name
-        file.write_text(text)
-        return file
-
-    return written
 
 
 def policy(
     given: Mapping[str, Any] | None = None, below: Mapping[str, Any] | None = None
 ) -> PolicySettings:
     return load_settings(given, below=below)[0].policy
-
-
-def fault(given: Mapping[str, Any] | None = None, config: Path | None = None) -> InputError:
-    with pytest.raises(InputError) as caught:
-        load_settings(given, config)
-    told = str(caught.value)
-    assert "\n" not in told
-    assert not [words for words in ("Value error", "Input should", "Extra inputs") if words in told]
-    return caught.value
 
 
 def test_a_kind_alone_is_a_policy_wherever_it_is_said(
@@ -190,13 +161,13 @@ def test_a_wrong_setting_is_named_by_file_line_and_field(
     text: str, line: int, field: str, told: str, write: Write
 ) -> None:
     file = write(text, "wrong.toml")
-    error = fault(config=file)
+    error = error_of(config=file)
     assert (error.file, error.line, error.field) == (file, line, field)
     assert told in error.problem
 
 
 def test_a_wrong_one_is_named_by_variable_and_by_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "(--policy)" in str(fault({"policy": {"kind": "ppo"}}))
+    assert "(--policy)" in str(error_of({"policy": {"kind": "ppo"}}))
     for name, value, told in (
         ("AGENTREC_POLICY__KIND", "ppo", "is not one of the hint"),
         ("AGENTREC_POLICY__SETTINGS__ITERATIONS", "many", "must be a valid integer, not 'many'"),
@@ -205,7 +176,7 @@ def test_a_wrong_one_is_named_by_variable_and_by_option(monkeypatch: pytest.Monk
     ):
         with monkeypatch.context() as patch:
             patch.setenv(name, value)
-            error = fault()
+            error = error_of()
             assert error.field == name
             assert told in error.problem
 

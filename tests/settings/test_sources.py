@@ -1,45 +1,18 @@
 """Where settings come from, who has the last word, and what is said of a wrong one."""
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from settings.conftest import Write, error_of
 
-from agentrec.errors import InputError
 from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.sources import load_settings
-
-Write = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("AGENTREC_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def written(text: str, name: str = "agentrec.toml") -> Path:
-        file = tmp_path / name
-        file.write_text(text)
-        return file
-
-    return written
 
 
 def loaded(given: Mapping[str, Any] | None = None, config: Path | None = None) -> RunSettings:
     return load_settings(given, config)[0]
-
-
-def fault(given: Mapping[str, Any] | None = None, config: Path | None = None) -> InputError:
-    with pytest.raises(InputError) as caught:
-        load_settings(given, config)
-    assert "\n" not in str(caught.value)
-    return caught.value
 
 
 def test_nothing_said_is_the_defaults() -> None:
@@ -122,7 +95,7 @@ def test_a_named_file_counts_and_not_the_one_that_lies_here(write: Write, tmp_pa
     assert load_settings({}, named) == (RunSettings(seed=2), named)
     assert loaded(config=write("", "empty.yaml")) == RunSettings()
     write("seed: 3", "agentrec.yml")
-    assert "--config" in str(fault())
+    assert "--config" in str(error_of())
 
 
 def test_paths_in_a_file_are_seen_from_the_file(tmp_path: Path, write: Write) -> None:
@@ -220,7 +193,7 @@ def test_a_wrong_setting_is_named_by_file_line_and_field(
     text: str, line: int | None, field: str, told: str, write: Write
 ) -> None:
     file = write(text, "wrong.toml")
-    error = fault(config=file)
+    error = error_of(config=file)
     assert error.file == file
     assert (error.line, error.field or "") == (line, field)
     assert told in error.problem
@@ -241,18 +214,18 @@ def test_a_wrong_setting_is_named_by_file_line_and_field(
 def test_yaml_is_no_less_exact(
     text: str, line: int | None, field: str, told: str, write: Write
 ) -> None:
-    error = fault(config=write(text, "wrong.yaml"))
+    error = error_of(config=write(text, "wrong.yaml"))
     assert (error.field or "", told in error.problem) == (field, True), error
     if line is not None:
         assert error.line == line
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, write: Write) -> None:
-    assert "cannot be read" in str(fault(config=tmp_path / "none.toml"))
+    assert "cannot be read" in str(error_of(config=tmp_path / "none.toml"))
     (tmp_path / "bytes.toml").write_bytes(b"seed = '\xff'")
-    assert "UTF-8" in str(fault(config=tmp_path / "bytes.toml"))
-    assert ".toml" in str(fault(config=write("", "settings.json")))
-    assert "deeply" in str(fault(config=write("a: " + "[" * 5000, "deep.yaml")))
+    assert "UTF-8" in str(error_of(config=tmp_path / "bytes.toml"))
+    assert ".toml" in str(error_of(config=write("", "settings.json")))
+    assert "deeply" in str(error_of(config=write("a: " + "[" * 5000, "deep.yaml")))
 
 
 KEYS = ("api_key", "openai_api_key", "apiKey", "token", "hf_token", "client_secret", "password")
@@ -264,7 +237,7 @@ def test_keys_are_refused_and_never_told(name: str, place: str, write: Write) ->
     heads = {"parameters": "llm.parameters.", "llm": "llm.", "top": ""}
     heads["headers"] = "llm.parameters.default_headers."
     secret = "sk-1234567890abcdef"
-    error = fault(config=write(f'seed = 1\n{heads[place]}{name} = "{secret}"', "keys.toml"))
+    error = error_of(config=write(f'seed = 1\n{heads[place]}{name} = "{secret}"', "keys.toml"))
     assert error.field == heads[place] + name
     assert error.line == 2
     assert "provider's environment variable" in error.problem
@@ -273,7 +246,7 @@ def test_keys_are_refused_and_never_told(name: str, place: str, write: Write) ->
 
 def test_keys_are_refused_elsewhere_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTREC_LLM__PARAMETERS__API_KEY", "hush-hush")
-    error = fault()
+    error = error_of()
     assert error.field == "AGENTREC_LLM__PARAMETERS__API_KEY"
     assert "hush" not in str(error)
 
@@ -295,11 +268,11 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with monkeypatch.context() as patch:
             patch.setenv(name, value)
-            error = fault()
+            error = error_of()
             assert error.field == name
             assert told in error.problem
 
 
 def test_a_wrong_file_is_told_of_even_where_its_setting_would_not_count(write: Write) -> None:
     write("seed = -1")
-    assert fault({"seed": 3}).line == 1
+    assert error_of({"seed": 3}).line == 1

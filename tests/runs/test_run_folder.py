@@ -71,7 +71,7 @@ def test_a_setting_that_is_gone_is_a_difference(tmp_path: Path) -> None:
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="no run folder"):
+    with pytest.raises(InputError, match="not a run folder"):
         RunFolder(tmp_path).begin(MANIFEST)
     assert content_of(tmp_path) == {"thesis.tex": b"years of work"}
 
