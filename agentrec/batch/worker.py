@@ -67,7 +67,7 @@ class BatchRunner:
             rows: The rows, in the order of the input.
 
         Raises:
-            ModelCallError: If the budget is spent. Finished sessions are kept, no other is begun.
+            ModelCallError: If the budget is spent. Finished sessions are kept, no other is started.
             StoreError: If the log cannot be written.
             InputError: If the input cannot be read any further.
         """

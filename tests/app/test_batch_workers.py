@@ -102,7 +102,7 @@ def test_an_actor_is_killed_then_all_are_stopped_and_each_session_has_one_result
         first, second = actors_of(started)
         first.kill()
         before = sum(logged(out))
-        # Another one takes its place, and finds what was done.
+        # Another one takes over, and finds what was done.
         wait_until(lambda: sum(logged(out)) >= before + 10, started)
         wait_until(lambda: len(actors_of(started)) == 2, started)
         started.send_signal(signal.SIGINT)

@@ -20,14 +20,14 @@ class Ended:
 
     Attributes:
         code: Its exit code.
-        told: What it printed.
+        output: What it printed.
         seconds: How long it lived.
         cpu: Seconds that it computed.
         peak: The most memory that it had, in MiB.
     """
 
     code: int
-    told: str
+    output: str
     seconds: float
     cpu: float
     peak: float
@@ -44,7 +44,7 @@ def instant(arguments: Sequence[object], log: Path, cache: Path) -> Ended:
     own = os.environ.items()
     environment = {name: value for name, value in own if "AGENTREC_BENCH" not in name}
     environment |= {"AGENTREC_CACHE": str(cache), "PYTHONPATH": os.pathsep.join(_folders())}
-    begun = time.perf_counter()
+    start = time.perf_counter()
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.instant_command", *map(str, arguments)],
@@ -57,7 +57,7 @@ def instant(arguments: Sequence[object], log: Path, cache: Path) -> Ended:
     return Ended(
         process.returncode,
         log.read_text(errors="replace"),
-        time.perf_counter() - begun,
+        time.perf_counter() - start,
         used.ru_utime + used.ru_stime,
         used.ru_maxrss / 1024,
     )

@@ -23,8 +23,8 @@ def environment_of(folder: Path, base_url: str) -> dict[str, str]:
     """What a command is started with whose model answers at an address."""
     own = os.environ.items()
     environment = {name: value for name, value in own if "AGENTREC_BENCH" not in name}
-    told = ("unused", base_url, str(folder / "cache"))
-    return environment | dict(zip(_ADDRESSES, told, strict=True))
+    values = ("unused", base_url, str(folder / "cache"))
+    return environment | dict(zip(_ADDRESSES, values, strict=True))
 
 
 def settings_of(folder: Path) -> RunSettings:
@@ -63,8 +63,8 @@ def write_sessions(file: Path, folder: Path, count: int) -> Path:
             one, turn = shown[number % len(shown)], number // len(shown)
             items = _turned(one.items, turn)
             candidates = _turned(one.candidates, turn // len(one.items))
-            told = {"session_id": f"s{number}", "items": items, "candidates": candidates}
-            stream.write(json.dumps(told) + "\n")
+            row = {"session_id": f"s{number}", "items": items, "candidates": candidates}
+            stream.write(json.dumps(row) + "\n")
     return file
 
 

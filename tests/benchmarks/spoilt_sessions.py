@@ -31,11 +31,11 @@ def _with(**changes: object) -> Callable[[Row], bytes]:
 
 
 def _as(text: str | bytes) -> Callable[[Row], bytes]:
-    """Something else in the place of a row."""
+    """Something else instead of a row."""
     return lambda row: text if isinstance(text, bytes) else text.encode()
 
 
-# Every way with the reason that has to be told. Those of many megabytes are rare.
+# Every way, with the reason that must be reported. Those of many megabytes are rare.
 _WAYS: Sequence[tuple[str, Callable[[Row], bytes]]] = [
     ("not_json", lambda row: json.dumps(row).encode()[:-7]),
     ("not_json", _as("{")),
@@ -93,9 +93,9 @@ class Planted:
 
     Attributes:
         rows: How many rows, blank lines not counted.
-        sound: The ids of the rows that can be used, by place.
+        sound: The ids of the rows that can be used, by row index.
         reasons: How many of the others there are, by reason.
-        reason_at: Why the row at a place cannot be used.
+        reason_at: Why a row cannot be used, by row index.
         blank: How many lines are blank.
     """
 
@@ -125,35 +125,35 @@ def write_spoilt_sessions(
     blank = 0
     with file.open("wb") as stream:
         stream.write(b"\xef\xbb\xbf")
-        for place in range(rows):
+        for index in range(rows):
             if draws.random() < 0.05:
                 stream.write(draws.choice([b"\n", b"   \n", b"\t\r\n"]))
                 blank += 1
-            row = _row(shown, place)
+            row = _row(shown, index)
             kind = draws.random()
             if kind >= _SPOILT:
                 line = draws.choice(_SOUND)(row)
-                sound[place] = str(row["session_id"])
-                used.append(sound[place])
+                sound[index] = str(row["session_id"])
+                used.append(sound[index])
             elif kind < 0.04 and used:
                 # Of a row that is still worked on, or of one that was done long ago.
                 at = -1 - draws.randrange(8) if kind < 0.02 else draws.randrange(len(used))
                 line = _with(session_id=used[max(at, -len(used))])(row)
-                reason_at[place] = "duplicate_id"
+                reason_at[index] = "duplicate_id"
             else:
                 ways = _RARE if draws.random() < 0.002 else _WAYS
-                reason_at[place], spoil = draws.choice(ways)
+                reason_at[index], spoil = draws.choice(ways)
                 line = spoil(row)
             stream.write(line + b"\n")
     return Planted(rows, sound, Counter(reason_at.values()), reason_at, blank)
 
 
-def _row(shown: Sequence[Session], place: int) -> Row:
-    one, turn = shown[place % len(shown)], place // len(shown)
+def _row(shown: Sequence[Session], index: int) -> Row:
+    one, turn = shown[index % len(shown)], index // len(shown)
     by = turn % len(one.items)
     at = turn // len(one.items) % len(one.candidates)
     return {
-        "session_id": f"s{place}",
+        "session_id": f"s{index}",
         "items": [*one.items[by:], *one.items[:by]],
         "candidates": [*one.candidates[at:], *one.candidates[:at]],
     }

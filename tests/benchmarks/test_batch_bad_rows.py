@@ -61,14 +61,14 @@ def test_every_row_is_done_or_rejected_for_the_right_reason(tmp_path: Path) -> N
     assert len(rejected) == len(planted.reason_at)
     assert {row["row_index"]: row["reason"] for row in rejected} == planted.reason_at
     assert not (out / "failures.jsonl").exists()
-    # Nothing was left to do the second time, and what is told is the same.
-    told = json.loads((out / "summary.json").read_text())
-    assert (told["attempted"], told["done"]) == (0, summary["done"])
-    assert told["rejected"] == summary["rejected"]
+    # The second time nothing is left to do, and the summary is the same.
+    second = json.loads((out / "summary.json").read_text())
+    assert (second["attempted"], second["done"]) == (0, summary["done"])
+    assert second["rejected"] == summary["rejected"]
     assert whole.peak - small.peak < MOST_GROWTH
 
 
 def _ended(folder: Path, *arguments: object, code: int = 0) -> Ended:
     ended = instant(arguments, folder / "log", folder / "cache")
-    assert ended.code == code, ended.told
+    assert ended.code == code, ended.output
     return ended

@@ -82,7 +82,7 @@ def run_command(
     checkout: str, environment: dict[str, str], *arguments: object
 ) -> tuple[float, float]:
     """Run `agentrec` as it is in a checkout; seconds that passed and seconds of CPU."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     process = subprocess.Popen(
         [Path(sys.executable).with_name("agentrec"), *map(str, arguments)],
         env=environment | {"PYTHONPATH": checkout},
@@ -91,4 +91,4 @@ def run_command(
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
-    return time.perf_counter() - begun, used.ru_utime + used.ru_stime
+    return time.perf_counter() - start, used.ru_utime + used.ru_stime

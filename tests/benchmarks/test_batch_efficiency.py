@@ -95,13 +95,13 @@ async def by_recommend_many(task: Task) -> float:
         )
         components = await parts(gateway)
         many = sessions(task.count)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         done = 0
         async for result in recommend_many(many, components, concurrency=task.concurrency):
             assert result.failure is None, result.failure
             assert result.ranking.backfilled == 0
             done += 1
-        wall = time.perf_counter() - begun
+        wall = time.perf_counter() - start
         assert (done, len(journal)) == (task.count, task.count + 1)
         return wall
 
@@ -116,9 +116,9 @@ async def by_plain_langgraph(task: Task) -> float:
 
         asked: list[Any] = [{"session": prompt} for prompt in await prompts(task.count)]
         graph = chain_graph(ask)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         await graph.abatch(asked, {"max_concurrency": task.concurrency})
-        return time.perf_counter() - begun
+        return time.perf_counter() - start
 
 
 WAYS: dict[str, Callable[[Task], Awaitable[float]]] = {

@@ -3,7 +3,7 @@
 Nothing may be lost, nothing be there twice, and nothing be asked whose answer was kept. The model
 answers over HTTP; the run is a small one on planted sessions. ``AGENTREC_BENCH_KILLS`` is how many
 kills (50), ``AGENTREC_BENCH_SESSIONS`` how many sessions (2,000), ``AGENTREC_BENCH_SEED`` draws the
-moments and is 0 unless told.
+moments (0).
 """
 
 from __future__ import annotations
@@ -79,14 +79,14 @@ def _life(
 ) -> tuple[bool, str]:
     """One process: killed so many seconds after it began to work, or when it is done."""
     with (
-        log.open("wb") as told,
-        subprocess.Popen(command, env=environment, stdout=told, stderr=told) as process,
+        log.open("wb") as output,
+        subprocess.Popen(command, env=environment, stdout=output, stderr=output) as process,
     ):
-        known, begun = _answers(out), None
+        known, start = _answers(out), None
         while process.poll() is None:
-            if begun is None and _answers(out) > known:
-                begun = time.monotonic()
-            if seconds is not None and begun is not None and time.monotonic() - begun >= seconds:
+            if start is None and _answers(out) > known:
+                start = time.monotonic()
+            if seconds is not None and start is not None and time.monotonic() - start >= seconds:
                 process.kill()
             time.sleep(0.02)
     if process.returncode == -signal.SIGKILL:
