@@ -17,40 +17,23 @@ Record = dict[str, object]
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 RowReason = Literal[
-    "too_long",
-    "wrong_encoding",
-    "not_json",
-    "not_an_object",
-    "not_csv",
-    "wrong_columns",
-    "missing_field",
-    "wrong_type",
-    "wrong_value",
-    "empty",
-    "bad_text",
-    "too_many",
-    "unknown_item",
-    "too_few_candidates",
-    "target_not_offered",
+    "too_long",  # the line, or an id, has more characters than allowed
+    "wrong_encoding",  # not UTF-8
+    "not_json",  # not JSON, nested too deeply, or with NaN or Infinity
+    "not_an_object",  # JSON, but not an object
+    "not_csv",  # a quote that is not closed on its line, or is misplaced
+    "wrong_columns",  # more or fewer fields than the header has
+    "missing_field",  # a required field is absent, null, or an empty cell
+    "wrong_type",  # a field, or something in a list, is of another type
+    "wrong_value",  # anything else that is wrong with a field
+    "empty",  # an empty id, or a session without items
+    "bad_text",  # half of a surrogate pair, or a NUL character in an id
+    "too_many",  # more items or candidates than allowed
+    "unknown_item",  # an id that the catalogue lacks
+    "too_few_candidates",  # fewer than 2 different ones
+    "target_not_offered",  # the target is not among the candidates
 ]
-"""What is wrong with a row, as a stable word to count by.
-
-- ``too_long``: the line, or an id, has more characters than allowed.
-- ``wrong_encoding``: not UTF-8.
-- ``not_json``: not JSON, nested too deeply, or with ``NaN`` or ``Infinity``.
-- ``not_an_object``: JSON, but no object.
-- ``not_csv``: a quote that is not closed on its line, or stands where none may.
-- ``wrong_columns``: more or fewer fields than the header has.
-- ``missing_field``: a required field is absent, null, or an empty cell.
-- ``wrong_type``: a field, or something in a list, is of another type.
-- ``wrong_value``: anything else that is wrong with a field.
-- ``empty``: an empty id, or a session without items.
-- ``bad_text``: half of a surrogate pair, or a NUL character in an id.
-- ``too_many``: more items or candidates than allowed.
-- ``unknown_item``: an id that the catalogue lacks.
-- ``too_few_candidates``: fewer than 2 different ones.
-- ``target_not_offered``: the target is not among the candidates.
-"""
+"""What is wrong with a row, as a stable word to count by."""
 
 
 class RowError(InputError):

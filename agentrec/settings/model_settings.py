@@ -1,4 +1,4 @@
-"""Settings of the language model: which one, how fast, how patiently, and for how much."""
+"""Settings of the language model: which one, its limits, retries, budget and prices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agentrec.llm.limits.limits import CallLimits
 
 _SECTION = ConfigDict(frozen=True, extra="forbid")
 
-# Said elsewhere, or there would be two of each.
+# Parameters that have a setting of their own.
 _OTHERWISE: Mapping[str, str] = {
     "temperature": "llm.temperature",
     "base_url": "llm.base_url",
@@ -29,22 +29,23 @@ _OTHERWISE: Mapping[str, str] = {
 
 
 class LlmSettings(BaseModel):
-    """Which model is asked, and what it is shown.
+    """Which model is called, and what it is shown.
 
     Attributes:
-        name: A chat model as ``provider:model``; ``None`` for the embedded one.
-        temperature: How freely it answers, at least 0; ``provider`` leaves it to the provider,
-            which some models insist on.
-        base_url: Address of the endpoint; ``None`` for the provider's own or what its environment
-            variable says. Larger deployments and local servers have one.
-        parameters: What else the provider's class takes, such as ``max_tokens``; no keys.
-        timeout: Seconds after which an attempt is given up, above 0. Smaller: a hanging endpoint
-            holds up less; larger: slow models are not cut short.
-        structured: ``auto`` to have answers fit a JSON schema where the model can, ``never`` not.
-        shuffles: How many times a session is asked, each time with its candidates in another
-            order, at least 1. More: steadier rankings for as many times the calls.
-        max_candidates: How many candidates a prompt shows at most, at least 1.
-        label_length: How many characters of an item's label a prompt shows at most, at least 2.
+        name: A chat model as ``PROVIDER:MODEL``; ``None`` for the embedded one.
+        temperature: Sampling temperature, at least 0; ``provider`` sends none, as some models
+            require.
+        base_url: Address of the endpoint, such as a local server; ``None`` for the provider's own,
+            or what its environment variable says.
+        parameters: Other parameters of the provider's class, such as ``max_tokens``; no secrets.
+        timeout: Seconds after which an attempt is given up, above 0. Smaller: less time is lost
+            to a hanging endpoint; larger: slow models can finish.
+        structured: ``auto`` requests answers by JSON schema if the model supports it; ``never``
+            does not.
+        shuffles: How often a session is ranked, each time with its candidates in another order,
+            at least 1. More: steadier rankings, for as many times the calls.
+        max_candidates: Most candidates in a prompt, at least 1.
+        label_length: Most characters of an item's label in a prompt, at least 2.
     """
 
     model_config = _SECTION
@@ -63,45 +64,45 @@ class LlmSettings(BaseModel):
     @classmethod
     def _temperature_in_range(cls, temperature: float | str) -> float | str:
         if isinstance(temperature, float) and not 0 <= temperature < 1e3:
-            raise ValueError(f'is a number of at least 0, or "provider"; not {temperature}')
+            raise ValueError(f'must be at least 0, or "provider"; not {temperature}')
         return temperature
 
     @field_validator("base_url")
     @classmethod
     def _address(cls, base_url: str | None) -> str | None:
         if base_url is not None and not base_url.startswith(("http://", "https://")):
-            raise ValueError("is an address such as http://127.0.0.1:8000/v1")
+            raise ValueError("must be an address such as http://127.0.0.1:8000/v1")
         return base_url
 
     @field_validator("parameters")
     @classmethod
-    def _said_once(cls, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _set_once(cls, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         for name in sorted(parameters.keys() & _OTHERWISE.keys()):
             raise ValueError(f"{name} is set by {_OTHERWISE[name]}")
         return parameters
 
     @property
     def given(self) -> dict[str, object]:
-        """What the model's class is made with, beside its name."""
+        """The parameters of the provider's class."""
         given: dict[str, object] = dict(self.parameters)
         if self.base_url is not None:
             given["base_url"] = self.base_url
         if self.temperature == "provider":
             given["temperature"] = None
         elif self.temperature != 0:
-            # Zero is what a model is opened with anyway: said or not, it is the same model.
+            # Zero is the default: set or not, it is the same model.
             given["temperature"] = self.temperature
         return given
 
 
 class LimitsSettings(BaseModel):
-    """How fast it is asked.
+    """How fast the model is called.
 
     Attributes:
         requests_per_minute: Most calls in any minute, above 0; ``None`` for no limit.
         tokens_per_minute: Most tokens, read and written, in any minute, above 0; ``None`` for no
             limit.
-        max_concurrency: Most calls in flight, at least 1.
+        max_concurrency: Most calls at a time, at least 1.
     """
 
     model_config = _SECTION
@@ -111,7 +112,7 @@ class LimitsSettings(BaseModel):
     max_concurrency: int = Field(default=64, ge=1)
 
     def limits(self) -> CallLimits:
-        """As the gateway takes them."""
+        """Return the gateway's limits."""
         return CallLimits(
             self.max_concurrency,
             requests_per_minute=self.requests_per_minute,
@@ -120,15 +121,15 @@ class LimitsSettings(BaseModel):
 
 
 class RetriesSettings(BaseModel):
-    """When a failed call is made again.
+    """When a failed call is repeated.
 
     Attributes:
-        max_attempts: How often a call is made at most, at least 1. More: outlives longer
-            disturbances, and a run that cannot succeed ends later.
-        malformed_attempts: How many of its answers may be malformed, at least 1; each one is paid.
-        first_wait: Bound of the first wait in seconds, at least 0; each further one is twice it.
-        longest_wait: Bound of all waits in seconds, at least 0.
-        longest_retry_after: The most seconds that an endpoint may ask to be left alone.
+        max_attempts: Most attempts per call, at least 1. More: survives longer disturbances, but
+            a run that cannot succeed ends later.
+        malformed_attempts: Most malformed answers per call, at least 1; each one is paid.
+        first_wait: Longest first wait in seconds, at least 0; each further one is up to twice that.
+        longest_wait: Longest wait in seconds, at least 0.
+        longest_retry_after: Longest wait in seconds that an endpoint may ask for, at least 0.
     """
 
     model_config = _SECTION
@@ -140,12 +141,12 @@ class RetriesSettings(BaseModel):
     longest_retry_after: float = Field(default=300.0, ge=0, allow_inf_nan=False)
 
     def policy(self, timeout: float) -> RetryPolicy:
-        """As the gateway takes it, with the seconds after which an attempt is given up."""
+        """Return the gateway's policy, with the seconds after which an attempt is given up."""
         return RetryPolicy(**self.model_dump(), timeout=timeout)
 
 
 class BudgetSettings(BaseModel):
-    """What a run may spend in all its attempts.
+    """What a run may spend, over all its attempts.
 
     Attributes:
         tokens: Tokens read and written, at least 0; ``None`` for no limit.
@@ -158,7 +159,7 @@ class BudgetSettings(BaseModel):
     money: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
     def budget(self) -> Budget | None:
-        """As the gateway takes it; ``None`` where nothing is limited."""
+        """Return the gateway's budget; ``None`` if nothing is limited."""
         if self.tokens is None and self.money is None:
             return None
         return Budget(self.tokens, self.money)
@@ -179,10 +180,10 @@ class PriceSettings(BaseModel):
 
 
 class PricesSettings(BaseModel):
-    """What tokens cost, as you know it.
+    """What tokens cost; enter your provider's prices.
 
     Attributes:
-        currency: What money is shown with.
+        currency: Unit of money, for display.
         models: Prices by a model's name, with or without its provider.
     """
 
@@ -192,6 +193,6 @@ class PricesSettings(BaseModel):
     models: Mapping[str, PriceSettings] = Field(default_factory=dict)
 
     def table(self) -> PriceTable:
-        """As the gateway takes them."""
+        """Return the gateway's prices."""
         prices = {name: Price(each.input, each.output) for name, each in self.models.items()}
         return PriceTable(prices, self.currency)

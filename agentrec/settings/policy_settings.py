@@ -19,15 +19,15 @@ class PolicySettings(BaseModel):
     """Which hint policy a run has, and what it is trained on.
 
     Attributes:
-        kind: What it is: ``scoring_ppo``, ``categorical_ppo``, ``linucb``, ``thompson``,
+        kind: Kind of policy: ``scoring_ppo``, ``categorical_ppo``, ``linucb``, ``thompson``,
             ``value_regression``, ``best_single``, ``nearest``, ``random``, ``fixed``, ``no_hint``,
             or a kind that an installed package brings.
-        settings: What that kind can be set to.
-        nearest: Among how many of the nearest hints a session's is chosen, at least 1; ``None``
-            for 32, or as many as the knowledge base may hold if that is more.
-        halving: Whether training sessions are tried with few hints each, by successive halving,
-            and not with all.
-        shape: What counts as reward: ``ndcg``, the paper's difference, or one by rank.
+        settings: Settings of that kind.
+        nearest: How many of the nearest hints the policy chooses among, at least 1; ``None`` for
+            32, or for ``max_hints`` if that is more.
+        halving: Whether each training session is tried with a few hints only, by successive
+            halving.
+        shape: The reward: ``ndcg``, the paper's difference, or one by rank.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,17 +56,17 @@ class PolicySettings(BaseModel):
         return self
 
     def trainer(self, checkpoint: Path | None = None) -> HintPolicyTrainer:
-        """What trains it.
+        """Return the trainer of the policy.
 
         Args:
-            checkpoint: Folder in which a training that is stopped is found again.
+            checkpoint: Folder that keeps a stopped training.
         """
         return trainer_for(self.kind, self.settings, checkpoint=checkpoint)
 
     def plan(self, seed: int) -> SuccessiveHalving | None:
-        """Which hints are tried on which training session; ``None`` for all on all."""
+        """Return which hints are tried on which training session; ``None`` for all on all."""
         return SuccessiveHalving(seed=seed) if self.halving else None
 
     def hints_offered(self, max_hints: int) -> int:
-        """How many hints a session is offered at most."""
+        """Return how many hints a session is offered at most."""
         return self.nearest or max(32, max_hints)

@@ -1,4 +1,4 @@
-"""The two sides of ``POST /v1/chat/completions``: a request read, an answer written."""
+"""Read requests and write responses of ``POST /v1/chat/completions``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ class ChatRequest:
     """A well-formed request.
 
     Attributes:
-        body: All that was sent.
-        messages: The conversation in it.
-        schema: JSON schema that the answer has to follow: of ``response_format``, or of the
-            parameters of the tool to call. ``{}`` where any JSON object will do, ``None`` where
-            plain text is asked for.
-        tool: Name of the tool to call, ``None`` where none is asked for.
+        body: The whole body.
+        messages: The conversation.
+        schema: JSON schema that the answer must fit: of ``response_format``, or of the parameters
+            of the tool to call. ``{}`` for any JSON object, ``None`` for plain text.
+        tool: Name of the tool to call, if any.
     """
 
     body: Mapping[str, Any]
@@ -34,7 +33,7 @@ class ChatRequest:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What a model's ``invoke`` is to be told of it."""
+        """The options to pass to a model's ``invoke``."""
         return {name: self.body[name] for name in _OPTIONS if self.body.get(name) is not None}
 
 
@@ -42,13 +41,13 @@ def read_request(raw: bytes) -> ChatRequest:
     """Read the body of a request.
 
     Raises:
-        ValueError: If it is not one that is offered here; the text says why.
+        ValueError: If it is not supported here; the text says why.
     """
     body = json.loads(raw)
     if not isinstance(body, dict):
         raise ValueError("the body must be a JSON object")
     if body.get("stream"):
-        raise ValueError("streaming is not offered here")
+        raise ValueError("streaming is not supported here")
     given = body.get("messages")
     if not isinstance(given, list) or not given:
         raise ValueError("'messages' must be a list with at least one message")
@@ -66,12 +65,12 @@ def read_request(raw: bytes) -> ChatRequest:
 def completion(
     request: ChatRequest, text: str, usage: Mapping[str, Any] | None, finish_reason: str = "stop"
 ) -> bytes:
-    """The body of an answer.
+    """Return the body of a response.
 
     Args:
-        request: What it answers.
-        text: The answer; the arguments where the request is for a tool call.
-        usage: Tokens as the interface counts them, ``None`` to send none.
+        request: The request.
+        text: The answer; the arguments if the request is for a tool call.
+        usage: Tokens as the interface counts them, ``None`` to omit them.
         finish_reason: Why the model stopped.
     """
     message: dict[str, Any] = {"role": "assistant", "content": text}
@@ -93,7 +92,7 @@ def completion(
 
 
 def usage_of(message: AIMessage, messages: Sequence[BaseMessage]) -> Mapping[str, Any]:
-    """Tokens as a model reports them; one a white-space separated word where it does not."""
+    """Return the tokens that a model reports; one a white-space separated word if it does not."""
     known = message.usage_metadata
     if known is None:
         return word_usage(messages, message.text)
@@ -107,7 +106,7 @@ def usage_of(message: AIMessage, messages: Sequence[BaseMessage]) -> Mapping[str
 
 
 def word_usage(messages: Sequence[BaseMessage], text: str) -> Mapping[str, Any]:
-    """One token a white-space separated word."""
+    """Count one token a white-space separated word."""
     read = sum(len(message.text.split()) for message in messages)
     written = len(text.split())
     return {
@@ -118,14 +117,14 @@ def word_usage(messages: Sequence[BaseMessage], text: str) -> Mapping[str, Any]:
 
 
 def problem(text: str) -> bytes:
-    """The body of an answer that says what is wrong."""
+    """Return the body of an error response."""
     error = {"message": text, "type": "invalid_request_error", "code": None}
     return json.dumps({"error": error}).encode()
 
 
 def _wanted(body: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any] | None]:
     choice = body.get("tool_choice", "auto")
-    # A model that may choose is taken to answer in text; one that must call a tool calls it.
+    # A model that may choose answers in text; one that must call a tool calls it.
     if body.get("tools") and choice not in ("auto", "none", None):
         functions = {tool["function"]["name"]: tool["function"] for tool in body["tools"]}
         name = choice["function"]["name"] if isinstance(choice, dict) else next(iter(functions))

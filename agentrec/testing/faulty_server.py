@@ -34,24 +34,23 @@ GARBAGE = (
     "null",
     "As an AI language model I have no taste in this matter. 1. 2. 3.",
 )
-"""Texts that name nothing a reader may take for a candidate."""
+"""Texts that name no candidate."""
 
 
 def garbage(lot: random.Random) -> str:
-    """One of ``GARBAGE``."""
+    """Return one of ``GARBAGE``."""
     return lot.choice(GARBAGE)
 
 
 def foreign_items(lot: random.Random, schema: Mapping[str, Any] | None = None) -> str:
-    """A list in the right form of which nearly nothing may be used.
+    """Return a well-formed list of which nearly nothing is usable.
 
-    It has titles nobody offered, handles far beyond any list, a handle of zero and one candidate,
-    the first, named again and again.
+    It has titles nobody offered, handles far beyond any list, a handle of zero, and the first
+    candidate again and again.
 
     Args:
-        lot: Where the choice comes from.
-        schema: The schema of the answer that was asked for; the list then becomes the value of
-            each of its arrays.
+        lot: Source of randomness.
+        schema: The requested schema; the list becomes the value of each of its arrays.
     """
     kinds = (
         lambda: f"The Film That Never Was {lot.randrange(1_000)}",
@@ -77,13 +76,13 @@ Fault = Literal[
     "garbage",
     "foreign",
 ]
-"""How a call goes wrong.
+"""How a call fails.
 
 ``rate_limited`` is status 429 with ``Retry-After``, ``rate_limited_bare`` without it,
 ``server_error`` status 500. ``timed_out`` gives no answer for ``hang`` seconds and then closes
-the connection, ``cut_off`` closes it in the middle of a good answer. The others are proper answers
-of no use: ``empty`` without text, ``garbage`` as in ``GARBAGE``, ``foreign`` with
-items that were not offered and one that is named over and over.
+the connection, ``cut_off`` closes it in the middle of a good answer. The others are well-formed but
+useless answers: ``empty`` without text, ``garbage`` from ``GARBAGE``, ``foreign`` with items that
+were not offered and one that is named over and over.
 """
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -91,21 +90,20 @@ FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 @dataclass(frozen=True)
 class FaultPlan:
-    """Which calls go wrong, and how.
+    """Which calls fail, and how.
 
-    Drawn by ``order``, the n-th call to arrive fares the same in every run; that is for calls one
-    after the other. Drawn by ``content``, what a call meets follows from its messages and from how
-    often the same messages came before: calls that race each other fare the same in every run,
-    and one that is tried again may have better luck.
+    With ``order`` the n-th call to arrive has the same fault in every run; that is for sequential
+    calls. With ``content`` the fault follows from the messages and from how often they came
+    before: concurrent calls have the same faults in every run, and a retry may succeed.
 
     Attributes:
-        share: Share of calls that go wrong, 0 to 1.
-        kinds: The faults, each as likely as it is often named here; at least one.
+        share: Share of calls that fail, 0 to 1.
+        kinds: The faults, at least one; one that is listed twice is twice as likely.
         seed: Same seed and same calls, same faults.
-        drawn_by: What a call's fault is drawn by.
+        drawn_by: What decides a call's fault.
         retry_after: Seconds that a 429 tells the client to wait, at least 0. Fractions are not in
-            the standard, but clients read them and tests have no time to lose.
-        hang: Seconds that a ``timed_out`` call is kept, above 0: longer than the client waits.
+            the standard, but clients accept them and tests stay fast.
+        hang: Seconds that a ``timed_out`` call is held, above 0: longer than the client waits.
 
     Raises:
         ValueError: If a number is out of range or no fault is named.

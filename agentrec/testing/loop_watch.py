@@ -1,4 +1,4 @@
-"""How long an event loop was kept from its other tasks, and by what."""
+"""Measure how long an event loop was blocked, and by what."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Block:
     """A time in which the loop ran one thing and nothing else.
 
     Attributes:
-        seconds: How long, machine noise taken off.
-        where: ``file:line in function`` of what ran, innermost frame last; empty if it was over
-            before it could be looked at.
+        seconds: Duration without machine noise.
+        where: ``file:line in function`` of what ran, innermost frame last; empty if it ended
+            before a sample was taken.
     """
 
     seconds: float
     where: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.seconds * 1000:.0f} ms at {' > '.join(self.where) or 'an unknown place'}"
+        return f"{self.seconds * 1000:.0f} ms at {' > '.join(self.where) or 'an unknown location'}"
 
 
 class LoopWatch:
@@ -75,10 +75,10 @@ class LoopWatch:
         self.longest, self.blocked = 0.0, []
         thread = threading.current_thread()
         self._sampler = _Sampler(thread, self.threshold / 10)
-        # Starting and stopping a thread waits for it, which the watched loop shall not do.
+        # Starting and stopping a thread waits for it, which the watched loop must not do.
         await asyncio.to_thread(self._sampler.start)
         self._ticker = asyncio.create_task(self._tick(self._sampler))
-        # The ticker has to be waiting before what is watched begins.
+        # The ticker must be waiting before the watched code begins.
         await asyncio.sleep(0)
         return self
 
@@ -88,7 +88,7 @@ class LoopWatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # What blocked last is known only when the ticker has come round once more.
+        # The last block is known only after one more tick.
         await asyncio.sleep(2 * _TICK)
         if self._ticker is not None:
             self._ticker.cancel()
@@ -104,7 +104,7 @@ class LoopWatch:
             late = time.perf_counter() - begun - _TICK
             worked = time.thread_time() - worked
             stay = sampler.found()
-            # Whatever the clocks say, it cannot have been longer than the tick came late.
+            # It cannot have been longer than the tick was late.
             seconds = max(0.0, min(late, max(worked, stay.seconds)))
             self.longest = max(self.longest, seconds)
             if seconds >= self.threshold:
@@ -113,7 +113,7 @@ class LoopWatch:
 
 @dataclass(frozen=True)
 class _Stay:
-    """Samples in a row that found a thread at one place."""
+    """Consecutive samples that found a thread at one instruction."""
 
     here: tuple[int, int] = (0, 0)
     seconds: float = 0.0
@@ -121,10 +121,10 @@ class _Stay:
 
 
 class _Sampler(threading.Thread):
-    """Looks again and again at where another thread is.
+    """Samples where another thread is.
 
-    Without a lock, on which the loop might wait: the two stays are replaced as one. One that
-    comes too late is at worst told of the next tick, which was not late.
+    Without a lock, on which the loop might wait: the two stays are replaced together. A late
+    sample counts at worst for the next tick, which was not late.
     """
 
     def __init__(self, watched: threading.Thread, interval: float) -> None:
@@ -135,15 +135,15 @@ class _Sampler(threading.Thread):
         self._now_and_longest = (_Stay(), _Stay())
 
     def begin(self) -> None:
-        """Forget what was seen before."""
+        """Forget earlier samples."""
         self._now_and_longest = (_Stay(), _Stay())
 
     def found(self) -> _Stay:
-        """The longest stay at one place since ``begin``."""
+        """Return the longest stay at one instruction since ``begin``."""
         return self._now_and_longest[1]
 
     def stop(self) -> None:
-        """End, and wait for it."""
+        """Stop the thread and wait for it."""
         self._ended.set()
         self.join()
 
@@ -152,7 +152,7 @@ class _Sampler(threading.Thread):
         queued = _queued(self._watched)
         while not self._ended.wait(self._interval):
             queued, before = _queued(self._watched), queued
-            # However late it comes, a sample speaks for one interval.
+            # However late it comes, a sample counts for one interval.
             self._look(max(0.0, self._interval - (queued - before)))
 
     def _look(self, spent: float) -> None:
@@ -171,16 +171,18 @@ class _Sampler(threading.Thread):
 
 
 def _queued(thread: threading.Thread) -> float:
-    """For how many seconds a thread has waited for a processor so far; 0 where nobody tells."""
+    """Return the seconds a thread has waited for a processor; 0 if unknown."""
     try:
-        told = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text(encoding="ascii")
-        return int(told.split()[1]) / 1e9
+        schedstat = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text(
+            encoding="ascii"
+        )
+        return int(schedstat.split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
         return 0.0
 
 
 def _idle(frame: FrameType) -> bool:
-    """Whether a loop waits for its sockets, or is between two callbacks."""
+    """Return whether a loop waits for its sockets or is between two callbacks."""
     code = frame.f_code
     if code.co_filename.endswith("selectors.py"):
         return True
@@ -189,7 +191,7 @@ def _idle(frame: FrameType) -> bool:
 
 
 def _described(frame: FrameType, most: int = 4) -> tuple[str, ...]:
-    """The innermost frames of a stack down to the loop's own, innermost last."""
+    """Return the innermost frames of a stack down to the loop's own, innermost last."""
     lines: list[str] = []
     outer: FrameType | None = frame
     while outer is not None and len(lines) < most:

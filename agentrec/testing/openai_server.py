@@ -1,4 +1,4 @@
-"""Any LangChain chat model behind an OpenAI-compatible address on this computer."""
+"""An OpenAI-compatible local server in front of any LangChain chat model."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _POLL = 0.02
 
 @dataclass(frozen=True)
 class Reply:
-    """What goes back over the wire.
+    """An HTTP response.
 
     Attributes:
         status: The HTTP status.
         content: The body.
         headers: Further headers.
-        sent: How many bytes of the body are sent before the connection is closed; ``None`` for
-            all. The ``Content-Length`` stays that of the whole.
+        sent: Bytes of the body to send before the connection is closed; ``None`` for all. The
+            ``Content-Length`` is that of the whole body.
     """
 
     status: HTTPStatus
@@ -58,20 +58,20 @@ class OpenAIServer:
         with OpenAIServer(ScriptedChatModel(["1. C01 | Heat"])) as server:
             model = ChatOpenAI(model="local", base_url=server.base_url, api_key="unused")
 
-    Requests are answered side by side, each in a thread, by the model's synchronous ``invoke``.
-    What the model raises is answered with status 500 and its text; the client may try again.
+    Requests are answered concurrently, each in a thread, by the model's synchronous ``invoke``.
+    An exception of the model becomes status 500 with its text.
 
     Args:
-        model: The model that answers, whatever model a request names.
+        model: Answers all requests, whatever model they name.
         latency: Seconds to wait before each answer, at least 0.
-        write_json: Answers requests for JSON (``response_format``) and for a tool call in the
-            model's place, so that structured output can be tested with the real client. Without
-            it the model answers these in text like any other, as many local servers do.
-        refused: Names of request fields that are answered with status 400, such as
-            ``response_format``: what an endpoint does that does not know them.
+        write_json: Answers requests for JSON (``response_format``) and for a tool call instead of
+            the model, so that structured output can be tested with the real client. Without it
+            the model answers these in plain text, as many local servers do.
+        refused: Request fields that are answered with status 400, such as ``response_format``,
+            as by an endpoint that does not know them.
         usage: Whether tokens are reported: as the model counts them, else one a word.
-        port: Where to listen; 0 for any port that is free. The same port is the same address, and
-            to who keeps answers by address the same model.
+        port: Port to listen on; 0 for any free port. A journal takes the same port for the same
+            model.
 
     Raises:
         ValueError: If ``latency`` is below 0.
@@ -103,7 +103,7 @@ class OpenAIServer:
 
     @property
     def base_url(self) -> str:
-        """What a client is given as base URL.
+        """The base URL for clients.
 
         Raises:
             RuntimeError: If the server is not running.
@@ -114,22 +114,22 @@ class OpenAIServer:
 
     @property
     def requests(self) -> int:
-        """How many well-formed requests came in so far."""
+        """Number of well-formed requests so far."""
         return len(self._requests)
 
     @property
     def asked(self) -> list[list[BaseMessage]]:
-        """The messages of each of them, in the order in which they came in."""
+        """The messages of each request, in the order of arrival."""
         return [request.messages for _, request in list(self._requests)]
 
     @property
     def bodies(self) -> list[Mapping[str, Any]]:
-        """All that each of them sent, in the same order."""
+        """The body of each request, in the same order."""
         return [request.body for _, request in list(self._requests)]
 
     @property
     def arrivals(self) -> list[float]:
-        """When each of them had come in, as ``time.monotonic()`` seconds, in the same order."""
+        """When each request arrived, in ``time.monotonic()`` seconds, in the same order."""
         return [arrival for arrival, _ in list(self._requests)]
 
     def __enter__(self) -> Self:
@@ -153,12 +153,12 @@ class OpenAIServer:
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._thread.join()
-            # Waits for the answers that are being written, so that no thread outlives the block.
+            # Waits for answers that are being written, so that no thread outlives the block.
             self._server.server_close()
         self._server = self._thread = None
 
     def reply(self, request: ChatRequest) -> Reply:
-        """Answer one well-formed request; raises what the model raises."""
+        """Answer one well-formed request; the model's exceptions pass through."""
         self.wait(self.latency)
         for name in sorted(self.refused & request.body.keys()):
             return Reply(HTTPStatus.BAD_REQUEST, problem(f"Unrecognized request argument: {name}"))
@@ -167,17 +167,17 @@ class OpenAIServer:
         message = self.model.invoke(request.messages, **request.options)
         reason = str(message.response_metadata.get("finish_reason", "stop"))
         tokens = usage_of(message, request.messages) if self.usage else None
-        # A model that has no tools answers in text, whatever it was offered.
+        # A model without tools answers in text, whatever it was offered.
         plain = ChatRequest(request.body, request.messages, None, None)
         return Reply(HTTPStatus.OK, completion(plain, message.text, tokens, reason))
 
     def text_reply(self, request: ChatRequest, text: str) -> Reply:
-        """A text as the answer, in the form that the request asked for."""
+        """Return a text as the answer, in the requested form."""
         tokens = word_usage(request.messages, text) if self.usage else None
         return Reply(HTTPStatus.OK, completion(request, text, tokens))
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but not longer than the server runs."""
+        """Sleep, but wake up when the server stops."""
         self._closing.wait(seconds)
 
     def _answer(self, raw: bytes) -> Reply:
@@ -190,7 +190,7 @@ class OpenAIServer:
         try:
             return self.reply(request)
         except Exception as error:
-            # Whatever the model raised is the client's to hear of, as from a provider.
+            # The client receives whatever the model raised, as from a provider.
             return Reply(HTTPStatus.INTERNAL_SERVER_ERROR, problem(str(error)))
 
 
@@ -201,7 +201,7 @@ class _Server(ThreadingHTTPServer):
     owner: OpenAIServer
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: a client that hangs up, as a cancelled one does, is no error."""
+        """Stay quiet: a client that hangs up, as a cancelled one does, is no error."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -217,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(Reply(HTTPStatus.NOT_FOUND, problem(f"only {_ROUTE} is here")))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Keep quiet: tests read the output."""
+        """Stay quiet: tests read the output."""
 
     def _send(self, reply: Reply) -> None:
         self.send_response(reply.status)

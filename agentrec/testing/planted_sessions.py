@@ -1,4 +1,4 @@
-"""A small data set, as a folder, in which a hint of a known kind truly helps known sessions."""
+"""A small data set, as a folder, in which known hints help known sessions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WISHED_FOR = 4
 
 @dataclass(frozen=True)
 class PlantedSessions:
-    """What was written and what is true of it.
+    """The written data set, and the truth behind it.
 
     Attributes:
         folder: The folder, in the neutral format.
@@ -50,35 +50,35 @@ def write_planted_sessions(
     titles_only: bool = False,
     seed: int = 0,
 ) -> PlantedSessions:
-    """Write sessions whose targets nobody guesses from likeness to the history.
+    """Write sessions whose targets cannot be guessed from similarity to the history.
 
-    Histories are all of one kind, more or less; candidates are of all kinds; the target is one of
-    the four latest candidates where the history is of a kind that wishes for late items, else
-    one of the four earliest. "Prefer later years" so helps one half of the sessions and harms
-    the other, and which half a session belongs to can be seen in its history.
+    A history is mostly of one kind; candidates are of all kinds. The target is one of the four
+    latest candidates where the history is of a kind that wishes for late items, else one of the
+    four earliest. So "Prefer later years" helps one half of the sessions and harms the other, and
+    the history shows to which half a session belongs.
 
     Args:
-        folder: Where to write; missing folders are made, files there are replaced.
+        folder: Where to write; missing folders are created, existing files replaced.
         num_items: Size of the catalogue, more than ``num_candidates`` + 6.
         num_train: Training sessions, at least 1.
         num_valid: Validation sessions, at least 1.
         num_test: Test sessions, at least 1.
-        num_candidates: Candidates a session, at least 5.
+        num_candidates: Candidates per session, at least 5.
         predictability: Share of targets that follow the rule, 0 to 1; the others are drawn
-            evenly from the candidates.
-        titles_only: Leave the attributes out: an item's kind and, as the word ``modern`` or
-            ``antique``, its half of the scale are then in its title alone.
+            uniformly from the candidates.
+        titles_only: Leave the attributes out; titles alone then name an item's kind and its half
+            of the scale (``modern`` or ``antique``).
         seed: Same seed, same files.
 
     Raises:
         ValueError: If a number is out of range.
     """
     if not 0 <= predictability <= 1:
-        raise ValueError(f"predictability lies in 0 to 1, not {predictability}")
+        raise ValueError(f"predictability is from 0 to 1, not {predictability}")
     if num_candidates <= _WISHED_FOR or num_items <= num_candidates + _HISTORY:
         raise ValueError(
-            f"{num_candidates} candidates and {num_items} items: at least {_WISHED_FOR + 1} and"
-            f" more than {_HISTORY} more than that are needed"
+            f"num_candidates is at least {_WISHED_FOR + 1}, and num_items more than {_HISTORY}"
+            f" above it; not {num_candidates} and {num_items}"
         )
     generator = np.random.default_rng(seed)
     item_ids = [f"i{number}" for number in range(num_items)]

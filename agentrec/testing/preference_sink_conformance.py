@@ -1,5 +1,5 @@
 # ruff: noqa: S101 - a suite of tests is made of assert statements
-"""The preference sink contract as tests that any sink can run. Needs pytest and pytest-asyncio."""
+"""Tests of the preference sink contract, for any sink. They need pytest and pytest-asyncio."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from agentrec.contracts import PreferenceSink
 from agentrec.preferences import ChatTurn, PairProvenance, PreferencePair, PreferenceReward
 
-__all__ = ["KeptPreferenceSinkConformance", "PreferenceSinkConformance", "numbered_pair"]
+__all__ = ["DurablePreferenceSinkConformance", "PreferenceSinkConformance", "numbered_pair"]
 
 Opener = Callable[[], AbstractAsyncContextManager[PreferenceSink]]
 
@@ -27,7 +27,7 @@ _HOSTILE_TEXTS = (
 
 
 def numbered_pair(number: int, **changed: object) -> PreferencePair:
-    """A pair of its own for each number, some fields of it changed."""
+    """Return a distinct pair for each number, with some fields changed."""
     fields: dict[str, object] = {
         "session_id": f"s{number}",
         "user_id": f"u{number % 3}",
@@ -42,9 +42,9 @@ def numbered_pair(number: int, **changed: object) -> PreferencePair:
 
 
 class PreferenceSinkConformance:
-    """Every sentence of the ``PreferenceSink`` contract, as a test.
+    """Tests of the ``PreferenceSink`` contract.
 
-    Subclass it in a test module and give it a fixture named ``sink``: an empty, open sink, closed
+    Subclass it in a test module with a fixture named ``sink``, an empty, open sink that is closed
     after the test::
 
         class TestMySink(PreferenceSinkConformance):
@@ -55,14 +55,14 @@ class PreferenceSinkConformance:
 
     @pytest.mark.asyncio
     async def test_a_new_sink_is_empty(self, sink: PreferenceSink) -> None:
-        """Listing nothing gives nothing, and appending nothing adds nothing."""
+        """``all`` returns nothing, and appending nothing adds nothing."""
         assert list(await sink.all()) == []
         assert await sink.append([]) == 0
         assert list(await sink.all()) == []
 
     @pytest.mark.asyncio
     async def test_pairs_come_back_in_the_order_of_appending(self, sink: PreferenceSink) -> None:
-        """Whatever their ids, and whether they came one by one or together."""
+        """Whatever their ids, appended one by one or together."""
         pairs = [numbered_pair(number) for number in range(30)]
         assert await sink.append(pairs[:1]) == 1
         assert await sink.append(pairs[1:20]) == 19
@@ -72,7 +72,7 @@ class PreferenceSinkConformance:
 
     @pytest.mark.asyncio
     async def test_a_pair_is_kept_once(self, sink: PreferenceSink) -> None:
-        """Within one call, between calls, and where only what its id leaves out differs."""
+        """Within one call, between calls, and when only fields outside its id differ."""
         first, second, third = (numbered_pair(number) for number in range(3))
         again = numbered_pair(0, user_id="another", provenance=PairProvenance(model="another"))
         assert again.pair_id == first.pair_id
@@ -83,10 +83,10 @@ class PreferenceSinkConformance:
         assert list(await sink.all()) == [first, second, third]
 
     @pytest.mark.asyncio
-    async def test_pairs_that_differ_in_what_an_id_is_made_of_are_two(
+    async def test_pairs_that_differ_in_an_id_field_are_distinct(
         self, sink: PreferenceSink
     ) -> None:
-        """Session, kind, prompt and either text."""
+        """The id covers session, kind, prompt and both texts."""
         pairs = [
             numbered_pair(0),
             numbered_pair(0, session_id="another"),
@@ -100,7 +100,7 @@ class PreferenceSinkConformance:
 
     @pytest.mark.asyncio
     async def test_everything_about_a_pair_comes_back(self, sink: PreferenceSink) -> None:
-        """All fields, numbers to the last bit, a reward that is not there."""
+        """All fields, numbers to the last bit, and a missing reward."""
         provenance = PairProvenance(
             model="some-model",
             reward_model="0" * 64,
@@ -115,7 +115,7 @@ class PreferenceSinkConformance:
             ChatTurn(role="system", content=""),
             ChatTurn(role="user", content="first"),
             ChatTurn(role="assistant", content="answer"),
-            # Half a character: prompts hold what users typed, cut anywhere.
+            # An unpaired surrogate: prompts hold what users typed, cut anywhere.
             ChatTurn(role="user", content="line 1\nline 2\t\ud83c"),
         )
         pairs = [
@@ -133,7 +133,7 @@ class PreferenceSinkConformance:
 
     @pytest.mark.asyncio
     async def test_any_text_comes_back_unchanged(self, sink: PreferenceSink) -> None:
-        """Text is data: quotes, line ends, control characters and foreign scripts survive."""
+        """Quotes, line ends, control characters and other scripts survive."""
         pairs = [
             numbered_pair(number, chosen=text, session_id=text[:90], user_id=text[:90])
             for number, text in enumerate(_HOSTILE_TEXTS)
@@ -143,15 +143,15 @@ class PreferenceSinkConformance:
 
     @pytest.mark.asyncio
     async def test_appending_at_once_keeps_each_pair_once(self, sink: PreferenceSink) -> None:
-        """And the order of the calls."""
+        """Concurrent appends keep the order of the calls."""
         pairs = [numbered_pair(number % 10) for number in range(40)]
-        answers = await asyncio.gather(*(sink.append([pair]) for pair in pairs))
-        assert sum(answers) == 10
+        added = await asyncio.gather(*(sink.append([pair]) for pair in pairs))
+        assert sum(added) == 10
         assert list(await sink.all()) == pairs[:10]
 
     @pytest.mark.asyncio
-    async def test_what_is_given_and_returned_can_be_changed(self, sink: PreferenceSink) -> None:
-        """Lists are the caller's; changing them does not touch the sink."""
+    async def test_callers_may_change_their_lists(self, sink: PreferenceSink) -> None:
+        """Changing a list that was appended or returned does not change the sink."""
         given = [numbered_pair(0)]
         await sink.append(given)
         given.clear()
@@ -161,16 +161,16 @@ class PreferenceSinkConformance:
         assert list(await sink.all()) == [numbered_pair(0)]
 
 
-class KeptPreferenceSinkConformance(PreferenceSinkConformance):
-    """The same, and what holds for a sink that outlives its process.
+class DurablePreferenceSinkConformance(PreferenceSinkConformance):
+    """The same tests, and tests of a sink that outlives its process.
 
-    Give it a second fixture named ``opener``: a function that opens the same place anew each time
-    it is called, empty at first, as a context manager that closes it::
+    Add a fixture named ``opener``: a function that opens the same storage, empty at first, at
+    each call, as a context manager that closes it::
 
-        class TestMyKeptSink(KeptPreferenceSinkConformance):
+        class TestMyDurableSink(DurablePreferenceSinkConformance):
             @pytest.fixture
             def opener(self, tmp_path):
-                return lambda: MyKeptSink.opened(tmp_path)
+                return lambda: MyDurableSink.opened(tmp_path)
 
             @pytest_asyncio.fixture
             async def sink(self, opener):
@@ -180,7 +180,7 @@ class KeptPreferenceSinkConformance(PreferenceSinkConformance):
 
     @pytest.mark.asyncio
     async def test_pairs_are_there_after_opening_again(self, opener: Opener) -> None:
-        """In order, and known: what comes again is not kept again, what is new comes behind."""
+        """In order; known pairs are not kept again, and new ones follow."""
         pairs = [numbered_pair(number) for number in range(9)]
         for count in (0, 3, 3, 9):
             async with opener() as sink:
@@ -189,16 +189,14 @@ class KeptPreferenceSinkConformance(PreferenceSinkConformance):
                 assert list(await sink.all()) == pairs[: max(count, before)]
 
     @pytest.mark.asyncio
-    async def test_an_append_that_its_caller_gives_up_is_whole_or_not_there(
-        self, opener: Opener
-    ) -> None:
-        """And does not stand in the way of the next."""
+    async def test_a_cancelled_append_is_whole_or_absent(self, opener: Opener) -> None:
+        """And the next append works."""
         pairs = [numbered_pair(number) for number in range(200)]
         async with opener() as sink:
-            given_up = asyncio.ensure_future(sink.append(pairs))
+            cancelled = asyncio.ensure_future(sink.append(pairs))
             await asyncio.sleep(0)
-            given_up.cancel()
-            await asyncio.gather(given_up, return_exceptions=True)
+            cancelled.cancel()
+            await asyncio.gather(cancelled, return_exceptions=True)
             added = await sink.append([*pairs, numbered_pair(999)])
             assert added in {1, 201}
             assert list(await sink.all()) == [*pairs, numbered_pair(999)]

@@ -1,4 +1,4 @@
-"""A chat model for tests: it answers from a script and remembers what it was asked."""
+"""A chat model for tests: it answers from a script and records its calls."""
 
 from __future__ import annotations
 
@@ -56,23 +56,23 @@ class ScriptedChatModel(BaseChatModel):
 
     @property
     def most_at_once(self) -> int:
-        """How many asynchronous calls were running at the same time at most."""
+        """Most asynchronous calls that ran at the same time."""
         return self._most_at_once
 
     def add(self, *replies: Reply) -> None:
-        """Put further replies at the end of the script."""
+        """Append replies to the script."""
         self._replies.extend(replies)
 
     def assert_exhausted(self) -> None:
-        """Check that there were exactly as many calls as replies.
+        """Check that there were as many calls as replies.
 
         Raises:
-            AssertionError: If replies are left or calls came too many.
+            AssertionError: If replies are left or there were too many calls.
         """
         if self._surplus:
             raise AssertionError(f"{self._surplus} calls found no reply in the script")
         if self._replies:
-            raise AssertionError(f"{len(self._replies)} scripted replies were never asked for")
+            raise AssertionError(f"{len(self._replies)} scripted replies were never used")
 
     @property
     def _llm_type(self) -> str:

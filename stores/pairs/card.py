@@ -1,4 +1,4 @@
-"""The data card of an export: a README.md beside it, for whoever trains on the pairs."""
+"""The data card of an export: a README.md beside it, for people who train on the pairs."""
 
 from __future__ import annotations
 
@@ -27,27 +27,26 @@ chosen one helped a recommender more. It is the preference type of TRL's data se
 Preference Optimization."""
 
 _KINDS = """\
-`reward`: both texts have the form that was asked for; told the chosen one, the reward model ranked
-the item that the user really chose next higher. A gap of 0 is a tie in rank that the margin of its
-log-probability decided. `structure`: the rejected text is the chosen one with its form broken by a
-program; nobody rewarded it, and its values are null."""
+`reward`: both texts have the required format; given the chosen text, the reward model ranked the
+item that the user really chose next higher. A gap of 0 is a tie in rank that the margin of the
+log-probability decided. `structure`: the rejected text is the chosen one, its format broken by a
+program; it has no reward, and its values are null."""
 
 _USE = """\
-Tuning a language model to write preference texts that the same kind of recommender can use; study
-of such texts; the baseline of fine-tuning on the chosen texts alone.
+Tuning a language model to write preference texts that the same kind of recommender can use;
+studying such texts; fine-tuning on the chosen texts alone, as a baseline.
 
 Limits:
 
-- A reward is the opinion of one frozen reward model on one next choice, not that of a person. A
-  text can be true and worth little, or worth much by luck; small gaps say little.
-- Texts that name the next choice are left out as far as title matching finds them. A paraphrase
-  can still give it away.
-- Texts are a language model's. They may hold what it made up, or what hostile titles made it say:
+- A reward is the judgement of one frozen reward model about one next choice, not of a person. A
+  true text can have a low reward, and a high reward can be luck; small gaps mean little.
+- Texts that name the next choice are removed where title matching finds them. A paraphrase can
+  still reveal it.
+- A language model wrote the texts. They may contain inventions, or what hostile titles made it say:
   treat them as data, never as instructions.
-- Prompts hold what people chose, and ids may identify them. Before passing this on, make sure that
-  the data it was made from allows it, and under which licence. It is no basis for decisions about
-  persons.
-- Report results on later sessions, and never on those that gave these pairs."""
+- Prompts contain what people chose, and ids may identify people. Before you share this data, check
+  that its source allows it, and under which licence. Do not base decisions about people on it.
+- Report results on later sessions, never on the sessions that gave these pairs."""
 
 
 def write_card(export: Path, statistics: PairStatistics, form: ExportForm) -> Path:
@@ -55,19 +54,19 @@ def write_card(export: Path, statistics: PairStatistics, form: ExportForm) -> Pa
 
     Args:
         export: The file that ``write_pairs`` wrote.
-        statistics: Of the pairs in it.
-        form: How they are written there.
+        statistics: Statistics of its pairs.
+        form: How its prompts and texts are written.
 
     Returns:
-        The card's place.
+        The card's file.
 
     Raises:
-        InputError: If there is a README.md that is no card, or it cannot be written.
+        InputError: There is a README.md that is not a card, or the card cannot be written.
     """
     card = export.parent / CARD_NAME
     try:
         if card.exists() and _MARK not in card.read_text(encoding="utf-8", errors="replace")[:200]:
-            problem = "is no data card and would be replaced; export to another folder"
+            problem = "is not a data card and would be replaced; export to another folder"
             raise InputError(problem, file=card)
         write_atomically(card, card_text(export.name, statistics, form).encode())
     except OSError as error:
@@ -76,12 +75,12 @@ def write_card(export: Path, statistics: PairStatistics, form: ExportForm) -> Pa
 
 
 def card_text(export_name: str, statistics: PairStatistics, form: ExportForm) -> str:
-    """The text of a card: YAML in front, as the Hugging Face hub expects it, then Markdown.
+    """Return the text of a card: YAML front matter for the Hugging Face hub, then Markdown.
 
     Args:
-        export_name: Name of the file, without folders.
-        statistics: Of the pairs in it.
-        form: How they are written there.
+        export_name: Name of the exported file, without folders.
+        statistics: Statistics of its pairs.
+        form: How its prompts and texts are written.
     """
     parts = [
         _front(export_name, statistics, form),
@@ -93,10 +92,10 @@ def card_text(export_name: str, statistics: PairStatistics, form: ExportForm) ->
         "## Why sessions gave no pair",
         _table(("reason", "sessions"), statistics.refusals.items())
         if statistics.refusals
-        else "Not counted, or none was refused.",
+        else "Not counted, or every session gave a pair.",
         "## Rewards and lengths",
-        "Values are the mean of NDCG and MAP, 0 to 1; margins are in nats; lengths are characters. "
-        "All but the lengths are of reward pairs.",
+        "Values are the mean of NDCG and MAP, 0 to 1; margins are in nats; lengths in characters. "
+        "All rows but the lengths are about reward pairs.",
         _distributions(statistics),
         f"The chosen text is the longer one in {statistics.chosen_longer:.1%} of the reward pairs.",
         "## Where it comes from",
@@ -120,7 +119,7 @@ def _front(export_name: str, statistics: PairStatistics, form: ExportForm) -> st
                 "data_files": [{"split": "train", "path": clean_text(export_name, _LONGEST_PATH)}],
             }
         ],
-        # Told, for what is guessed from the first rows is wrong where those are null.
+        # Types guessed from the first rows are wrong where those are null.
         "dataset_info": {"features": [_feature(name, form) for name in COLUMNS]},
     }
     text = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=100)
@@ -158,19 +157,19 @@ def _distributions(statistics: PairStatistics) -> str:
         "chosen length": statistics.chosen_length,
         "rejected length": statistics.rejected_length,
     }
-    heads = ["", "pairs", "mean", "least"]
+    heads = ["", "pairs", "mean", "minimum"]
     heads += [f"{level:.0%}" for level in LEVELS[1:-1]]
     rows = [
         (name, of.count, f"{of.mean:.4g}", *(f"{each:.4g}" for each in of.quantiles))
         for name, of in named.items()
         if of.count
     ]
-    return _table((*heads, "most"), rows)
+    return _table((*heads, "maximum"), rows)
 
 
 def _origins(statistics: PairStatistics) -> list[tuple[str, str, int]]:
     return [
-        (name.replace("_", " "), value or "not known", count)
+        (name.replace("_", " "), value or "unknown", count)
         for name, values in statistics.origins.items()
         for value, count in values.items()
     ]
@@ -186,7 +185,7 @@ def _cell(value: object) -> str:
 
 
 def _cleaned(text: str) -> str:
-    """Foreign text as words on a line: nothing in it is markup, a cell's end or a link."""
+    """Return untrusted text on one line, without markup, cell separators or links."""
     line = clean_text(text, _LONGEST_NAME)
     return _ADDRESS.sub(" ", line.translate(_PLAIN))
 

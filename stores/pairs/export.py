@@ -1,4 +1,4 @@
-"""Preference pairs as a data set file for training, JSON Lines or Parquet, and back."""
+"""Write preference pairs as a data set for training, JSON Lines or Parquet, and read them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from agentrec.preferences import PreferencePair
 from agentrec.stores.pairs.records import (
     COLUMNS,
     MAX_LINE_BYTES,
-    BrokenPairError,
     ColumnType,
     ExportForm,
-    pair_of_row,
-    row_of,
+    PairFormatError,
+    pair_from_row,
+    pair_to_row,
 )
 
 JSON_LINES, PARQUET = ".jsonl", ".parquet"
@@ -29,21 +29,21 @@ _ROWS_AT_ONCE = 4_096
 def write_pairs(
     file: Path, pairs: Iterable[PreferencePair], form: ExportForm = "conversational"
 ) -> int:
-    """Write a data set of pairs, whole or not at all; see ``preference_records`` for its columns.
+    """Write a data set of pairs, whole or not at all; ``records`` describes the columns.
 
     Args:
-        file: Where to; its name ends in ``.jsonl`` or ``.parquet``, which decides the format.
-        pairs: At least one; an iterator is read once. Memory holds the file's content.
+        file: The file; its suffix, ``.jsonl`` or ``.parquet``, decides the format.
+        pairs: At least one pair; an iterator is read once. Memory holds the file's content.
         form: How prompts and texts are written.
 
     Returns:
-        How many pairs were written.
+        The number of pairs.
 
     Raises:
-        InputError: If the name ends otherwise, there is no pair, or the file cannot be written.
+        InputError: The suffix is another one, there is no pair, or the file cannot be written.
     """
     kind = _format_of(file)
-    rows = [row_of(pair, form) for pair in pairs]
+    rows = [pair_to_row(pair, form) for pair in pairs]
     if not rows:
         raise InputError("there is no pair to write", file=file)
     try:
@@ -54,49 +54,48 @@ def write_pairs(
 
 
 def read_pairs(file: Path) -> list[PreferencePair]:
-    """Read the pairs of a file; see ``pairs_of_file``.
+    """Read the pairs of a file; see ``iterate_pairs``.
 
     Raises:
-        InputError: Also if there is no pair in it.
+        InputError: Also if the file holds no pair.
     """
-    pairs = list(pairs_of_file(file))
+    pairs = list(iterate_pairs(file))
     if not pairs:
         raise InputError("holds no pair", file=file)
     return pairs
 
 
-def pairs_of_file(file: Path) -> Iterator[PreferencePair]:
-    """Read the pairs of a data set of either form, or of a sink's file, one after the other.
+def iterate_pairs(file: Path) -> Iterator[PreferencePair]:
+    """Read the pairs of a data set of either form, or of a sink's file, one at a time.
 
     Args:
-        file: A file whose name ends in ``.jsonl`` or ``.parquet``. It may be anybody's: of TRL's
-            columns and those that say what a pair is worth none may be missing, others are
-            passed over.
+        file: A ``.jsonl`` or ``.parquet`` file, which may be untrusted. It needs TRL's columns and
+            those with the rewards; other columns are ignored.
 
     Yields:
         The pairs, in order.
 
     Raises:
-        InputError: With file, line (in Parquet the row, from 1) and field, if it is no such file,
-            something in it is no pair, or a pair comes twice.
+        InputError: It is not such a file, a row is not a pair, or a pair is repeated. The error
+            names file, line (in Parquet the row, from 1) and field.
     """
     rows = _lines(file) if _format_of(file) == JSON_LINES else _rows(file)
-    places: dict[str, int] = {}
+    first_lines: dict[str, int] = {}
     for line, row in rows:
         try:
-            pair = pair_of_row(row)
-        except BrokenPairError as error:
+            pair = pair_from_row(row)
+        except PairFormatError as error:
             field = error.field or None
             raise InputError(error.problem, file=file, line=line, field=field) from error
-        first = places.setdefault(pair.pair_id, line)
+        first = first_lines.setdefault(pair.pair_id, line)
         if first != line:
-            raise InputError(f"is the pair of line {first} again", file=file, line=line)
+            raise InputError(f"repeats the pair of line {first}", file=file, line=line)
         yield pair
 
 
 def _format_of(file: Path) -> str:
     if file.suffix not in {JSON_LINES, PARQUET}:
-        problem = f"the name of a file of pairs ends in {JSON_LINES} or {PARQUET}"
+        problem = f"a file of pairs ends in {JSON_LINES} or {PARQUET}"
         raise InputError(problem, file=file)
     return file.suffix
 
@@ -140,10 +139,10 @@ def _lines(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
 
 
 def _check_lines(file: Path) -> None:
-    """Refuse what would fill the memory before a line of it could be looked at."""
+    """Refuse a line that would fill the memory."""
     try:
         if file.exists() and not file.is_file():
-            raise InputError("is no file", file=file)
+            raise InputError("is not a file", file=file)
         with file.open("rb") as stream:
             number = 0
             while line := stream.readline(MAX_LINE_BYTES + 1):
@@ -166,7 +165,7 @@ def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
             _check_columns(file, source.schema_arrow)
             wanted = [name for name in source.schema_arrow.names if name in COLUMNS]
             number = 0
-            # One thread: reading leaves none behind.
+            # On this thread: reading leaves no other threads behind.
             for batch in source.iter_batches(_ROWS_AT_ONCE, columns=wanted, use_threads=False):
                 for row in batch.to_pylist():
                     number += 1
@@ -179,7 +178,7 @@ def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
 
 
 def _check_columns(file: Path, schema: Any) -> None:
-    """Name a column that is missing once, and not for the first row."""
+    """Report a missing column as such, not as an error of the first row."""
     for name in ("prompt", "chosen", "rejected", "session_id", "chosen_value", "model"):
         if name not in schema.names:
             raise InputError("is missing; every pair needs it", file=file, field=name)

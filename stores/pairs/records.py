@@ -1,41 +1,44 @@
-"""A preference pair as a row of a data set that training libraries read.
+"""A preference pair as a row of a data set for training libraries, and as a line of a sink's file.
+
+The columns of a row:
 
 ==================  =======  ====================================================================
 column              type     holds
 ==================  =======  ====================================================================
-prompt              chat     what was asked: a list of ``{role, content}``, or a text
-chosen              chat     the better text: one such message of the assistant, or a text
+prompt              chat     the prompt: a list of ``{role, content}``, or a text
+chosen              chat     the better text: a list of one assistant message, or a text
 rejected            chat     the worse text, in the same form
 pair_id             string   content-derived identity of the pair
 session_id          string   the session
-user_id             string   whose session it is; empty if not known
+user_id             string   the user of the session; empty if unknown
 kind                string   ``reward`` or ``structure``
-chosen_value        double   what the better text is worth, 0 to 1
-rejected_value      double   the same of the worse one; null for a text nobody rewarded
-gap                 double   difference of the two, 0 to 1; null likewise
+chosen_value        double   reward of the better text, 0 to 1
+rejected_value      double   reward of the worse text; null if it has none
+gap                 double   difference of the two rewards, 0 to 1, or null
 chosen_margin       double   log-probability margin of the better text, in nats
-rejected_margin     double   the same of the worse one; null likewise
-margin_gap          double   difference of the two; null likewise
+rejected_margin     double   the same of the worse text, or null
+margin_gap          double   difference of the two margins, or null
 model               string   the language model that wrote the texts
-reward_model        string   parameter hash of what rewarded them
+reward_model        string   parameter hash of the reward model
 prompt_hash         string   hash of the prompt set
-temperature         double   of the sampling
-samples             int64    how many texts were written for the session
-seed                int64    that the draws come from; null if not known
-broken              string   how the rejected text of a structure pair was broken
+temperature         double   sampling temperature
+samples             int64    number of texts written for the session
+seed                int64    sampling seed; null if unknown
+broken              string   how the format of a structure pair's rejected text was broken
 run                 string   name of the run
 ==================  =======  ====================================================================
 
-Readers of JSON guess types. One that takes session ids such as ``2024-01-01`` for times changes
-them; Parquet says its types itself.
+Readers of JSON guess types, and some turn session ids such as ``2024-01-01`` into times. Parquet
+states its types.
 
 Source: the preference type of TRL's data sets, conversational and standard.
-Differs: no column is called ``margin``, for TRL's reward trainer would take it into its loss.
+Differs: no column is called ``margin``, because TRL's reward trainer would use it in its loss.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Literal
 
@@ -49,8 +52,7 @@ MAX_LINE_BYTES = 4 * 2**20
 PAIR_ID = "pair_id"
 
 ExportForm = Literal["conversational", "plain"]
-"""``conversational``: messages, for models with a chat template. ``plain``: texts that are put
-together as they are."""
+"""``conversational``: messages, for models with a chat template. ``plain``: texts."""
 
 ColumnType = Literal["chat", "string", "double", "int64"]
 
@@ -84,12 +86,12 @@ _CHAT = ("prompt", "chosen", "rejected")
 _OWN = ("session_id", "user_id", "kind")
 
 
-def row_of(pair: PreferencePair, form: ExportForm) -> dict[str, object]:
-    """A pair as a row, its columns in the order of ``COLUMNS``.
+def pair_to_row(pair: PreferencePair, form: ExportForm) -> dict[str, object]:
+    """Turn a pair into a row, with the columns in the order of ``COLUMNS``.
 
-    In the plain form the messages of a prompt stand one below the other, each with an empty line
-    behind it, so that an answer can follow. Half characters, as cut texts have them and no UTF-8
-    file can hold, become question marks.
+    In the plain form, the messages of a prompt are joined, each followed by an empty line, so that
+    an answer can follow. Unpaired surrogates, which cut texts contain and UTF-8 cannot hold, become
+    question marks.
     """
     pair = _encodable(pair)
     better, worse = pair.chosen_reward, pair.rejected_reward
@@ -107,23 +109,23 @@ def row_of(pair: PreferencePair, form: ExportForm) -> dict[str, object]:
         "gap": pair.gap,
         "chosen_margin": better.margin,
         "rejected_margin": None if worse is None else worse.margin,
-        "margin_gap": None if worse is None else better.margin - worse.margin,
+        "margin_gap": None if worse is None else _finite_difference(better.margin, worse.margin),
         **{name: getattr(pair.provenance, name) for name in COLUMNS if name in _PROVENANCE},
     }
 
 
-def pair_of_row(row: Mapping[str, object]) -> PreferencePair:
-    """A pair out of a row of either form, or out of a line of a sink's file.
+def pair_from_row(row: Mapping[str, object]) -> PreferencePair:
+    """Read a pair from a row of either form, or from the object of a sink's line.
 
-    Columns that are not of this format are passed over: people add their own. What is derived
-    from others (``gap``, ``margin_gap``) is derived again. The prompt of a plain row becomes one
-    message of the user, so such a pair has another id than the one it was written with.
+    Unknown columns are ignored: people add their own. ``gap`` and ``margin_gap`` are computed
+    again. The prompt of a plain row becomes one user message, so the pair's id differs from the one
+    it was written with.
 
     Raises:
-        BrokenPairError: With the field that is missing or wrong.
+        PairFormatError: A field is missing or wrong; the error names it.
     """
     if _SINK_FIELD in row:
-        return pair_of_record(row)[1]
+        return pair_from_record(row)[1]
     plain = isinstance(row.get("prompt"), str)
     for name in (*_CHAT, "session_id", "chosen_value"):
         _required(row, name)
@@ -142,12 +144,12 @@ def pair_of_row(row: Mapping[str, object]) -> PreferencePair:
     if row.get("kind") != "structure":
         _required(row, "rejected_value")
     try:
-        pair = validated(fields)
-    except BrokenPairError as error:
-        raise BrokenPairError(error.problem, _column(error.field)) from error
+        pair = validate_pair(fields)
+    except PairFormatError as error:
+        raise PairFormatError(error.problem, _column(error.field)) from error
     claimed = row.get(PAIR_ID)
     if not plain and claimed is not None and claimed != pair.pair_id:
-        raise BrokenPairError(f"is not the id of this pair, which is {pair.pair_id}", PAIR_ID)
+        raise PairFormatError(f"is not the id of this pair, which is {pair.pair_id}", PAIR_ID)
     return pair
 
 
@@ -162,6 +164,12 @@ _COLUMN_OF = {
 
 def _column(field: str) -> str:
     return _COLUMN_OF.get(field, field.removeprefix("provenance."))
+
+
+def _finite_difference(first: float, second: float) -> float:
+    """Subtract; a difference too large for a float, which JSON cannot hold, becomes the largest."""
+    largest = sys.float_info.max
+    return max(-largest, min(largest, first - second))
 
 
 def _encodable(pair: PreferencePair) -> PreferencePair:
@@ -185,7 +193,7 @@ def _required(row: Mapping[str, object], name: str) -> object:
     value = row.get(name)
     if value is None:
         state = "is null" if name in row else "is missing"
-        raise BrokenPairError(f"{state}; every pair needs it", name)
+        raise PairFormatError(f"{state}; every pair needs it", name)
     return value
 
 
@@ -197,17 +205,17 @@ def _turns(row: Mapping[str, object]) -> object:
 
 
 def _text(row: Mapping[str, object], name: str, plain: bool) -> object:
-    """The text of an answer: of a plain row itself, else of its one message."""
+    """Return the text of an answer: the value of a plain row, else that of its one message."""
     value = row[name]
     if plain:
         if not isinstance(value, str):
-            raise BrokenPairError("must be a text, as the prompt is one", name)
+            raise PairFormatError("must be a text, because the prompt is a text", name)
         return value
     message = value[0] if isinstance(value, list) and len(value) == 1 else None
     if not isinstance(message, dict) or message.get("role") != "assistant":
-        raise BrokenPairError('must be a list of one message {"role": "assistant", ...}', name)
+        raise PairFormatError('must be a list of one message {"role": "assistant", ...}', name)
     if not isinstance(message.get("content"), str):
-        raise BrokenPairError("must be a text", f"{name}.0.content")
+        raise PairFormatError("must be a text", f"{name}.0.content")
     return message["content"]
 
 
@@ -216,12 +224,12 @@ def _reward(row: Mapping[str, object], name: str) -> dict[str, object]:
     return {"value": row[f"{name}_value"], "margin": 0.0 if margin is None else margin}
 
 
-class BrokenPairError(ValueError):
-    """What should be a pair is none.
+class PairFormatError(ValueError):
+    """A row or line is not a preference pair.
 
     Args:
         problem: What is wrong, in one line.
-        field: The field concerned; empty if it is the whole.
+        field: The wrong field; empty if the whole is wrong.
     """
 
     def __init__(self, problem: str, field: str = "") -> None:
@@ -230,67 +238,67 @@ class BrokenPairError(ValueError):
         super().__init__(f"field {field!r}: {problem}" if field else problem)
 
 
-def line_of(pair: PreferencePair, pair_id: str) -> bytes:
-    """A pair as one line with its id in front: equal bytes for equal pairs.
+def pair_to_line(pair: PreferencePair, pair_id: str) -> bytes:
+    """Turn a pair into one line with its id in front; equal pairs give equal bytes.
 
     Args:
         pair: The pair.
-        pair_id: Its id, which takes as long to make as the line.
+        pair_id: Its id; computing it again would take as long as making the line.
     """
     record = {PAIR_ID: pair_id, **pair.model_dump()}
     line = json.dumps(record, ensure_ascii=False) + "\n"
     try:
         return line.encode()
     except UnicodeEncodeError:
-        # Half a character, as cut texts have it, can be spelled in JSON but not in UTF-8.
+        # JSON can escape an unpaired surrogate, as cut texts contain it; UTF-8 cannot hold it.
         return (json.dumps(record) + "\n").encode()
 
 
-def pair_in_line(line: bytes) -> tuple[str, PreferencePair]:
-    """Read a line that ``line_of`` made.
+def pair_from_line(line: bytes) -> tuple[str, PreferencePair]:
+    """Read a line that ``pair_to_line`` made.
 
     Returns:
         The pair's id and the pair.
 
     Raises:
-        BrokenPairError: If it is none.
+        PairFormatError: It is not such a line.
     """
     try:
         record = json.loads(line)
     except RecursionError as error:
-        raise BrokenPairError("is nested too deeply") from error
+        raise PairFormatError("is nested too deeply") from error
     except ValueError as error:
-        # Of the error, only what cannot hold foreign text.
+        # Only the part of the error that cannot hold untrusted text.
         reason = error.msg if isinstance(error, json.JSONDecodeError) else "not UTF-8"
-        raise BrokenPairError(f"is not valid JSON ({reason})") from error
+        raise PairFormatError(f"is not valid JSON ({reason})") from error
     if not isinstance(record, dict):
-        raise BrokenPairError("is not a JSON object")
-    return pair_of_record(record)
+        raise PairFormatError("is not a JSON object")
+    return pair_from_record(record)
 
 
-def pair_of_record(record: Mapping[str, object]) -> tuple[str, PreferencePair]:
-    """The id and the pair out of the object that a line holds.
+def pair_from_record(record: Mapping[str, object]) -> tuple[str, PreferencePair]:
+    """Read the id and the pair from the object of a line.
 
     Raises:
-        BrokenPairError: If a field is missing, unknown or wrong, or the id is not that of the pair.
+        PairFormatError: A field is missing, unknown or wrong, or the id is not the pair's.
     """
     fields = {name: value for name, value in record.items() if name != PAIR_ID}
-    pair = validated(fields)
+    pair = validate_pair(fields)
     pair_id = pair.pair_id
     if record.get(PAIR_ID) != pair_id:
-        raise BrokenPairError(f"is not the id of this pair, which is {pair_id}", PAIR_ID)
+        raise PairFormatError(f"is not the id of this pair, which is {pair_id}", PAIR_ID)
     return pair_id, pair
 
 
-def validated(fields: Mapping[str, object]) -> PreferencePair:
-    """Make a pair of fields whose values anybody may have written.
+def validate_pair(fields: Mapping[str, object]) -> PreferencePair:
+    """Build a pair from fields with untrusted values.
 
     Raises:
-        BrokenPairError: With the first field that is missing, unknown or wrong.
+        PairFormatError: A field is missing, unknown or wrong; the error names the first one.
     """
     try:
         return PreferencePair.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = clean_text(".".join(map(str, first["loc"])), 80)
-        raise BrokenPairError(clean_text(first["msg"], 200), place) from error
+        field = clean_text(".".join(map(str, first["loc"])), 80)
+        raise PairFormatError(clean_text(first["msg"], 200), field) from error

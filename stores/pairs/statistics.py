@@ -1,4 +1,4 @@
-"""What a collection of preference pairs is like, in numbers."""
+"""Statistics of a collection of preference pairs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ _MOST_NAMES = 20
 
 
 class Distribution(BaseModel):
-    """How some numbers are distributed.
+    """The distribution of some numbers.
 
     Attributes:
-        count: How many there are.
-        mean: Their mean; 0 where there are none.
-        quantiles: The quantiles at ``LEVELS``, the smallest and the largest included; empty where
-            there are none.
+        count: How many numbers there are.
+        mean: Their mean; 0 if there are none.
+        quantiles: The quantiles at ``LEVELS``, from minimum to maximum; empty if there are none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,43 +34,43 @@ class Distribution(BaseModel):
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> Self:
-        """The distribution of finite numbers, in any order."""
+        """Compute the distribution of finite numbers, in any order."""
         if not numbers:
             return cls(count=0, mean=0.0, quantiles=())
         values = np.asarray(numbers, dtype=np.float64)
         quantiles = np.quantile(values, LEVELS)
         return cls(
             count=len(values),
-            # Of numbers near the largest there are, a sum may be none.
+            # The sum of very large numbers could overflow.
             mean=float(np.clip(np.mean(values / len(values)) * len(values), *quantiles[[0, -1]])),
             quantiles=tuple(quantiles.tolist()),
         )
 
 
 class PairStatistics(BaseModel):
-    """Numbers of a collection of pairs.
+    """Statistics of a collection of pairs.
 
     Attributes:
-        pairs: How many pairs.
-        kinds: How many of each kind.
-        sessions: Of how many sessions.
-        users: Of how many users, those that are known.
-        unknown_users: How many pairs nobody knows the user of.
-        most_of_a_user: How many pairs come from the user with the most.
-        refusals: Why sessions gave no pair, and how many, the most frequent first.
+        pairs: Number of pairs.
+        kinds: Number of pairs of each kind.
+        sessions: Number of sessions.
+        users: Number of known users.
+        unknown_users: Number of pairs whose user is unknown.
+        most_of_a_user: Number of pairs of the user with the most.
+        refusals: Number of sessions without a pair by reason, the most frequent first.
         gap: Chosen minus rejected value, 0 to 1, of reward pairs.
-        ties: How many reward pairs have no gap and differ by their margins alone.
+        ties: Number of reward pairs whose gap is 0, so that only the margins differ.
         margin_gap: Chosen minus rejected margin, in nats, of reward pairs.
-        chosen_value: What chosen texts of reward pairs are worth, 0 to 1.
-        rejected_value: The same of rejected ones.
+        chosen_value: Reward of the chosen texts of reward pairs, 0 to 1.
+        rejected_value: Reward of their rejected texts, 0 to 1.
         prompt_length: Characters of the prompts.
         chosen_length: Characters of the chosen texts.
-        rejected_length: The same of the rejected ones.
-        chosen_longer: Share of reward pairs, 0 to 1, whose chosen text is the longer one; far
-            from one half, a model learns lengths.
-        broken: How structure pairs were broken, and how many.
-        origins: How many pairs by language model, reward model, prompt hash, temperature, number
-            of samples, seed and run; of each the 20 most frequent.
+        rejected_length: Characters of the rejected texts.
+        chosen_longer: Share of reward pairs, 0 to 1, whose chosen text is the longer one. Far from
+            one half, a model would learn lengths.
+        broken: Number of structure pairs by how their format was broken.
+        origins: Number of pairs by language model, reward model, prompt hash, temperature, number
+            of samples, seed and run; the 20 most frequent of each.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -97,11 +96,11 @@ class PairStatistics(BaseModel):
 
     @classmethod
     def of(cls, pairs: Iterable[PreferencePair], refusals: Mapping[str, int] | None = None) -> Self:
-        """Count.
+        """Compute the statistics of pairs.
 
         Args:
             pairs: The pairs; an iterator is read once and not kept.
-            refusals: For each reason how many sessions gave no pair.
+            refusals: Number of sessions that gave no pair, by reason.
         """
         counted = _Counted()
         for pair in pairs:
@@ -177,6 +176,6 @@ class _Counted:
 
 
 def _most(counted: Counter[str], limit: int | None = None) -> dict[str, int]:
-    """The most frequent first, of equal ones by name."""
+    """Sort by frequency, the highest first, then by name."""
     ordered = sorted(counted.items(), key=lambda each: (-each[1], each[0]))
     return dict(ordered[:limit])

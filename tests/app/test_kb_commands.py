@@ -199,7 +199,7 @@ def test_a_base_that_does_not_say_its_model_is_asked_with_one(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("vector", "told"), [([0.0] * 256, "makes nothing of 'x'"), ([1.0] * 3, "has 256")]
+    ("vector", "told"), [([0.0] * 256, "all-zero vector"), ([1.0] * 3, "has 256")]
 )
 def test_vectors_that_are_no_use_are_told(
     base: Path, vector: list[float], told: str, monkeypatch: pytest.MonkeyPatch

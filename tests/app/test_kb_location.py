@@ -79,7 +79,7 @@ def test_an_empty_base_says_so(tmp_path: Path) -> None:
         (["search", "x", "--base", "{base}", "--embeddings", "nonsense"], 2, "nonsense"),
         (["add", "...", "--base", "{base}"], 2, "no letter or digit"),
         (["add", "Prefer x.", "--base", "{base}", "--state", "all"], 2, "one state"),
-        (["add", "Prefer x.", "--base", "nowhere"], 2, "to make one there, name --embeddings"),
+        (["add", "Prefer x.", "--base", "nowhere"], 2, "to create one, name --embeddings"),
         (["edit", COMEDY.hint_id, PAST.text, "--base", "{base}"], 2, "says that already"),
         (["merge", COMEDY.hint_id, COMEDY.hint_id[:9], "--base", "{base}"], 2, "with itself"),
         (["diff", "--base", "{base}"], 2, "--file"),

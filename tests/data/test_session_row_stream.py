@@ -45,7 +45,7 @@ async def test_the_loop_is_never_blocked(tmp_path: Path) -> None:
 
 
 class Watched:
-    """The reader, counting what is read, and reported when it is closed."""
+    """The reader, counting what is read and noting when it is closed."""
 
     def __init__(self) -> None:
         self.read = 0

@@ -140,9 +140,9 @@ def test_there_are_at_most_as_many_hints_as_requested(
     messages = text_prompt("hints", films, films.session(0))
     fewer = [type(m)(m.text.replace("up to 3 hints", "up to 1 hints")) for m in messages]
     assert len(writing.invoke(fewer).text.splitlines()) == 1
-    reported = writing.invoke(messages).text
+    answer = writing.invoke(messages).text
     # What was taught for so short a time may stumble over a word.
-    assert re.match(r"1\. (The )?prefer ", reported, re.IGNORECASE)
+    assert re.match(r"1\. (The )?prefer ", answer, re.IGNORECASE)
 
 
 async def test_all_call_methods_give_the_same_answers(

@@ -242,11 +242,11 @@ def test_an_untrained_network_keeps_to_the_grammar(
     session = films.session(seed)
     asked = factors(films)
     said = chat.invoke(text_prompt("preference", films, session)).text
-    reported = parse_preference(said, asked)
+    preferences = parse_preference(said, asked)
     # Every line can be read: none is of a factor that was not asked for, and none comes twice.
-    assert len(reported) == len(said.splitlines())
-    assert reported
-    for stated in reported:
+    assert len(preferences) == len(said.splitlines())
+    assert preferences
+    for stated in preferences:
         mentioned = [name for name in asked if f" {name} " in f" {stated.preference} "]
         assert mentioned in ([], [stated.factor])
     question = chat.invoke(text_prompt("question", films, session)).text

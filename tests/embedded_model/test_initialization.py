@@ -58,15 +58,15 @@ def test_phrases_measure_how_much_of_an_aspect_an_item_has(made: Planted) -> Non
     columns = item_columns(made.features, made.aspects)
     assert columns.phrases.shape == (len(made.aspects), FEATURE_DIMENSIONS)
     assert np.linalg.norm(columns.phrases, axis=1).mean() == pytest.approx(1, abs=1e-4)
-    reported = columns.vectors @ columns.phrases.T
+    products = columns.vectors @ columns.phrases.T
     fits = [
-        float(np.corrcoef(reported[:, n], aspect.scores)[0, 1])
+        float(np.corrcoef(products[:, n], aspect.scores)[0, 1])
         for n, aspect in enumerate(made.aspects)
     ]
     assert np.mean(fits) > 0.85
     assert min(fits) > 0.3
     # A phrase means itself more than any other.
-    others = np.corrcoef(reported.T, np.stack([a.scores for a in made.aspects]))
+    others = np.corrcoef(products.T, np.stack([a.scores for a in made.aspects]))
     count = len(made.aspects)
     assert (others[:count, count:].argmax(axis=1) == np.arange(count)).mean() > 0.9
 

@@ -135,7 +135,7 @@ def test_a_wait_that_the_endpoint_asks_for_is_kept() -> None:
     assert as_model_call_error(coded(429, {"message": "x"})).retry_after is None
 
 
-def test_the_causes_are_told_without_their_frames() -> None:
+def test_the_causes_are_reported_without_their_frames() -> None:
     try:
         try:
             raise OSError("reset")

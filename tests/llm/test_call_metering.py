@@ -94,7 +94,7 @@ async def test_a_failure_is_a_kind_and_no_words(telemetry: RecordedTelemetry) ->
     assert "Jane" not in telemetry.text()
 
 
-async def test_a_call_that_is_cut_off_is_told_as_one(telemetry: RecordedTelemetry) -> None:
+async def test_a_cancelled_call_is_reported_as_cancelled(telemetry: RecordedTelemetry) -> None:
     model = gateway(ScriptedChatModel(["late"], latency=60))
     asking = asyncio.create_task(model.ask("recommend", asked("a")))
     await asyncio.sleep(0.01)
@@ -142,7 +142,7 @@ async def test_what_is_not_sampled_above_is_not_sampled_below(telemetry: Recorde
         ("google_genai:gemini", "gcp.gemini", "gemini"),
     ],
 )
-async def test_a_model_is_told_by_provider_and_name(
+async def test_a_model_is_reported_by_provider_and_name(
     name: str, provider: str | None, model: str, telemetry: RecordedTelemetry
 ) -> None:
     await gateway(ScriptedChatModel(["one"]), name).ask("recommend", asked("a"))

@@ -82,7 +82,7 @@ def test_the_variable_is_the_one_the_client_names(
     assert f"set {variable} in the environment" in message
 
 
-def test_any_other_failure_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_other_failure_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def complain(*args: object, **options: object) -> None:
         raise RuntimeError("it\nbroke " + "x" * 5000)
 

@@ -72,7 +72,7 @@ async def test_a_failure_reaches_all_who_wait_and_is_not_kept(journal: CallJourn
     model.assert_exhausted()
 
 
-async def test_who_is_told_of_a_failure_may_ask_again_at_once() -> None:
+async def test_a_failed_call_can_be_made_again_at_once() -> None:
     model = ScriptedChatModel([TimeoutError(), "fine"], latency=0.01)
     gateway = ModelGateway(model, "m", retries=ONCE)
 

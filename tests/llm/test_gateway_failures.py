@@ -90,7 +90,7 @@ async def test_a_call_that_fails_after_all_have_left_is_not_made_again() -> None
     assert len(model.calls) == 1
 
 
-async def test_waiting_for_another_attempt_takes_no_place() -> None:
+async def test_waiting_for_a_retry_takes_no_slot() -> None:
     model = ScriptedChatModel([TimeoutError(), "other"])
     gateway = ModelGateway(model, "m", max_concurrency=1, retries=RetryPolicy(first_wait=30))
     waiting = asyncio.create_task(gateway.ask("rank", asking("a")))

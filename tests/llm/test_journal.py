@@ -280,7 +280,7 @@ async def test_a_file_that_is_locked_is_a_clear_line(
     assert rows_on_disk(path) == {"k": "y"}
 
 
-async def test_a_broken_file_is_told_to_whoever_looks_up(
+async def test_looking_up_in_a_broken_file_raises(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with await CallJournal.open(path) as journal:

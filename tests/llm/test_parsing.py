@@ -79,7 +79,7 @@ def test_many_ways_to_name_the_seventh(line: str) -> None:
         "|---|---|",
     ],
 )
-def test_what_claims_no_place_counts_for_nothing(line: str) -> None:
+def test_lines_that_name_nothing_are_ignored(line: str) -> None:
     parsed = parse_ranking(line, TEN)
     assert (parsed.item_ids, parsed.illegal) == ((), 0)
 
@@ -95,12 +95,12 @@ def test_what_claims_no_place_counts_for_nothing(line: str) -> None:
         "1.",
     ],
 )
-def test_a_place_for_nothing_that_was_offered_is_illegal(line: str) -> None:
+def test_a_numbered_line_without_a_candidate_is_illegal(line: str) -> None:
     parsed = parse_ranking(line, TEN)
     assert (parsed.item_ids, parsed.illegal) == ((), 1)
 
 
-def test_a_second_time_is_illegal_and_the_first_place_stays() -> None:
+def test_a_repeated_candidate_is_illegal_and_keeps_its_first_position() -> None:
     parsed = parse_ranking("1. C02\n2. C01\n3. Film B\n4. C2 | Film C\n5. C03", TEN)
     assert (parsed.item_ids, parsed.illegal) == (("i2", "i1", "i3"), 2)
 

@@ -72,7 +72,7 @@ async def test_awaiting_is_no_block() -> None:
     assert watch.blocked == []
 
 
-async def test_many_short_turns_are_no_block() -> None:
+async def test_many_short_callbacks_are_not_a_block() -> None:
     async def turns() -> None:
         for _ in range(1_000):
             await asyncio.sleep(0)

@@ -75,7 +75,7 @@ def test_the_answer_has_the_shape_of_the_interface() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "path", "status", "told"),
+    ("body", "path", "status", "problem"),
     [
         (b"{", "/chat/completions", 400, "Expecting"),
         ([], "/chat/completions", 400, "JSON object"),
@@ -85,11 +85,13 @@ def test_the_answer_has_the_shape_of_the_interface() -> None:
         ({}, "/embeddings", 404, "/v1/chat/completions"),
     ],
 )
-def test_what_is_not_understood_is_said(body: object, path: str, status: int, told: str) -> None:
+def test_an_unreadable_request_is_refused_with_the_reason(
+    body: object, path: str, status: int, problem: str
+) -> None:
     with OpenAIServer(ScriptedChatModel()) as server:
         got, answer = post(server, body, path or "/chat/completions")
         assert got == (status or 400)
-        assert (told or "streaming") in answer["error"]["message"]
+        assert (problem or "streaming") in answer["error"]["message"]
         assert server.requests == 0
 
 
@@ -215,8 +217,8 @@ def test_arrivals_are_monotonic_and_one_a_request() -> None:
 def test_usage_is_the_models_or_counted_in_words_or_left_out() -> None:
     class Silent(ScriptedChatModel):
         def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
-            told = {"finish_reason": "length"}
-            message = AIMessage("one two three", response_metadata=told)
+            problem = {"finish_reason": "length"}
+            message = AIMessage("one two three", response_metadata=problem)
             return ChatResult(generations=[ChatGeneration(message=message)])
 
     class Cached(ScriptedChatModel):

@@ -1,15 +1,25 @@
-"""The commands about a knowledge base that look: ``agentrec kb list``, ``show``, ``search`` ..."""
+"""The commands about a knowledge base: ``agentrec kb list``, ``show``, ``add`` and others."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
+import json
+import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
+from rich.console import Console
 
-from agentrec.app.cli.options import DebugOption
-from agentrec.app.knowledge_base.answers import ending
+from agentrec.app.cli.options import DebugOption, exit_with_error
+from agentrec.app.knowledge_base import changing, reading
+from agentrec.app.knowledge_base.location import KnowledgeBaseLocation
+from agentrec.app.knowledge_base.results import KnowledgeBaseResult
+from agentrec.app.reports.knowledge_base_report import print_result
+
+kb_app = typer.Typer(help="Read and change the hints of a knowledge base.", no_args_is_help=True)
 
 BaseOption = Annotated[
     Path | None,
@@ -20,314 +30,228 @@ BaseOption = Annotated[
 ]
 UrlOption = Annotated[
     str | None,
-    typer.Option(help="Qdrant server instead of a folder; its key from AGENTREC_QDRANT_API_KEY."),
+    typer.Option(help="Qdrant server instead of a folder; API key: AGENTREC_QDRANT_API_KEY."),
 ]
 NamespaceOption = Annotated[
-    str | None, typer.Option(help="Namespace of the hints. Default: the only one that is there.")
+    str | None, typer.Option(help="Namespace of the hints. Default: the only one there is.")
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document instead, and nothing else.")
+    bool, typer.Option("--json", help="Print one JSON document and nothing else.")
 ]
 EmbeddingsOption = Annotated[
     str | None,
     typer.Option(
-        help="Text embeddings: minilm, hashed or PROVIDER:MODEL. Default: those of the base."
+        help="Text embeddings: minilm, hashed or PROVIDER:MODEL. Default: the knowledge base's."
     ),
 ]
 StateOption = Annotated[str, typer.Option(help="nominated, admitted, retired or all.")]
 ReasonOption = Annotated[str, typer.Option(help="Why, in a few words.")]
-HintArgument = Annotated[str, typer.Argument(help="The hint's id, or how it begins.")]
-HintsArgument = Annotated[list[str], typer.Argument(help="Ids of hints, or how they begin.")]
+TextArgument = Annotated[str, typer.Argument(help="Text of the hint.")]
+HintArgument = Annotated[str, typer.Argument(help="Id of the hint, or its first characters.")]
+HintsArgument = Annotated[
+    list[str], typer.Argument(help="Ids of hints, or their first characters.")
+]
 
-kb_app = typer.Typer(
-    help="The knowledge base: look at its hints, and change what is in use.", no_args_is_help=True
-)
+
+_Command = TypeVar("_Command", bound=Callable[..., Coroutine[Any, Any, KnowledgeBaseResult]])
+
+_SHARED_OPTIONS = {
+    "base": (BaseOption, None),
+    "url": (UrlOption, None),
+    "namespace": (NamespaceOption, None),
+    "json_": (JsonOption, False),
+    "debug": (DebugOption, False),
+}
 
 
-@kb_app.command("list")
-def list_(
-    state: StateOption = "all",
-    base: BaseOption = None,
-    url: UrlOption = None,
-    namespace: NamespaceOption = None,
-    json_: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
+def _command(name: str) -> Callable[[_Command], _Command]:
+    """Register a function as a command, and give it the options that all of these commands share.
+
+    The function takes the location of the knowledge base, made of ``--base``, ``--url`` and
+    ``--namespace``, and then its own arguments and options. Its docstring is the help.
+
+    Args:
+        name: Name of the command.
+    """
+
+    def register(function: _Command) -> _Command:
+        def run(
+            base: Path | None,
+            url: str | None,
+            namespace: str | None,
+            json_: bool,
+            debug: bool,
+            **own: object,
+        ) -> None:
+            with exit_with_error(debug, stopped="Stopped. What was stored stays stored."):
+                location = KnowledgeBaseLocation(base, url, namespace)
+                result = asyncio.run(function(location, **own))
+                if json_:
+                    # ASCII only: nothing in a hint can control a terminal.
+                    sys.stdout.write(json.dumps(result.as_json()) + "\n")
+                else:
+                    print_result(result, Console())
+
+        _, *own = inspect.signature(function, eval_str=True).parameters.values()
+        shared = [
+            inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=kind)
+            for each, (kind, value) in _SHARED_OPTIONS.items()
+        ]
+        # Typer reads arguments and options from the signature.
+        run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        kb_app.command(name, help=function.__doc__)(run)
+        return function
+
+    return register
+
+
+@_command("list")
+async def list_hints(
+    location: KnowledgeBaseLocation, state: StateOption = "all"
+) -> KnowledgeBaseResult:
     """List the hints."""
-    with ending(debug):
-        from agentrec.app.knowledge_base.location import Place
-        from agentrec.app.knowledge_base.reading import list_hints
-
-        asyncio.run(list_hints(Place(base, url, namespace), state)).tell(json_)
+    return await reading.list_hints(location, state)
 
 
-@kb_app.command()
-def show(
-    hint: HintArgument,
-    base: BaseOption = None,
-    url: UrlOption = None,
-    namespace: NamespaceOption = None,
-    json_: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
-    """Show all that is known of one hint, its other versions and its revisions."""
-    with ending(debug):
-        from agentrec.app.knowledge_base.location import Place
-        from agentrec.app.knowledge_base.reading import show_hint
-
-        asyncio.run(show_hint(Place(base, url, namespace), hint)).tell(json_)
+@_command("show")
+async def show(location: KnowledgeBaseLocation, hint: HintArgument) -> KnowledgeBaseResult:
+    """Show everything known about one hint, with its other versions and its revisions."""
+    return await reading.show_hint(location, hint)
 
 
-@kb_app.command()
-def search(
-    text: Annotated[str, typer.Argument(help="What to look for.")],
-    limit: Annotated[int, typer.Option(min=1, help="How many hints at most.")] = 5,
+@_command("search")
+async def search(
+    location: KnowledgeBaseLocation,
+    text: Annotated[str, typer.Argument(help="Text to search for.")],
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of hints.")] = 5,
     state: StateOption = "all",
     embeddings: EmbeddingsOption = None,
-    base: BaseOption = None,
-    url: UrlOption = None,
-    namespace: NamespaceOption = None,
-    json_: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
+) -> KnowledgeBaseResult:
     """Find the hints nearest to a text."""
-    with ending(debug):
-        from agentrec.app.knowledge_base.location import Place
-        from agentrec.app.knowledge_base.reading import search
-
-        place = Place(base, url, namespace)
-        asyncio.run(search(place, text, limit, state, embeddings)).tell(json_)
+    return await reading.search(location, text, limit, state, embeddings)
 
 
-@kb_app.command()
-def revisions(
-    base: BaseOption = None,
-    url: UrlOption = None,
-    namespace: NamespaceOption = None,
-    json_: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
-    """List every change that was made."""
-    with ending(debug):
-        from agentrec.app.knowledge_base.location import Place
-        from agentrec.app.knowledge_base.reading import list_revisions
-
-        asyncio.run(list_revisions(Place(base, url, namespace))).tell(json_)
+@_command("revisions")
+async def revisions(location: KnowledgeBaseLocation) -> KnowledgeBaseResult:
+    """List every revision."""
+    return await reading.list_revisions(location)
 
 
-@kb_app.command()
-def diff(
+@_command("diff")
+async def diff(
+    location: KnowledgeBaseLocation,
     before: Annotated[
-        int | None, typer.Argument(min=0, help="Number of a revision; 0: nothing was there yet.")
+        int | None, typer.Argument(min=0, help="Revision number; 0 is the empty knowledge base.")
     ] = None,
     after: Annotated[
-        int | None, typer.Argument(min=0, help="Number of another one. Default: now.")
+        int | None, typer.Argument(min=0, help="Later revision number. Default: now.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(help="Compare what is there now with an exported file instead.")
+        Path | None, typer.Option(help="Compare an exported file with the knowledge base instead.")
     ] = None,
-    base: BaseOption = None,
-    url: UrlOption = None,
-    namespace: NamespaceOption = None,
-    json_: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
+) -> KnowledgeBaseResult:
     """Show what changed between two revisions, or since an export."""
-    with ending(debug):
-        from agentrec.app.knowledge_base.location import Place
-        from agentrec.app.knowledge_base.reading import diff
-
-        asyncio.run(diff(Place(base, url, namespace), before, after, file)).tell(json_)
+    return await reading.diff(location, before, after, file)
 
 
-@kb_app.command()
-def export(
-    file: Annotated[Path, typer.Argument(help="File to write, one JSON object a line.")],
+@_command("export")
+async def export(
+    location: KnowledgeBaseLocation,
+    file: Annotated[Path, typer.Argument(help="File to write: JSON Lines, one hint per line.")],
     state: StateOption = "all",
     vectors: Annotated[
-        bool, typer.Option("--vectors", help="Write vectors too; they are made again for it.")
+        bool, typer.Option("--vectors", help="Compute the vectors again and write them too.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    base: BaseOption = None,
-    url: UrlOption = None,
-    namespace: NamespaceOption = None,
-    json_: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> KnowledgeBaseResult:
     """Write the hints to a file."""
-    with ending(debug):
-        from agentrec.app.knowledge_base.location import Place
-        from agentrec.app.knowledge_base.reading import export
-
-        place = Place(base, url, namespace)
-        asyncio.run(export(place, file, state, vectors, force)).tell(json_)
+    return await reading.export(location, file, state, vectors, force)
 
 
-TextArgument = Annotated[str, typer.Argument(help="The hint's text.")]
-
-
-@kb_app.command()
-def add(
+@_command("add")
+async def add(
+    location: KnowledgeBaseLocation,
     text: TextArgument,
     state: StateOption = "admitted",
     reason: ReasonOption = "",
     embeddings: EmbeddingsOption = None,
-    base: BaseOption = None,
-    url: UrlOption = None,
-    namespace: NamespaceOption = None,
-    json_: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
-    """Add a hint of your own; with --embeddings the knowledge base is made if it is not there."""
-    with ending(debug):
-        from agentrec.app.knowledge_base.changing import add_hint
-        from agentrec.app.knowledge_base.location import Place
-
-        place = Place(base, url, namespace)
-        asyncio.run(add_hint(place, text, state, reason, embeddings)).tell(json_)
+) -> KnowledgeBaseResult:
+    """Add a hint of your own; --embeddings creates a knowledge base that does not exist yet."""
+    return await changing.add_hint(location, text, state, reason, embeddings)
 
 
-@kb_app.command()
-def edit(
+@_command("edit")
+async def edit(
+    location: KnowledgeBaseLocation,
     hint: HintArgument,
     text: TextArgument,
     embeddings: EmbeddingsOption = None,
-    base: BaseOption = None,
-    url: UrlOption = None,
-    namespace: NamespaceOption = None,
-    json_: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
-    """Reword a hint: a new one takes its place, without evidence, and the old one is retired."""
-    with ending(debug):
-        from agentrec.app.knowledge_base.changing import edit_hint
-        from agentrec.app.knowledge_base.location import Place
-
-        place = Place(base, url, namespace)
-        asyncio.run(edit_hint(place, hint, text, embeddings)).tell(json_)
+) -> KnowledgeBaseResult:
+    """Reword a hint: a new hint without evidence replaces it, and the old one is retired."""
+    return await changing.edit_hint(location, hint, text, embeddings)
 
 
-@kb_app.command()
-def admit(
-    hints: HintsArgument,
-    reason: ReasonOption = "",
-    base: BaseOption = None,
-    url: UrlOption = None,
-    namespace: NamespaceOption = None,
-    json_: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
-    """Let hints be used."""
-    with ending(debug):
-        from agentrec.app.knowledge_base.changing import set_state
-        from agentrec.app.knowledge_base.location import Place
-
-        place = Place(base, url, namespace)
-        asyncio.run(set_state(place, hints, False, reason)).tell(json_)
+@_command("admit")
+async def admit(
+    location: KnowledgeBaseLocation, hints: HintsArgument, reason: ReasonOption = ""
+) -> KnowledgeBaseResult:
+    """Put hints into use."""
+    return await changing.set_state(location, hints, False, reason)
 
 
-@kb_app.command()
-def retire(
-    hints: HintsArgument,
-    reason: ReasonOption = "",
-    base: BaseOption = None,
-    url: UrlOption = None,
-    namespace: NamespaceOption = None,
-    json_: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
-    """Take hints out of use; what is known of them is kept."""
-    with ending(debug):
-        from agentrec.app.knowledge_base.changing import set_state
-        from agentrec.app.knowledge_base.location import Place
-
-        place = Place(base, url, namespace)
-        asyncio.run(set_state(place, hints, True, reason)).tell(json_)
+@_command("retire")
+async def retire(
+    location: KnowledgeBaseLocation, hints: HintsArgument, reason: ReasonOption = ""
+) -> KnowledgeBaseResult:
+    """Take hints out of use and keep what is known about them."""
+    return await changing.set_state(location, hints, True, reason)
 
 
-@kb_app.command()
-def merge(
-    kept: Annotated[str, typer.Argument(help="Id of the hint that stays, or how it begins.")],
+@_command("merge")
+async def merge(
+    location: KnowledgeBaseLocation,
+    kept: Annotated[str, typer.Argument(help="Id of the hint to keep, or its first characters.")],
     dropped: HintsArgument,
     reason: ReasonOption = "",
-    base: BaseOption = None,
-    url: UrlOption = None,
-    namespace: NamespaceOption = None,
-    json_: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
-    """Let one hint stand for others that say the same; these are retired."""
-    with ending(debug):
-        from agentrec.app.knowledge_base.changing import merge_hints
-        from agentrec.app.knowledge_base.location import Place
-
-        place = Place(base, url, namespace)
-        asyncio.run(merge_hints(place, kept, dropped, reason)).tell(json_)
+) -> KnowledgeBaseResult:
+    """Keep one of several hints that say the same, and retire the others."""
+    return await changing.merge_hints(location, kept, dropped, reason)
 
 
-@kb_app.command()
-def rollback(
-    revision: Annotated[
-        int, typer.Argument(min=0, help="Number of the revision; 0 retires everything.")
-    ],
-    base: BaseOption = None,
-    url: UrlOption = None,
-    namespace: NamespaceOption = None,
-    json_: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
-    """Make the knowledge base again what a revision left it; that is a revision, too."""
-    with ending(debug):
-        from agentrec.app.knowledge_base.changing import roll_back
-        from agentrec.app.knowledge_base.location import Place
-
-        asyncio.run(roll_back(Place(base, url, namespace), revision)).tell(json_)
+@_command("rollback")
+async def rollback(
+    location: KnowledgeBaseLocation,
+    revision: Annotated[int, typer.Argument(min=0, help="Revision number; 0 retires every hint.")],
+) -> KnowledgeBaseResult:
+    """Restore the hints as a revision left them, in a new revision."""
+    return await changing.roll_back(location, revision)
 
 
-@kb_app.command("import")
-def import_(
-    file: Annotated[Path, typer.Argument(help="File with one JSON object a line.")],
+@_command("import")
+async def import_file(
+    location: KnowledgeBaseLocation,
+    file: Annotated[Path, typer.Argument(help="JSON Lines file, one hint per line.")],
     as_nominated: Annotated[
-        bool, typer.Option("--as-nominated", help="None may be used yet, whatever the file says.")
+        bool, typer.Option("--as-nominated", help="Import every hint as nominated, so not in use.")
     ] = False,
     take_over: Annotated[
-        bool, typer.Option("--take-over", help="Take hints of other namespaces into this one.")
+        bool, typer.Option("--take-over", help="Move hints of other namespaces into this one.")
     ] = False,
     vectors: Annotated[
-        bool, typer.Option("--vectors", help="Take vectors from a file that you trust.")
+        bool, typer.Option("--vectors", help="Use the vectors in the file, which you trust.")
     ] = False,
     embeddings: EmbeddingsOption = None,
-    base: BaseOption = None,
-    url: UrlOption = None,
-    namespace: NamespaceOption = None,
-    json_: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
-    """Add the hints of a file; with --embeddings the base is made if it is not there."""
-    with ending(debug):
-        from agentrec.app.knowledge_base.changing import import_file
-        from agentrec.app.knowledge_base.location import Place
-
-        place = Place(base, url, namespace)
-        asyncio.run(import_file(place, file, embeddings, as_nominated, take_over, vectors)).tell(
-            json_
-        )
+) -> KnowledgeBaseResult:
+    """Add the hints of a file; --embeddings creates a knowledge base that does not exist yet."""
+    return await changing.import_file(location, file, embeddings, as_nominated, take_over, vectors)
 
 
-@kb_app.command()
-def reembed(
+@_command("reembed")
+async def reembed(
+    location: KnowledgeBaseLocation,
     embeddings: Annotated[
         str, typer.Option(help="Text embeddings: minilm, hashed or PROVIDER:MODEL.")
     ],
-    base: BaseOption = None,
-    url: UrlOption = None,
-    namespace: NamespaceOption = None,
-    json_: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
-    """Give all hints the vectors of another embedding model."""
-    with ending(debug):
-        from agentrec.app.knowledge_base.changing import embed_anew
-        from agentrec.app.knowledge_base.location import Place
-
-        asyncio.run(embed_anew(Place(base, url, namespace), embeddings)).tell(json_)
+) -> KnowledgeBaseResult:
+    """Give every hint a vector of another embedding model."""
+    return await changing.reembed_hints(location, embeddings)

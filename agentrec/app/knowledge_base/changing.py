@@ -1,4 +1,4 @@
-"""Changing a knowledge base: what ``agentrec kb add``, ``edit``, ``merge`` and the like do."""
+"""Changing a knowledge base: ``agentrec kb add``, ``edit``, ``merge`` and the like."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from agentrec.app.knowledge_base.answers import Answer, hint_of, say, states_of
 from agentrec.app.knowledge_base.location import (
     KnowledgeBase,
-    Place,
-    embedder,
-    found,
-    missing,
-    opened,
-    opened_or_made,
+    KnowledgeBaseLocation,
+    describe_location,
+    missing_message,
+    named_embed,
+    open_existing,
+    open_or_create,
 )
-from agentrec.app.reports.kb_tables import print_hints, short_ids
+from agentrec.app.knowledge_base.reading import find_hint, parse_states
+from agentrec.app.knowledge_base.results import (
+    AddedHint,
+    ChangedHints,
+    KnowledgeBaseResult,
+    ReembeddedHints,
+)
 from agentrec.catalog import clean_text
 from agentrec.errors import InputError
-from agentrec.hints import STATES, Hint
-from agentrec.stores.hints.exchange import as_record, import_hints, read_hints
+from agentrec.hints import STATES, Hint, HintEmbedding
+from agentrec.stores.hints.exchange import import_hints, read_hints
 from agentrec.stores.hints.lifecycle import (
     MAX_REASON_LENGTH,
     admit,
@@ -31,135 +34,127 @@ from agentrec.stores.hints.lifecycle import (
     retire,
     text_fault,
 )
-from agentrec.stores.hints.opening import reembed
 
 
 async def add_hint(
-    place: Place, text: str, state: str, reason: str, embeddings: str | None
-) -> Answer:
-    """Store a hint that a person wrote; make the knowledge base if embeddings are named."""
+    location: KnowledgeBaseLocation, text: str, state: str, reason: str, embeddings: str | None
+) -> KnowledgeBaseResult:
+    """Store a hint that a person wrote; create the knowledge base if embeddings are named."""
     fault = text_fault(text)
     if fault is not None:
         raise InputError(fault, field="text")
-    states = states_of(state)
+    states = parse_states(state)
     if len(states) > 1:
-        raise InputError("a hint has one state", field="state")
-    async with opened_or_made(place, embeddings) as base:
+        raise InputError("a hint has one state, so it cannot be 'all'", field="state")
+    async with open_or_create(location, embeddings) as base:
         hint = Hint(
             text=text,
             namespace=base.namespace,
             state=states[0],
             reason=clean_text(reason, MAX_REASON_LENGTH) or "written by a person",
         )
-        there = await base.store.get(hint.hint_id)
-        if there is None:
-            vectors = await base.embed_with(embeddings)([hint.text])
+        known = await base.store.get(hint.hint_id)
+        if known is None:
+            vectors = await base.open_embed(embeddings)([hint.text])
             await base.store.add_many([hint], vectors, note="added by a person")
         stored = await base.store.get(hint.hint_id) or hint
-        ids = short_ids(await base.store.all(STATES))
-
-    def show(console: Console) -> None:
-        if there is not None:
-            say(console, "That hint is there already; nothing was changed.")
-        print_hints([stored], ids, console)
-
-    return Answer({"added": there is None, "hint": as_record(stored)}, show)
+        added = AddedHint(known is None, stored)
+        return KnowledgeBaseResult(added, base.address, await base.store.all(STATES))
 
 
-async def edit_hint(place: Place, given: str, text: str, embeddings: str | None) -> Answer:
-    """Put a hint with another text in the place of one."""
-    async with opened(place) as base:
-        old = hint_of(await base.store.all(STATES), given)
-        new = await edit(base.store, old.hint_id, text, base.embed_with(embeddings))
+async def edit_hint(
+    location: KnowledgeBaseLocation, id_prefix: str, text: str, embeddings: str | None
+) -> KnowledgeBaseResult:
+    """Replace a hint by one with another text."""
+    async with open_existing(location) as base:
+        old = find_hint(await base.store.all(STATES), id_prefix)
+        new = await edit(base.store, old.hint_id, text, base.open_embed(embeddings))
         revision = (await base.store.revisions())[-1].number
         return await _changed(base, [old.hint_id, new.hint_id], revision)
 
 
-async def set_state(place: Place, given: Sequence[str], retired: bool, reason: str) -> Answer:
+async def set_state(
+    location: KnowledgeBaseLocation, id_prefixes: Sequence[str], retired: bool, reason: str
+) -> KnowledgeBaseResult:
     """Retire or admit hints."""
-    async with opened(place) as base:
+    async with open_existing(location) as base:
         hints = await base.store.all(STATES)
-        ids = [hint_of(hints, each).hint_id for each in given]
+        ids = [find_hint(hints, each).hint_id for each in id_prefixes]
         revision = await (retire if retired else admit)(base.store, ids, reason)
         return await _changed(base, ids, revision)
 
 
-async def merge_hints(place: Place, kept: str, dropped: Sequence[str], reason: str) -> Answer:
-    """Let one hint stand for others."""
-    async with opened(place) as base:
+async def merge_hints(
+    location: KnowledgeBaseLocation, kept: str, dropped: Sequence[str], reason: str
+) -> KnowledgeBaseResult:
+    """Let one hint replace others that say the same."""
+    async with open_existing(location) as base:
         hints = await base.store.all(STATES)
-        target = hint_of(hints, kept).hint_id
-        ids = [hint_of(hints, each).hint_id for each in dropped]
+        target = find_hint(hints, kept).hint_id
+        ids = [find_hint(hints, each).hint_id for each in dropped]
         revision = await merge(base.store, target, ids, reason)
         return await _changed(base, [target, *ids], revision)
 
 
-async def roll_back(place: Place, revision: int) -> Answer:
-    """Make the knowledge base again what a revision left it."""
-    async with opened(place) as base:
+async def roll_back(location: KnowledgeBaseLocation, revision: int) -> KnowledgeBaseResult:
+    """Restore the knowledge base as a revision left it."""
+    async with open_existing(location) as base:
         number = await base.store.roll_back(revision)
         [made] = [each for each in await base.store.revisions() if each.number == number]
         return await _changed(base, made.hint_ids, number)
 
 
 async def import_file(
-    place: Place,
+    location: KnowledgeBaseLocation,
     file: Path,
     embeddings: str | None,
     as_nominated: bool,
     take_over: bool,
     vectors: bool,
-) -> Answer:
-    """Store what a file of hints holds; make the knowledge base if embeddings are named."""
-    # A file that is no use must not leave an empty knowledge base behind.
+) -> KnowledgeBaseResult:
+    """Store the hints of a file; create the knowledge base if embeddings are named."""
+    # A file that cannot be used must not leave an empty knowledge base behind.
     await asyncio.to_thread(read_hints, file)
-    async with opened_or_made(place, embeddings) as base:
+    async with open_or_create(location, embeddings) as base:
         report = await import_hints(
             base.store,
             file,
-            base.embed_with(embeddings),
+            base.open_embed(embeddings),
             namespace=base.namespace,
             as_nominated=as_nominated,
             take_over=take_over,
             vectors_of=(embeddings or base.embedding_model) if vectors else "",
         )
-    line = f"{len(report.added)} hints added, {len(report.skipped)} there already"
-    return Answer(report.model_dump(mode="json"), lambda console: say(console, line))
+    return KnowledgeBaseResult(report, base.address)
 
 
-async def embed_anew(place: Place, embeddings: str) -> Answer:
-    """Give the knowledge base the vectors of another embedding model."""
-    if place.url is not None:
+async def reembed_hints(location: KnowledgeBaseLocation, embeddings: str) -> KnowledgeBaseResult:
+    """Give all hints the vectors of another embedding model."""
+    if location.url is not None:
         raise InputError(
-            "only a folder can be embedded anew; export from the server, and import into a"
-            " namespace that is not there yet",
+            "only a folder can be re-embedded; export from the server, and import into a new"
+            " namespace",
             field="url",
         )
-    info = await found(place)
+    info = await describe_location(location)
     if info is None:
-        raise InputError(await missing(place))
-    embed = embedder(embeddings)
+        raise InputError(await missing_message(location))
+    from agentrec.stores.hints.opening import reembed
+
+    embed = named_embed(embeddings)
     dimension = len((await embed(["hint"]))[0])
 
     async def as_lists(texts: Sequence[str]) -> list[list[float]]:
         return [list(vector) for vector in await embed(list(texts))]
 
-    count = await reembed(place.folder, as_lists, embeddings, dimension, info.namespace)
-    record = {"hints": count, "embedding": {"model": embeddings, "dimension": dimension}}
-    line = f"{count} hints embedded anew with {embeddings} ({dimension} numbers each)"
-    if count == 0:
-        line = f"All vectors are by {embeddings} already."
-    return Answer(record, lambda console: say(console, line))
+    count = await reembed(location.folder, as_lists, embeddings, dimension, info.namespace)
+    embedding = HintEmbedding(model=embeddings, dimension=dimension)
+    return KnowledgeBaseResult(ReembeddedHints(count, embedding), location.address)
 
 
-async def _changed(base: KnowledgeBase, ids: Sequence[str], revision: int | None) -> Answer:
-    """The hints that a command was about, as they are now."""
-    hints = [hint for hint in await base.store.all(STATES) if hint.hint_id in set(ids)]
-    shown_ids = short_ids(await base.store.all(STATES))
-
-    def show(console: Console) -> None:
-        say(console, "Nothing to change." if revision is None else f"Revision {revision}.")
-        if hints:
-            print_hints(hints, shown_ids, console)
-
-    return Answer({"revision": revision, "hints": [as_record(hint) for hint in hints]}, show)
+async def _changed(
+    base: KnowledgeBase, ids: Sequence[str], revision: int | None
+) -> KnowledgeBaseResult:
+    hints = await base.store.all(STATES)
+    changed = [hint for hint in hints if hint.hint_id in set(ids)]
+    return KnowledgeBaseResult(ChangedHints(revision, changed), base.address, hints)

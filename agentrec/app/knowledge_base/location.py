@@ -1,4 +1,7 @@
-"""Finding and opening the knowledge base that a command is about."""
+"""Find and open the knowledge base that a command is about.
+
+The store is imported in the functions that open one: ``agentrec --help`` does not load Qdrant.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,27 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agentrec.contracts import HintStore
 from agentrec.errors import InputError
 from agentrec.runs.run_folder import RunFolder
-from agentrec.stores.hints.history import check_namespace
 from agentrec.stores.hints.lifecycle import Embed
-from agentrec.stores.hints.opening import (
-    KnowledgeBaseInfo,
-    describe,
-    namespaces,
-    open_hint_store,
-    shown_address,
-)
+
+if TYPE_CHECKING:
+    from agentrec.stores.hints.opening import KnowledgeBaseInfo
 
 DEFAULT_RUN = Path("runs/demo")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a knowledge base is, as it was given.
+class KnowledgeBaseLocation:
+    """Where a knowledge base is, as the command line says.
 
     Attributes:
-        base: Its folder, or that of the run that made it; ``None`` for the demo's.
+        base: Its folder, or the folder of the run that made it; ``None`` for the demo's.
         url: A Qdrant server to use instead of a folder.
-        namespace: Its namespace; ``None`` for the only one that is there.
+        namespace: Its namespace; ``None`` for the only one there is.
     """
 
     base: Path | None = None
@@ -45,70 +44,75 @@ class Place:
         return inside if self.base is None or inside.is_dir() else given
 
     @property
-    def shown(self) -> str:
-        """The place, for people; without a name or password in an address."""
-        return str(self.folder) if self.url is None else shown_address(self.url)
+    def store_location(self) -> Path | str:
+        """The folder or URL to open a store with."""
+        return self.folder if self.url is None else self.url
 
     @property
-    def location(self) -> Path | str:
-        """What a store is opened with."""
-        return self.folder if self.url is None else self.url
+    def address(self) -> str:
+        """The location for people, without a user name or password in a URL."""
+        from agentrec.stores.hints.opening import shown_address
+
+        return str(self.folder) if self.url is None else shown_address(self.url)
 
 
 @dataclass(frozen=True)
 class KnowledgeBase:
-    """A knowledge base that is open.
+    """An open knowledge base.
 
     Attributes:
         store: The store.
         namespace: The namespace of its hints.
-        embedding_model: What its vectors are made with; empty if it does not say.
+        embedding_model: The model of its vectors; empty if unknown.
         dimension: Length of its vectors.
-        place: Where it is, for people.
+        address: Its location, for people.
     """
 
     store: HintStore
     namespace: str
     embedding_model: str
     dimension: int
-    place: str
+    address: str
 
-    def embed_with(self, name: str | None) -> Embed:
-        """What makes vectors that compare with those that are there.
+    def open_embed(self, name: str | None) -> Embed:
+        """Open the embeddings whose vectors can be compared with the stored ones.
 
         Args:
-            name: Embeddings as they were given; ``None`` for the model it was made with.
+            name: Name of embeddings; ``None`` for the knowledge base's own.
 
         Raises:
-            InputError: If it was made with another model, or does not say with which.
+            InputError: The vectors are of another model, or of an unknown one.
         """
         known = self.embedding_model
         if name is not None and known and name != known:
             raise InputError(
-                f"the vectors of {self.place} are by {known!r}, and those of {name!r} do not"
-                " compare with them; leave --embeddings out, or `agentrec kb reembed` it first",
+                f"the vectors of {self.address} are by {known!r} and cannot be compared with"
+                f" vectors by {name!r}; leave --embeddings out, or run `agentrec kb reembed` first",
                 field="embeddings",
             )
         if not (name or known):
             raise InputError(
-                f"{self.place} does not say what its vectors are made with; name it with"
+                f"{self.address} does not say which model made its vectors; name it with"
                 " --embeddings",
                 field="embeddings",
             )
-        return embedder(name or known, self.dimension)
+        return named_embed(name or known, self.dimension)
 
 
-def embedder(name: str, dimension: int | None = None) -> Embed:
-    """Embeddings by name, whose faults are told in one line.
+def named_embed(name: str, dimension: int | None = None) -> Embed:
+    """Open embeddings by name.
 
     Args:
         name: ``minilm``, ``hashed`` or ``provider:model``.
-        dimension: Length that every vector has to have; ``None`` for any.
+        dimension: Required length of every vector; ``None`` for any.
+
+    Returns:
+        A function that embeds texts and raises ``InputError`` on unusable vectors.
 
     Raises:
-        InputError: If they cannot be opened.
+        InputError: The embeddings cannot be opened.
     """
-    # Here, because it loads torch, which most commands do without.
+    # Loads torch, which most commands do not need.
     from agentrec.named_components import open_embeddings
 
     embeddings = open_embeddings(name)
@@ -123,90 +127,104 @@ def embedder(name: str, dimension: int | None = None) -> Embed:
                     field="embeddings",
                 )
             if not any(vector):
-                raise InputError(f"{name!r} makes nothing of {text!r}", field="embeddings")
+                raise InputError(f"{name!r} gives {text!r} an all-zero vector", field="embeddings")
         return vectors
 
     return embed
 
 
-async def found(place: Place) -> KnowledgeBaseInfo | None:
-    """What the knowledge base at a place is, ``None`` if there is none at all.
+async def describe_location(location: KnowledgeBaseLocation) -> KnowledgeBaseInfo | None:
+    """Describe the knowledge base at a location, or return ``None`` if there is none.
 
     Raises:
-        InputError: If the namespace is not there, or not given where there are several.
-        StoreError: If the place cannot be read.
+        InputError: There are several namespaces and none is named, or the name is invalid.
+        StoreError: The location cannot be read.
     """
-    if place.url is not None and place.base is not None:
+    from agentrec.stores.hints.history import check_namespace
+    from agentrec.stores.hints.opening import describe, namespaces
+
+    if location.url is not None and location.base is not None:
         raise InputError("give a folder or a server, not both", field="base")
-    if place.namespace is not None:
+    if location.namespace is not None:
         try:
-            check_namespace(place.namespace)
+            check_namespace(location.namespace)
         except ValueError as error:
             raise InputError(str(error), field="namespace") from error
-    there = await namespaces(place.location)
-    if not there:
+    known = await namespaces(location.store_location)
+    if not known:
         return None
-    names = ", ".join(repr(name) for name in there)
-    wanted = place.namespace
-    if wanted is None:
-        if len(there) > 1:
-            raise InputError(
-                f"{place.shown} has namespaces {names}; choose with --namespace", field="namespace"
-            )
-        wanted = there[0]
-    return await describe(place.location, wanted)
+    if location.namespace is None and len(known) > 1:
+        raise InputError(
+            f"{location.address} has namespaces {_quoted(known)}; choose with --namespace",
+            field="namespace",
+        )
+    namespace = known[0] if location.namespace is None else location.namespace
+    return await describe(location.store_location, namespace)
+
+
+async def missing_message(location: KnowledgeBaseLocation) -> str:
+    """Say in one line why there is nothing to open."""
+    from agentrec.stores.hints.opening import namespaces
+
+    known = await namespaces(location.store_location)
+    if known:
+        return (
+            f"{location.address} has no namespace {location.namespace!r}; it has {_quoted(known)}"
+        )
+    if location.url is None and location.base is None:
+        return f"there is no knowledge base at {location.address}; name one with --base FOLDER"
+    return f"{location.address}: there is no knowledge base"
 
 
 @asynccontextmanager
-async def opened(place: Place) -> AsyncIterator[KnowledgeBase]:
-    """Open the knowledge base at a place, which has to be there.
+async def open_existing(location: KnowledgeBaseLocation) -> AsyncIterator[KnowledgeBase]:
+    """Open the knowledge base at a location, which must exist.
 
     Raises:
-        InputError: If there is none, or the namespace is not there.
-        StoreError: If it cannot be read, or another process has it open.
+        InputError: There is none, or it has no such namespace.
+        StoreError: It cannot be read.
     """
-    info = await found(place)
+    info = await describe_location(location)
     if info is None:
-        raise InputError(await missing(place))
-    async with _open(place, info.namespace, info.embedding_model, info.dimension) as base:
+        raise InputError(await missing_message(location))
+    async with _open(location, info.namespace, info.embedding_model, info.dimension) as base:
         yield base
 
 
 @asynccontextmanager
-async def opened_or_made(place: Place, embeddings: str | None) -> AsyncIterator[KnowledgeBase]:
-    """Open a knowledge base, or make it where embeddings are named.
+async def open_or_create(
+    location: KnowledgeBaseLocation, embeddings: str | None
+) -> AsyncIterator[KnowledgeBase]:
+    """Open a knowledge base, or create it if embeddings are named.
 
     Raises:
-        InputError: If there is none and no embeddings are named.
-        StoreError: If it cannot be read or made, or another process has it open.
+        InputError: There is none, and no embeddings are named.
+        StoreError: It cannot be read or created.
     """
-    info = await found(place)
+    info = await describe_location(location)
     if info is not None:
-        async with _open(place, info.namespace, info.embedding_model, info.dimension) as base:
-            yield base
-        return
-    if embeddings is None:
-        raise InputError(f"{await missing(place)}; to make one there, name --embeddings")
-    [vector] = await embedder(embeddings)(["hint"])
-    async with _open(place, place.namespace or "", embeddings, len(vector)) as base:
+        namespace, model, dimension = info.namespace, info.embedding_model, info.dimension
+    elif embeddings is None:
+        raise InputError(f"{await missing_message(location)}; to create one, name --embeddings")
+    else:
+        [vector] = await named_embed(embeddings)(["hint"])
+        namespace, model, dimension = location.namespace or "", embeddings, len(vector)
+    async with _open(location, namespace, model, dimension) as base:
         yield base
-
-
-async def missing(place: Place) -> str:
-    """Why there is nothing to open, in one line."""
-    there = await namespaces(place.location)
-    if there:
-        names = ", ".join(repr(name) for name in there)
-        return f"{place.shown} has no namespace {place.namespace!r}; it has {names}"
-    if place.url is None and place.base is None:
-        return f"there is no knowledge base at {place.shown}; name one with --base FOLDER"
-    return f"{place.shown}: there is no knowledge base"
 
 
 @asynccontextmanager
 async def _open(
-    place: Place, namespace: str, model: str, dimension: int
+    location: KnowledgeBaseLocation, namespace: str, model: str, dimension: int
 ) -> AsyncIterator[KnowledgeBase]:
-    opening = open_hint_store(place.location, dimension, namespace=namespace, embedding_model=model)
+    from agentrec.stores.hints.opening import open_hint_store
+
+    opening = open_hint_store(
+        location.store_location, dimension, namespace=namespace, embedding_model=model
+    )
     async with await opening as store:
-        yield KnowledgeBase(store, namespace, model, dimension, place.shown)
+        yield KnowledgeBase(store, namespace, model, dimension, location.address)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -31,7 +31,7 @@ from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import write_json, writing
 from agentrec.sessions import Session
 from agentrec.settings.prefer_settings import PreferSettings
-from agentrec.stores.pairs.jsonl_file import JsonlPreferenceSink, pairs_in
+from agentrec.stores.pairs.sinks import JsonlPreferenceSink, iterate_sink
 from agentrec.streaming.stream import stream
 
 ORIGIN_FILE = "origin.json"
@@ -233,7 +233,7 @@ def _cap(limit: int | None, file: Path) -> UserCap:
     A session whose texts failed the last time may have a pair now. It comes too late: in its place
     later ones of its user are in the file.
     """
-    return UserCap(limit, () if limit is None else pairs_in(file))
+    return UserCap(limit, () if limit is None else iterate_sink(file))
 
 
 def _admitted(state: PreferenceState, cap: UserCap, tally: _Tally) -> Sequence[PreferencePair]:

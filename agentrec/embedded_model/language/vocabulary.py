@@ -24,6 +24,10 @@ TASKS = ("<rank>", "<critique>", "<diagnose>", "<hints>", "<preference>", "<ques
 SECTIONS = ("<history>", "<predictions>", "<factors>", "<candidates>", "<hint>")
 SPECIAL = (PAD, UNKNOWN, END, NONE, ANSWER, SAY, *TASKS, *SECTIONS)
 
+HISTORY_AT = 2
+CANDIDATES_AT = HISTORY_AT + HISTORY_LENGTH + 1
+_REFLECTION_TASKS = frozenset({"critique", "diagnose", "hints"})
+
 MAX_CANDIDATES = 100
 """Most candidates of a prompt; each has a handle of its own."""
 
@@ -100,11 +104,6 @@ class Vocabulary:
         )
 
 
-HISTORY_AT = 2
-CANDIDATES_AT = HISTORY_AT + HISTORY_LENGTH + 1
-REFLECTING = frozenset({"critique", "diagnose", "hints"})
-
-
 def prompt_tokens(
     task: str, sections: Mapping[str, Sequence[int]], vocabulary: Vocabulary
 ) -> list[int]:
@@ -122,7 +121,7 @@ def prompt_tokens(
         vocabulary: The tokens.
     """
     ids = vocabulary.ids
-    if task in REFLECTING:
+    if task in _REFLECTION_TASKS:
         mark, slots = "<predictions>", list(sections.get("<predictions>", ()))[:HISTORY_LENGTH]
         rest = list(sections.get("<target>", ()))[:1]
     else:

@@ -55,8 +55,7 @@ def text_lesson(corpus: Corpus, count: int) -> tuple[torch.Tensor, torch.Tensor]
         if task in {"preference", "question"}:
             liked = teacher.profile(histories[row : row + 1, : lengths[row]])[0].mean(dim=0)
             if task == "preference":
-                answer, factors = _preferences(corpus, liked)
-                sections["<factors>"] = factors
+                answer, sections["<factors>"] = _preferences(corpus, liked)
             else:
                 shown = others[row, :_ASKED_CANDIDATES]
                 sections["<candidates>"] = (shown + first).tolist()
@@ -65,15 +64,12 @@ def text_lesson(corpus: Corpus, count: int) -> tuple[torch.Tensor, torch.Tensor]
         else:
             sections["<predictions>"] = (predictions[row] + first).tolist()
             if task == "critique":
-                answer = critique_words(
-                    [teacher.aspects[a] for a in _top_aspects(corpus, predicted[row], 2)]
-                )
+                excess = _top_aspects(corpus, predicted[row], 2)
+                answer = critique_words([teacher.aspects[a] for a in excess])
             else:
                 sections["<target>"] = (target[row] + first).tolist()
-                more, less = (
-                    _top_aspects(corpus, contrast[row], 3),
-                    _top_aspects(corpus, -contrast[row], 2),
-                )
+                more = _top_aspects(corpus, contrast[row], 3)
+                less = _top_aspects(corpus, -contrast[row], 2)
                 aspects = teacher.aspects
                 if task == "diagnose":
                     answer = diagnosis_words([aspects[a] for a in more], [aspects[a] for a in less])

@@ -23,7 +23,11 @@ from agentrec.embedded_model.teaching.corpus import Corpus
 from agentrec.embedded_model.teaching.ranking_lessons import choosing_loss, list_lesson, list_loss
 from agentrec.embedded_model.teaching.text_lessons import IGNORED_LABEL, text_lesson
 
+CHECKPOINT_EVERY = 100
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+
+OnStep = Callable[[int, int], None]
+"""Called with the number of steps done and the total."""
 
 
 class Checkpoint:
@@ -154,12 +158,6 @@ def _zero(gradient: Tensor | None, where: tuple[slice, ...]) -> None:
 def _keep_scale(kept: Tensor, gradient: Tensor) -> None:
     """Keep only what changes the whole diagonal of a square of gradients alike."""
     kept.diagonal().fill_(float(gradient.diagonal().mean()))
-
-
-CHECKPOINT_EVERY = 100
-
-OnStep = Callable[[int, int], None]
-"""Called with the number of steps done and the total."""
 
 
 @dataclass(frozen=True)

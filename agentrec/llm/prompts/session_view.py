@@ -1,4 +1,4 @@
-"""What a model is shown of a session: numbered history, candidates with handles, all as data."""
+"""A session as a prompt shows it: numbered history and candidates with handles, all as data."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from agentrec.sessions import Session
 HISTORY_LENGTH = 10
 
 MAX_CANDIDATES = 100
-"""How many candidates a prompt shows at most, if nothing else is said."""
+"""Default of the most candidates that a prompt shows."""
 
 MAX_LABEL_LENGTH = 200
-"""How long a label may be in a prompt, if nothing else is said: as long as a title can be."""
+"""Default of the most characters of a label in a prompt: as long as a title can be."""
 
 
 def as_data(text: str) -> str:
-    """Take from a text what could open or close a data block in a prompt."""
+    """Replace everything in a text that could open or close a data block in a prompt."""
     return text.replace("<", "‹").replace(">", "›")
 
 
 def capped_label(label: str, length: int = MAX_LABEL_LENGTH) -> str:
-    """A label as long as a prompt shows it; a cut is marked with an ellipsis."""
+    """Return a label as a prompt shows it; a cut is marked with an ellipsis."""
     return label if len(label) <= length else label[: length - 1].rstrip() + "…"
 
 
@@ -38,11 +38,11 @@ class SessionView:
         session_id: The session.
         history: Labels of the last items, oldest first.
         candidate_ids: Item ids in the order in which they are shown: a permutation drawn from
-            the session's id, a seed and the attempt, so that no place in the list means anything.
-        candidate_labels: The label of each, in the same order.
-        fill_ids: All candidates, shown or not, in the order in which they fill up what a model
-            did not name. Where it is left empty, that is the order in which they are shown.
-        notes: What a person should know about what was left out, one line each.
+            the session's id, a seed and the attempt, so that the position means nothing.
+        candidate_labels: Their labels, in the same order.
+        fill_ids: All candidates, shown or not, in the order that back-fills the list behind the
+            candidates that a model named. If empty, that is the order in which they are shown.
+        notes: What was left out, one line each.
     """
 
     session_id: str
@@ -64,23 +64,22 @@ class SessionView:
         label_length: int = MAX_LABEL_LENGTH,
         ordered: bool = False,
     ) -> SessionView:
-        """Prepare a session for showing.
+        """Prepare a session for a prompt.
 
-        A set of more than ``max_candidates`` is cut, the same for every attempt. Where the
-        caller says that candidates come best first, as from a search, the first are shown, and
-        what the model does not name is filled up in their order. Where nothing is said, the
-        order of a list may mean anything or nothing, so those shown are drawn by lot from seed
-        and session, and the others fill up behind them. What is not shown stays a candidate.
+        More than ``max_candidates`` candidates are cut, in the same way for every attempt. If
+        they come best first, as from a search, the first are shown, and their order back-fills
+        the list. Otherwise the shown ones are drawn at random from seed and session, and the
+        others back-fill behind them. Candidates that are not shown stay candidates.
 
         Args:
             session: A session with at least one candidate.
             catalog: Where the labels come from.
             seed: Seed of the candidate order.
-            attempt: Number of the request for this session, from 0: each has an order of its
-                own. A repair is no new request: it goes on about the list that it refers to.
+            attempt: Number of the request for this session, from 0: each has its own order. A
+                repair is not a new request: it refers to the same list.
             max_candidates: Most candidates to show, at least 1.
             label_length: Most characters of a label, at least 2; a cut is marked with an
-                ellipsis. Labels that are alike when cut are told apart by their handles.
+                ellipsis. Handles distinguish labels that are equal when cut.
             ordered: Whether the session's candidates come best first.
 
         Raises:
@@ -104,15 +103,15 @@ class SessionView:
     @cached_property
     def candidate_block(self) -> str:
         """The candidates, one a line, as ``C01 | label``."""
-        # Made safe as a whole: nothing that stands between labels opens or closes a block.
+        # Escaped as a whole: nothing between labels opens or closes a block.
         return as_data(
             "\n".join(
-                f"{handle(place)} | {label}" for place, label in enumerate(self.candidate_labels)
+                f"{handle(index)} | {label}" for index, label in enumerate(self.candidate_labels)
             )
         )
 
 
-# One session is shown many times over, once for each hint that is tried on it.
+# One session is shown many times, once for each hint that is tried on it.
 @lru_cache(maxsize=4096)
 def _view(
     session: Session,
@@ -124,8 +123,8 @@ def _view(
     ordered: bool,
 ) -> SessionView:
     first = _permuted(session.candidates, f"{seed}\x00{session.session_id}")
-    filling = list(session.candidates) if ordered else first
-    chosen = set(filling[:max_candidates])
+    fill_order = list(session.candidates) if ordered else first
+    chosen = set(fill_order[:max_candidates])
     shown = [item_id for item_id in first if item_id in chosen]
     if attempt:
         shown = _permuted(shown, f"{seed}\x00{session.session_id}\x00{attempt}")
@@ -137,11 +136,13 @@ def _view(
         history=tuple(labels[i] for i in history),
         candidate_ids=tuple(shown),
         candidate_labels=tuple(labels[i] for i in shown),
-        # Not of the first attempt's order, or shuffles would all fill up with the same items.
-        fill_ids=tuple(filling if ordered else (*shown, *(i for i in filling if i not in chosen))),
+        # Not in the first attempt's order, or all shuffles would back-fill the same items.
+        fill_ids=tuple(
+            fill_order if ordered else (*shown, *(i for i in fill_order if i not in chosen))
+        ),
         notes=_notes(
             len(shown),
-            len(filling),
+            len(fill_order),
             ordered,
             sum(label != whole[i] for i, label in labels.items()),
             label_length,
@@ -149,10 +150,10 @@ def _view(
     )
 
 
-def _permuted(item_ids: Sequence[str], drawn_from: str) -> list[str]:
-    # Sorting first makes the order a function of the set alone, not of how it was listed.
+def _permuted(item_ids: Sequence[str], source: str) -> list[str]:
+    # Sorting first makes the order depend on the set alone, not on its order.
     permuted = sorted(item_ids)
-    random.Random(hashlib.sha256(drawn_from.encode()).digest()).shuffle(permuted)
+    random.Random(hashlib.sha256(source.encode()).digest()).shuffle(permuted)
     return permuted
 
 
@@ -166,18 +167,18 @@ def _notes(shown: int, given: int, ordered: bool, cut: int, length: int) -> tupl
     return tuple(notes)
 
 
-def handle(place: int) -> str:
-    """The handle of the candidate at a 0-based place: C01, C02, ..."""
-    return f"C{place + 1:02d}"
+def handle(index: int) -> str:
+    """Return the handle of the candidate at a 0-based index: C01, C02, ..."""
+    return f"C{index + 1:02d}"
 
 
 def numbered(labels: Sequence[str]) -> str:
-    """Labels as numbered lines of data."""
+    """Return labels as numbered lines of data."""
     return as_data("\n".join(f"{n}. {label}" for n, label in enumerate(labels, start=1)))
 
 
 def preference_block(preference: str | None) -> str:
-    """The one way in which a text about a user enters a prompt; without one there is no trace."""
+    """Return a preference text as a block of a prompt; empty without one."""
     if preference is None:
         return ""
     return (
@@ -187,5 +188,5 @@ def preference_block(preference: str | None) -> str:
 
 
 def hint_block(hint: str | None) -> str:
-    """The one way in which a hint enters a prompt; no hint leaves no trace at all."""
+    """Return a hint as a block of a prompt; empty without one."""
     return "" if hint is None else f"\n<hint>\n{as_data(hint)}\n</hint>\n"

@@ -1,9 +1,8 @@
-"""The prompts: text files with named placeholders, checked when they are loaded.
+"""Prompts: text files with named placeholders, checked when they are loaded.
 
-A file holds a system part and a user part with a line of three hyphens between them (a file
-without such a line is a user part alone), in UTF-8. Placeholders are written ``$name``. Values
-are put in once and never looked at again, so a value that looks like a placeholder stays as it
-is.
+A UTF-8 file has a system part and a user part with a line of three hyphens between them; a file
+without such a line has a user part alone. Placeholders are written ``$name``. A value that looks
+like a placeholder is not replaced again.
 """
 
 from __future__ import annotations
@@ -69,13 +68,12 @@ class Prompts:
         Args:
             folder: A folder with some of the files ``recommend.md``, ``repair.md``,
                 ``critique.md``, ``diagnose.md``, ``hints.md``, ``same.md``, ``factors.md``,
-                ``preference.md`` and ``question.md``; those that are not there are taken from the
+                ``preference.md`` and ``question.md``; missing ones are taken from the
                 package. Of its other files only a ``README.md`` may end in ``.md``.
 
         Raises:
-            InputError: If the folder is not there, has a file of another name, or a file is no
-                UTF-8 text, has no user part, or has placeholders that are not exactly those
-                that its prompt needs.
+            InputError: If the folder is missing, has a file of another name, or a file is not
+                UTF-8 text, has no user part, or lacks a placeholder or has an unknown one.
         """
         if folder is not None:
             _check_names(folder)
@@ -91,7 +89,7 @@ class Prompts:
 
     @property
     def content_hash(self) -> str:
-        """Hex SHA-256 over all prompts, for manifests and provenance."""
+        """Hex SHA-256 of all prompts, for manifests and provenance."""
         joined = "\x00".join(f"{name}\x00{self.texts[name]}" for name in sorted(self.texts))
         return hashlib.sha256(joined.encode()).hexdigest()
 
@@ -100,10 +98,10 @@ class Prompts:
 
         Args:
             name: Which prompt.
-            values: A value for every placeholder of it, already made safe as data.
+            values: A value for each of its placeholders, already escaped as data.
 
         Returns:
-            A system message (where the prompt has that part) and a user message.
+            A system message (if the prompt has that part) and a user message.
         """
         templates = _templates(self.texts[name])
         system, user = (template.substitute(values).strip() for template in templates)
@@ -112,7 +110,7 @@ class Prompts:
 
 
 def _check_names(folder: Path) -> None:
-    """Refuse what would else be passed over in silence, such as ``recomend.md``."""
+    """Refuse files that would otherwise be ignored silently, such as ``recomend.md``."""
     if not folder.is_dir():
         raise InputError("no such folder of prompts", file=folder)
     known = [f"{name}.md" for name in get_args(PromptName)]
@@ -123,12 +121,12 @@ def _check_names(folder: Path) -> None:
     for name in names:
         if not name.casefold().endswith(".md") or name in known or name == _EXPLANATION:
             continue
-        # Editors leave such files behind: locks, copies of deleted ones.
+        # Editors leave hidden files behind: locks, backups.
         if name.startswith("."):
             continue
         near = difflib.get_close_matches(name.casefold(), known, n=1)
-        meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        raise InputError(f"is the name of no prompt; {meant}", file=folder / name)
+        advice = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise InputError(f"is not the name of a prompt; {advice}", file=folder / name)
 
 
 @lru_cache
@@ -143,7 +141,7 @@ def _parts(text: str) -> tuple[str, str]:
 
 def _read(file: Path) -> str:
     try:
-        # Some editors put a byte order mark in front, which no model should see.
+        # Some editors write a byte order mark, which no model should see.
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(

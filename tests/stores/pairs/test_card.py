@@ -7,7 +7,7 @@ from agentrec.errors import InputError
 from agentrec.preferences import PairProvenance
 from agentrec.stores.pairs.card import card_text, write_card
 from agentrec.stores.pairs.export import write_pairs
-from agentrec.stores.pairs.records import COLUMNS, row_of
+from agentrec.stores.pairs.records import COLUMNS, pair_to_row
 from agentrec.stores.pairs.statistics import PairStatistics
 from agentrec.testing.preference_sink_conformance import numbered_pair
 
@@ -35,7 +35,7 @@ def front_of(text: str) -> dict[str, object]:
     return loaded
 
 
-def test_a_card_says_what_there_is(tmp_path: Path) -> None:
+def test_a_card_shows_the_statistics(tmp_path: Path) -> None:
     export = tmp_path / "pairs.jsonl"
     write_pairs(export, PAIRS)
     card = write_card(export, STATISTICS, "conversational")
@@ -53,7 +53,7 @@ def test_a_card_says_what_there_is(tmp_path: Path) -> None:
         "| gap | 5 | 0.25 | 0.25 | 0.25 | 0.25 | 0.25 | 0.25 | 0.25 | 0.25 |",
         "| model | ollama:my_model | 6 |",
         "| reward model | abc | 6 |",
-        "| prompt hash | not known | 6 |",
+        "| prompt hash | unknown | 6 |",
         "| temperature | 0.7 | 6 |",
         "| seed | 7 | 6 |",
         "| run | first | 6 |",
@@ -63,7 +63,7 @@ def test_a_card_says_what_there_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["conversational", "plain"])
-def test_the_front_is_what_the_hub_expects(form: str) -> None:
+def test_the_front_matter_fits_the_hub(form: str) -> None:
     front = front_of(card_text("pairs.parquet", STATISTICS, form))
     assert front["configs"] == [
         {"config_name": "default", "data_files": [{"split": "train", "path": "pairs.parquet"}]}
@@ -76,7 +76,7 @@ def test_the_front_is_what_the_hub_expects(form: str) -> None:
     assert ("list" in features[0]) == (form == "conversational")
 
 
-def test_hostile_names_are_words() -> None:
+def test_hostile_names_become_plain_words() -> None:
     provenance = PairProvenance(model=HOSTILE, run="-" * 5_000)
     statistics = PairStatistics.of([numbered_pair(1, provenance=provenance)], {HOSTILE: 2})
     text = card_text('a"\n---\nevil: 1\x1b.jsonl', statistics, "plain")
@@ -93,16 +93,16 @@ def test_hostile_names_are_words() -> None:
     assert len([line for line in body.splitlines() if line.startswith("#")]) == 6
 
 
-def test_no_pair_and_no_count_make_a_card() -> None:
+def test_a_card_without_pairs_or_refusals() -> None:
     text = card_text("pairs.jsonl", PairStatistics.of([]), "plain")
     assert "| pairs | 0 |" in text
     assert "Not counted" in text
 
 
-def test_a_readme_of_somebody_else_stays(tmp_path: Path) -> None:
+def test_another_readme_is_not_replaced(tmp_path: Path) -> None:
     export, readme = tmp_path / "pairs.jsonl", tmp_path / "README.md"
     readme.write_text("# My project\n")
-    with pytest.raises(InputError, match="is no data card"):
+    with pytest.raises(InputError, match="is not a data card"):
         write_card(export, STATISTICS, "plain")
     assert readme.read_text() == "# My project\n"
     readme.unlink()
@@ -116,7 +116,7 @@ def test_a_readme_of_somebody_else_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
-def test_datasets_takes_a_folders_types_from_its_card(tmp_path: Path, ending: str) -> None:
+def test_the_datasets_library_takes_types_from_the_card(tmp_path: Path, ending: str) -> None:
     datasets = pytest.importorskip("datasets")
     folder = tmp_path / "export"
     # The first row's rejected text has no value.
@@ -124,7 +124,7 @@ def test_datasets_takes_a_folders_types_from_its_card(tmp_path: Path, ending: st
     write_pairs(folder / f"pairs.{ending}", pairs)
     write_card(folder / f"pairs.{ending}", PairStatistics.of(pairs), "conversational")
     loaded = datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
-    assert list(loaded) == [row_of(pair, "conversational") for pair in pairs]
+    assert list(loaded) == [pair_to_row(pair, "conversational") for pair in pairs]
     assert {name: feature.dtype for name, feature in list(loaded.features.items())[3:]} == {
         name: {"double": "float64"}.get(kind, kind) for name, kind in list(COLUMNS.items())[3:]
     }

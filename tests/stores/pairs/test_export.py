@@ -9,9 +9,9 @@ from pyarrow import parquet
 
 from agentrec.errors import InputError
 from agentrec.preferences import ChatTurn, PairProvenance, PreferencePair, PreferenceReward
-from agentrec.stores.pairs.export import pairs_of_file, read_pairs, write_pairs
-from agentrec.stores.pairs.jsonl_file import JsonlPreferenceSink
-from agentrec.stores.pairs.records import COLUMNS, row_of
+from agentrec.stores.pairs.export import iterate_pairs, read_pairs, write_pairs
+from agentrec.stores.pairs.records import COLUMNS, pair_to_row
+from agentrec.stores.pairs.sinks import JsonlPreferenceSink
 from agentrec.testing.preference_sink_conformance import numbered_pair
 
 PROVENANCE = PairProvenance(
@@ -37,7 +37,7 @@ def as_plain(pair: PreferencePair) -> PreferencePair:
 
 @BOTH
 @FORMS
-def test_what_is_written_is_read(tmp_path: Path, ending: str, form: str) -> None:
+def test_written_pairs_are_read_back(tmp_path: Path, ending: str, form: str) -> None:
     file = tmp_path / "new" / f"pairs.{ending}"
     assert write_pairs(file, iter(PAIRS), form) == 3
     assert read_pairs(file) == (PAIRS if form == "conversational" else list(map(as_plain, PAIRS)))
@@ -98,7 +98,7 @@ def test_any_pairs_come_back_from_either_format(
 
 
 @BOTH
-def test_the_columns_are_those_that_are_documented(tmp_path: Path, ending: str) -> None:
+def test_the_columns_are_the_documented_ones(tmp_path: Path, ending: str) -> None:
     file = tmp_path / f"pairs.{ending}"
     write_pairs(file, PAIRS)
     if ending == "parquet":
@@ -114,19 +114,19 @@ def test_the_columns_are_those_that_are_documented(tmp_path: Path, ending: str) 
     assert (first["chosen_value"], first["rejected_value"], first["gap"]) == (0.5, 0.25, 0.25)
     assert first["margin_gap"] == pytest.approx(1 / 3)
     assert (first["model"], first["samples"], first["seed"]) == ("m", 4, 7)
-    # TRL's reward trainer takes a column of that name into its loss.
+    # TRL's reward trainer uses a column of that name in its loss.
     assert "margin" not in first
 
 
 def test_a_plain_prompt_ends_where_an_answer_can_begin() -> None:
-    row = row_of(PAIRS[0], "plain")
+    row = pair_to_row(PAIRS[0], "plain")
     assert row["prompt"] == ("Describe.\n\nTask: preference\n<history>\n1. Vase\n</history>\n\n")
     assert (row["chosen"], row["rejected"]) == ("genre: drama (1)", "genre: war (1)")
-    assert row_of(PAIRS[1], "plain")["gap"] is None
+    assert pair_to_row(PAIRS[1], "plain")["gap"] is None
 
 
 @BOTH
-def test_half_a_character_becomes_a_question_mark(tmp_path: Path, ending: str) -> None:
+def test_an_unpaired_surrogate_becomes_a_question_mark(tmp_path: Path, ending: str) -> None:
     file = tmp_path / f"pairs.{ending}"
     cut = numbered_pair(1, prompt=(ChatTurn(role="user", content="a\ud83c"),), user_id="\ud83c")
     write_pairs(file, [cut])
@@ -141,7 +141,7 @@ async def test_a_sinks_file_is_read_too(tmp_path: Path) -> None:
     assert read_pairs(file) == PAIRS
 
 
-def test_a_row_needs_little_and_may_hold_more(tmp_path: Path) -> None:
+def test_a_row_may_lack_optional_columns_and_have_unknown_ones(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     row = {
         "prompt": "Task",
@@ -161,47 +161,47 @@ def test_a_row_needs_little_and_may_hold_more(tmp_path: Path) -> None:
 
 
 def changed(**fields: object) -> dict[str, object]:
-    row = row_of(PAIRS[0], "conversational") | fields
-    return {name: value for name, value in row.items() if value != "take out"}
+    row = pair_to_row(PAIRS[0], "conversational") | fields
+    return {name: value for name, value in row.items() if value != "removed"}
 
 
 @pytest.mark.parametrize(
     ("fields", "field", "problem"),
     [
-        ({"prompt": "take out"}, "prompt", "is missing"),
+        ({"prompt": "removed"}, "prompt", "is missing"),
         ({"prompt": None}, "prompt", "is null"),
         ({"prompt": []}, "prompt", "at least 1"),
         ({"prompt": [{"role": "robot", "content": "x"}]}, "prompt.0.role", "Input should be"),
         ({"prompt": [{"role": "user"}]}, "prompt.0.content", "Field required"),
         ({"prompt": [{"role": "assistant", "content": "x"}]}, None, "the user's"),
         ({"prompt": 7}, "prompt", "valid"),
-        ({"chosen": "take out"}, "chosen", "is missing"),
+        ({"chosen": "removed"}, "chosen", "is missing"),
         ({"chosen": "a text"}, "chosen", "one message"),
         ({"chosen": []}, "chosen", "one message"),
         ({"chosen": [{"role": "user", "content": "x"}]}, "chosen", "one message"),
         ({"chosen": [{"role": "assistant", "content": 1}]}, "chosen.0.content", "a text"),
         ({"rejected": [{"role": "assistant", "content": ""}]}, "rejected", "at least 1"),
         ({"rejected": PAIRS[0].chosen}, "rejected", "one message"),
-        ({"prompt": "x"}, "chosen", "as the prompt is one"),
-        ({"session_id": "take out"}, "session_id", "is missing"),
+        ({"prompt": "x"}, "chosen", "the prompt is a text"),
+        ({"session_id": "removed"}, "session_id", "is missing"),
         ({"session_id": 7}, "session_id", "valid string"),
-        ({"chosen_value": "take out"}, "chosen_value", "is missing"),
+        ({"chosen_value": "removed"}, "chosen_value", "is missing"),
         ({"chosen_value": "much"}, "chosen_value", "valid number"),
         ({"chosen_value": 1.5}, "chosen_value", "less than or equal to 1"),
         ({"rejected_value": None}, "rejected_value", "is null"),
         ({"chosen_value": 0.1}, None, "needs a higher reward"),
         ({"kind": "other"}, "kind", "Input should be"),
-        ({"model": "take out"}, "model", "is missing"),
+        ({"model": "removed"}, "model", "is missing"),
         ({"temperature": -1}, "temperature", "greater than or equal to 0"),
         ({"samples": 1.5}, "samples", "integer"),
         ({"pair_id": "0" * 16}, "pair_id", "is not the id"),
     ],
 )
-def test_what_is_wrong_is_told_with_line_and_field(
+def test_an_error_names_line_and_field(
     tmp_path: Path, fields: dict[str, object], field: str | None, problem: str
 ) -> None:
     file = tmp_path / "pairs.jsonl"
-    good = json.dumps(row_of(PAIRS[1], "conversational"))
+    good = json.dumps(pair_to_row(PAIRS[1], "conversational"))
     file.write_text(f"{good}\n{json.dumps(changed(**fields))}\n")
     with pytest.raises(InputError, match=problem) as caught:
         read_pairs(file)
@@ -222,7 +222,7 @@ def test_what_is_wrong_is_told_with_line_and_field(
         (b"{}\n", "field 'prompt': is missing"),
     ],
 )
-def test_files_that_are_none(tmp_path: Path, content: bytes, problem: str) -> None:
+def test_a_broken_data_set_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
     file = tmp_path / "pairs.jsonl"
     file.write_bytes(content)
     with pytest.raises(InputError, match=problem) as caught:
@@ -230,7 +230,7 @@ def test_files_that_are_none(tmp_path: Path, content: bytes, problem: str) -> No
     assert str(caught.value).isprintable()
 
 
-def test_parquet_that_is_none(tmp_path: Path) -> None:
+def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "pairs.parquet"
     write_pairs(file, PAIRS)
     whole = file.read_bytes()
@@ -252,16 +252,16 @@ def test_parquet_that_is_none(tmp_path: Path) -> None:
 
 
 @BOTH
-def test_a_pair_that_comes_twice(tmp_path: Path, ending: str) -> None:
+def test_a_repeated_pair_is_refused(tmp_path: Path, ending: str) -> None:
     file = tmp_path / f"pairs.{ending}"
     write_pairs(file, [*PAIRS, PAIRS[1]])
-    reading = pairs_of_file(file)
+    reading = iterate_pairs(file)
     assert [next(reading) for _ in PAIRS] == PAIRS
-    with pytest.raises(InputError, match=":4: is the pair of line 2 again"):
+    with pytest.raises(InputError, match=":4: repeats the pair of line 2"):
         next(reading)
 
 
-def test_what_cannot_be_written_or_found_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_or_found_is_an_error(tmp_path: Path) -> None:
     for file in (tmp_path / "pairs.csv", tmp_path / "pairs"):
         with pytest.raises(InputError, match=r"ends in .jsonl or .parquet"):
             write_pairs(file, PAIRS)
@@ -273,7 +273,7 @@ def test_what_cannot_be_written_or_found_is_told(tmp_path: Path) -> None:
     (tmp_path / "folder.jsonl").mkdir()
     with pytest.raises(InputError, match="cannot be written"):
         write_pairs(tmp_path / "file" / "pairs.jsonl", PAIRS)
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="is not a file"):
         read_pairs(tmp_path / "folder.jsonl")
     for ending in ("jsonl", "parquet"):
         with pytest.raises(InputError, match="is missing"):
@@ -282,7 +282,7 @@ def test_what_cannot_be_written_or_found_is_told(tmp_path: Path) -> None:
 
 @BOTH
 @FORMS
-def test_datasets_reads_it(tmp_path: Path, ending: str, form: str) -> None:
+def test_the_datasets_library_reads_it(tmp_path: Path, ending: str, form: str) -> None:
     datasets = pytest.importorskip("datasets")
     file = tmp_path / f"pairs.{ending}"
     write_pairs(file, PAIRS, form)
@@ -290,4 +290,4 @@ def test_datasets_reads_it(tmp_path: Path, ending: str, form: str) -> None:
     loaded = datasets.load_dataset(
         name, data_files=str(file), split="train", cache_dir=str(tmp_path / "cache")
     )
-    assert list(loaded) == [row_of(pair, form) for pair in PAIRS]
+    assert list(loaded) == [pair_to_row(pair, form) for pair in PAIRS]

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from agentrec.stores.pairs.jsonl_file import JsonlPreferenceSink, pairs_in
+from agentrec.stores.pairs.sinks import JsonlPreferenceSink, iterate_sink
 from agentrec.testing.preference_sink_conformance import numbered_pair
 
 COLLECTOR = """
 import asyncio, sys
 from pathlib import Path
-from agentrec.stores.pairs.jsonl_file import JsonlPreferenceSink
+from agentrec.stores.pairs.sinks import JsonlPreferenceSink
 from agentrec.testing.preference_sink_conformance import numbered_pair
 
 async def main():
@@ -29,7 +29,7 @@ asyncio.run(main())
 DYING = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from agentrec.stores.pairs import jsonl_file
+from agentrec.stores.pairs.sinks import JsonlPreferenceSink
 from agentrec.testing.preference_sink_conformance import numbered_pair
 
 class Dying:
@@ -47,7 +47,7 @@ class Dying:
         return getattr(self.stream, name)
 
 async def main():
-    sink = await jsonl_file.JsonlPreferenceSink.open(Path(sys.argv[1]))
+    sink = await JsonlPreferenceSink.open(Path(sys.argv[1]))
     sink._stream = Dying(sink._stream)
     await sink.append([numbered_pair(number) for number in range(4)])
 
@@ -75,14 +75,14 @@ def test_every_acknowledged_pair_survives_kill_9_and_the_bytes_come_out_the_same
         acknowledged = [collector.stdout.readline() for _ in range(40)]
         collector.send_signal(signal.SIGKILL)
         acknowledged += collector.stdout.readlines()
-    told = 2 * len(acknowledged)
-    kept = list(pairs_in(killed))
+    acknowledged_pairs = 2 * len(acknowledged)
+    kept = list(iterate_sink(killed))
     assert kept == [numbered_pair(number) for number in range(len(kept))]
-    # Two more may have reached the disk before that was printed.
-    assert told <= len(kept) <= told + 2
+    # Two more may be on disk that were not acknowledged yet.
+    assert acknowledged_pairs <= len(kept) <= acknowledged_pairs + 2
     for file in (killed, whole):
-        collect(file, told + 10)
-    assert len(list(pairs_in(whole))) == told + 10
+        collect(file, acknowledged_pairs + 10)
+    assert len(list(iterate_sink(whole))) == acknowledged_pairs + 10
     digests = {hashlib.sha256(file.read_bytes()).hexdigest() for file in (killed, whole)}
     assert len(digests) == 1
 
@@ -94,9 +94,9 @@ def test_kill_9_in_the_middle_of_an_append_leaves_the_first_pairs_whole(
     file, whole = tmp_path / "pairs.jsonl", tmp_path / "whole.jsonl"
     assert run_forked(DYING, file, room) == -signal.SIGKILL
     assert file.stat().st_size == room
-    kept = list(pairs_in(file))
+    kept = list(iterate_sink(file))
     assert kept == [numbered_pair(number) for number in range(len(kept))]
     assert len(kept) < 4
-    for place in (file, whole):
-        collect(place, 4)
+    for each in (file, whole):
+        collect(each, 4)
     assert file.read_bytes() == whole.read_bytes()

@@ -20,7 +20,7 @@ def pair(number: int, better: float, worse: float | None, margin: float = 1.0, *
     )
 
 
-def test_counts_by_hand() -> None:
+def test_statistics_match_counts_by_hand() -> None:
     pairs = [
         pair(1, 1.0, 0.5, user_id="u", chosen="aaaa", rejected="bb"),
         pair(2, 0.5, 0.5, user_id="u", chosen="aa", rejected="bbbb"),
@@ -56,14 +56,14 @@ def test_counts_by_hand() -> None:
     assert dict(found.origins["seed"]) == {"": 3, "3": 1}
 
 
-def test_nothing_is_counted_too() -> None:
+def test_statistics_of_no_pairs() -> None:
     found = PairStatistics.of([])
     assert (found.pairs, found.sessions, found.chosen_longer) == (0, 0, 0.0)
     assert found.gap == Distribution(count=0, mean=0.0, quantiles=())
     json.loads(found.model_dump_json())
 
 
-def test_of_many_origins_the_most_frequent_are_told() -> None:
+def test_only_the_most_frequent_origins_are_listed() -> None:
     pairs: list[PreferencePair] = [
         numbered_pair(n, provenance=PairProvenance(model=f"m{n % 30 if n < 60 else 0}"))
         for n in range(70)
@@ -75,7 +75,7 @@ def test_of_many_origins_the_most_frequent_are_told() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=30))
-def test_a_distribution_is_that_of_its_numbers(numbers: list[float]) -> None:
+def test_a_distribution_matches_its_numbers(numbers: list[float]) -> None:
     found = Distribution.of(numbers)
     assert found.count == len(numbers)
     assert (found.quantiles[0], found.quantiles[-1]) == (min(numbers), max(numbers))

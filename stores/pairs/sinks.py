@@ -1,4 +1,4 @@
-"""Preference pairs in a file, one JSON object a line, that only ever grows."""
+"""Preference sinks: in memory, and a file of JSON lines that only ever grows."""
 
 from __future__ import annotations
 
@@ -18,75 +18,94 @@ from agentrec.errors import StoreError
 from agentrec.preferences import PreferencePair
 from agentrec.stores.pairs.records import (
     MAX_LINE_BYTES,
-    BrokenPairError,
-    line_of,
-    pair_in_line,
+    PairFormatError,
+    pair_from_line,
+    pair_to_line,
 )
+
+
+class InMemoryPreferenceSink(PreferenceSink):
+    """Keeps pairs until the process ends. Use a file for pairs that were paid for."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[str, PreferencePair] = {}
+
+    async def append(self, pairs: Sequence[PreferencePair]) -> int:
+        """Keep pairs; see ``PreferenceSink.append``."""
+        before = len(self._pairs)
+        for pair in pairs:
+            self._pairs.setdefault(pair.pair_id, pair)
+        return len(self._pairs) - before
+
+    async def all(self) -> list[PreferencePair]:
+        """Return every pair, in order."""
+        return list(self._pairs.values())
+
 
 _Result = TypeVar("_Result")
 
 
 class JsonlPreferenceSink(PreferenceSink):
-    """A file of pairs with one opener at a time, in this process or any other.
+    """A file of pairs that one sink at a time has open, across all processes of a machine.
 
-    Every append is on the disk before it is answered. A process killed in the middle of one
-    leaves whole lines and perhaps the beginning of another, which the next opening takes off.
-    What was appended before is known by its id, also in the next run: a collection that is
-    interrupted and repeated in its order ends with the bytes of one that was not.
+    ``append`` returns when the pairs are on disk. A process killed while appending leaves whole
+    lines and perhaps a partial one, which the next ``open`` removes. Pairs are recognised by
+    their ids in later runs too: a collection that is interrupted and repeated in the same order
+    ends with the same bytes as one that was not.
 
-    Memory holds the ids, not the pairs: about 100 bytes each.
+    Memory holds the ids, about 100 bytes each, not the pairs.
 
-    Make it with ``open`` and close it, or use it as ``async with``.
+    Create it with ``open``; close it with ``close`` or ``async with``.
     """
 
     def __init__(self, stream: BinaryIO, file: Path, known: set[str], end: int) -> None:
-        """Take over an open, locked and mended file; see ``open``."""
+        """Take an open, locked and repaired file; use ``open`` instead."""
         self._stream = stream
         self._file = file
         self._known = known
         self._end = end
-        # One thread, so that appends stand in the file in the order of the calls, and one that
-        # its caller gave up ends before the next begins.
+        # One thread: appends are written in the order of the calls, and a cancelled one ends
+        # before the next begins.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="preference-sink")
 
     @classmethod
     async def open(cls, file: Path) -> Self:
-        """Open or make a file of pairs; missing folders are made.
+        """Open a file of pairs, or create it with its folders.
 
-        Every line is read and checked: thousands a second.
+        Every line is read and checked, thousands per second.
 
         Args:
-            file: Where it is or will be.
+            file: The file.
 
         Raises:
-            StoreError: If it cannot be opened, is open elsewhere, or a line is no pair.
+            StoreError: It cannot be opened, another sink has it open, or a line is not a pair.
         """
-        return cls(*await asyncio.to_thread(_opened, file))
+        return cls(*await asyncio.to_thread(_open_locked, file))
 
     async def append(self, pairs: Sequence[PreferencePair]) -> int:
         """Keep pairs; see ``PreferenceSink.append``.
 
         Raises:
-            StoreError: If they cannot be written. Then none of them is kept.
+            StoreError: The pairs cannot be written. Then none of them is kept.
         """
         given = tuple(pairs)
-        return await self._in_turn(lambda: self._append(given))
+        return await self._on_writer_thread(lambda: self._append(given))
 
     async def all(self) -> list[PreferencePair]:
-        """Every pair, in order; read from the file, which may be large: see ``pairs_in``."""
+        """Read every pair, in order; ``iterate_sink`` reads a large file one pair at a time."""
 
         def read() -> list[PreferencePair]:
             return [line.pair for line in _lines(self._file, self._end)]
 
-        return await self._in_turn(read)
+        return await self._on_writer_thread(read)
 
     async def close(self) -> None:
-        """Let go of the file; may be called again."""
+        """Close the file; may be called again."""
         await asyncio.to_thread(self._writer.shutdown)
         self._stream.close()
 
     async def __aenter__(self) -> Self:
-        """The open sink."""
+        """Return the open sink."""
         return self
 
     async def __aexit__(
@@ -95,14 +114,14 @@ class JsonlPreferenceSink(PreferenceSink):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close it."""
+        """Close the file."""
         await self.close()
 
-    async def _in_turn(self, work: Callable[[], _Result]) -> _Result:
+    async def _on_writer_thread(self, work: Callable[[], _Result]) -> _Result:
         try:
             future = self._writer.submit(work)
         except RuntimeError as error:
-            raise StoreError(f"{self._file}: this file of pairs was closed") from error
+            raise StoreError(f"{self._file}: this sink is closed") from error
         return await asyncio.wrap_future(future)
 
     def _append(self, pairs: Sequence[PreferencePair]) -> int:
@@ -110,11 +129,11 @@ class JsonlPreferenceSink(PreferenceSink):
         for pair in pairs:
             pair_id = pair.pair_id
             if pair_id not in self._known and pair_id not in new:
-                line = line_of(pair, pair_id)
+                line = pair_to_line(pair, pair_id)
                 if len(line) > MAX_LINE_BYTES:
                     raise StoreError(
-                        f"{self._file}: a pair of session {pair.session_id!r} is larger than "
-                        f"{MAX_LINE_BYTES:,} bytes"
+                        f"{self._file}: a pair of session {pair.session_id!r} is larger than"
+                        f" {MAX_LINE_BYTES:,} bytes"
                     )
                 new[pair_id] = line
         if not new:
@@ -122,10 +141,9 @@ class JsonlPreferenceSink(PreferenceSink):
         content = b"".join(new.values())
         try:
             if os.fstat(self._stream.fileno()).st_size != self._end:
-                # By a program that knows of no locks, or because the disk was too full even to
-                # take off what had not gone in.
+                # A program without locks wrote to it, or a failed append could not be undone.
                 raise StoreError(
-                    f"{self._file}: this file of pairs was changed from outside; open it again"
+                    f"{self._file}: something else changed this file of pairs; open it again"
                 )
             _write(self._stream, content, self._end)
         except OSError as error:
@@ -135,24 +153,24 @@ class JsonlPreferenceSink(PreferenceSink):
         return len(new)
 
 
-def pairs_in(file: Path) -> Iterator[PreferencePair]:
-    """The pairs of a file, one after the other, also while a sink has it open.
+def iterate_sink(file: Path) -> Iterator[PreferencePair]:
+    """Read the pairs of a sink's file one at a time, also while a sink has it open.
 
     Args:
-        file: The file. A last line that is not complete is left out.
+        file: The file. An incomplete last line is skipped.
 
     Raises:
-        StoreError: If it cannot be read, or a line is no pair.
+        StoreError: The file cannot be read, or a line is not a pair.
     """
     for line in _lines(file):
         yield line.pair
 
 
-def _opened(file: Path) -> tuple[BinaryIO, Path, set[str], int]:
+def _open_locked(file: Path) -> tuple[BinaryIO, Path, set[str], int]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        made = not file.exists()
-        # Unbuffered: what an interrupted append has left in a buffer would be written later.
+        created = not file.exists()
+        # Unbuffered: a buffer would write the rest of a failed append later.
         stream = file.open("ab+", buffering=0)
     except OSError as error:
         raise _failed(file, "opened", error) from error
@@ -164,13 +182,13 @@ def _opened(file: Path) -> tuple[BinaryIO, Path, set[str], int]:
         for line in _lines(file):
             known.add(line.pair_id)
             end = line.end
-        end = _mended(stream, known, end)
-        if made:
+        end = _repair_end(stream, known, end)
+        if created:
             _sync_folder(file.parent)
     except portalocker.exceptions.LockException as error:
         stream.close()
         raise StoreError(
-            f"{file}: this file of pairs is open elsewhere; close it there or use another file"
+            f"{file}: another sink has this file of pairs open; close it there or use another file"
         ) from error
     except OSError as error:
         stream.close()
@@ -181,33 +199,33 @@ def _opened(file: Path) -> tuple[BinaryIO, Path, set[str], int]:
     return stream, file, known, end
 
 
-def _mended(stream: BinaryIO, known: set[str], end: int) -> int:
-    """Take off the beginning of a line, or end a line that only lacks its end.
+def _repair_end(stream: BinaryIO, known: set[str], end: int) -> int:
+    """Remove a partial last line, or add a line feed that is all it lacks.
 
     Args:
         stream: The file.
-        known: The ids of its pairs; that of a last line that is whole is added.
-        end: Where its last complete line ends.
+        known: The ids of its pairs; the id of a completed last line is added.
+        end: Offset at which the last complete line ends.
 
     Returns:
-        Where the file now ends.
+        Offset at which the file now ends.
     """
     stream.seek(end)
-    torn = stream.read(MAX_LINE_BYTES)
-    if not torn:
+    partial = stream.read(MAX_LINE_BYTES)
+    if not partial:
         return end
     try:
-        known.add(pair_in_line(torn)[0])
-    except BrokenPairError:
+        known.add(pair_from_line(partial)[0])
+    except PairFormatError:
         stream.truncate(end)
         os.fsync(stream.fileno())
         return end
-    _write(stream, b"\n", end + len(torn))
-    return end + len(torn) + 1
+    _write(stream, b"\n", end + len(partial))
+    return end + len(partial) + 1
 
 
 def _write(stream: BinaryIO, content: bytes, end: int) -> None:
-    """Write behind the end and see to it that it is on the disk, or leave the file as it was."""
+    """Append to the file and sync it to disk, or leave it as it was."""
     left = memoryview(content)
     try:
         while left:
@@ -220,7 +238,7 @@ def _write(stream: BinaryIO, content: bytes, end: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A complete line: its pair, and where in the file it ends."""
+    """A complete line: its pair, and the offset at which it ends."""
 
     pair_id: str
     pair: PreferencePair
@@ -228,36 +246,36 @@ class _Line:
 
 
 def _lines(file: Path, end: int | None = None) -> Iterator[_Line]:
-    """The complete lines of a file, up to a place in it."""
+    """Read the complete lines of a file, up to an offset."""
     known: set[str] = set()
-    at = 0
+    offset = 0
     try:
         with file.open("rb") as stream:
             number = 0
-            while end is None or at < end:
+            while end is None or offset < end:
                 line = stream.readline(MAX_LINE_BYTES + 1)
                 if not line.endswith(b"\n"):
                     if len(line) > MAX_LINE_BYTES:
                         raise _broken(file, number + 1, f"is longer than {MAX_LINE_BYTES:,} bytes")
                     return
                 number += 1
-                at += len(line)
+                offset += len(line)
                 try:
-                    pair_id, pair = pair_in_line(line)
-                except BrokenPairError as error:
+                    pair_id, pair = pair_from_line(line)
+                except PairFormatError as error:
                     raise _broken(file, number, str(error)) from error
                 if pair_id in known:
-                    raise _broken(file, number, "is the pair of an earlier line again")
+                    raise _broken(file, number, "repeats the pair of an earlier line")
                 known.add(pair_id)
-                yield _Line(pair_id, pair, at)
+                yield _Line(pair_id, pair, offset)
     except OSError as error:
         raise _failed(file, "read", error) from error
 
 
 def _broken(file: Path, number: int, problem: str) -> StoreError:
     return StoreError(
-        f"{file}:{number}: {problem}; take the line out, restore the file from a copy, or use a "
-        "new one"
+        f"{file}:{number}: {problem}; remove the line, restore the file from a copy, or use a new"
+        " file"
     )
 
 
@@ -266,7 +284,7 @@ def _failed(file: Path, what: str, error: OSError) -> StoreError:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Keep the name of a new file from being lost with the machine's power."""
+    """Sync a folder, so that a power failure does not lose the name of a new file."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

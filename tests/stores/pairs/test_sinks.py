@@ -17,13 +17,20 @@ from hypothesis import strategies as st
 
 from agentrec.contracts import PreferenceSink
 from agentrec.errors import StoreError
-from agentrec.stores.pairs import jsonl_file
-from agentrec.stores.pairs.jsonl_file import JsonlPreferenceSink, pairs_in
+from agentrec.stores.pairs.sinks import InMemoryPreferenceSink, JsonlPreferenceSink, iterate_sink
 from agentrec.testing.preference_sink_conformance import (
-    KeptPreferenceSinkConformance,
+    DurablePreferenceSinkConformance,
     Opener,
+    PreferenceSinkConformance,
     numbered_pair,
 )
+
+
+class TestInMemoryPreferenceSink(PreferenceSinkConformance):
+    @pytest.fixture
+    def sink(self) -> PreferenceSink:
+        return InMemoryPreferenceSink()
+
 
 PAIRS = [numbered_pair(number) for number in range(6)]
 
@@ -34,7 +41,7 @@ async def opened(file: Path) -> AsyncIterator[PreferenceSink]:
         yield sink
 
 
-class TestJsonlPreferenceSink(KeptPreferenceSinkConformance):
+class TestJsonlPreferenceSink(DurablePreferenceSinkConformance):
     @pytest.fixture
     def opener(self, tmp_path: Path) -> Opener:
         def opener() -> AbstractAsyncContextManager[PreferenceSink]:
@@ -89,11 +96,11 @@ def test_wherever_a_file_was_cut_the_same_calls_make_the_same_bytes(
     assert hashlib.sha256(file.read_bytes()).digest() == hashlib.sha256(whole).digest()
 
 
-async def test_a_last_line_that_lacks_its_end_alone_is_kept(tmp_path: Path) -> None:
+async def test_a_last_line_that_only_lacks_its_line_feed_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     whole = await written(file)
     file.write_bytes(whole[:-1])
-    assert list(pairs_in(file)) == PAIRS[:-1]
+    assert list(iterate_sink(file)) == PAIRS[:-1]
     async with opened(file) as sink:
         assert file.read_bytes() == whole
         assert await sink.append(PAIRS[-1:]) == 0
@@ -118,11 +125,11 @@ def changed(line: bytes, old: str, new: str) -> bytes:
         (lambda line: changed(line, '"value": 0.5', '"value": 5'), "field 'chosen_reward.value'"),
         (lambda line: changed(line, '"value": 0.5', '"value": NaN'), "field 'chosen_reward.value'"),
         (lambda line: changed(line, '"role": "user"', '"role": "\\u001b[2J"'), "prompt.0.role"),
-        (lambda line: line + line, r"pairs.jsonl:4: is the pair of an earlier line"),
+        (lambda line: line + line, r"pairs.jsonl:4: repeats the pair of an earlier line"),
         (lambda line: b"x" * (4 * 2**20 + 1) + b"\n", "longer than"),
     ],
 )
-async def test_a_broken_line_is_told_with_file_and_line(
+async def test_a_broken_line_is_reported_with_file_and_line(
     tmp_path: Path, fault: object, message: str
 ) -> None:
     file = tmp_path / "pairs.jsonl"
@@ -131,20 +138,20 @@ async def test_a_broken_line_is_told_with_file_and_line(
     file.write_bytes(b"".join(lines))
     before = file.read_bytes()
     for _ in range(2):
-        # Again, for the lock has been let go of.
+        # Twice: the first failure must release the lock.
         with pytest.raises(StoreError, match=message) as caught:
             await JsonlPreferenceSink.open(file)
         assert f"{file}:{4 if 'earlier' in message else 3}: " in str(caught.value)
         assert str(caught.value).isprintable()
     with pytest.raises(StoreError, match=message):
-        list(pairs_in(file))
+        list(iterate_sink(file))
     assert file.read_bytes() == before
 
 
 async def test_one_opener_at_a_time_in_a_process(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     async with opened(file):
-        with pytest.raises(StoreError, match="open elsewhere"):
+        with pytest.raises(StoreError, match="another sink has"):
             await JsonlPreferenceSink.open(file)
     async with opened(file):
         pass
@@ -153,7 +160,7 @@ async def test_one_opener_at_a_time_in_a_process(tmp_path: Path) -> None:
 OPENER = """
 import asyncio, sys
 from pathlib import Path
-from agentrec.stores.pairs.jsonl_file import JsonlPreferenceSink
+from agentrec.stores.pairs.sinks import JsonlPreferenceSink
 try:
     asyncio.run(JsonlPreferenceSink.open(Path(sys.argv[1])))
 except Exception as error:
@@ -164,31 +171,31 @@ except Exception as error:
 async def test_one_opener_at_a_time_on_a_machine(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     async with opened(file):
-        told = await asyncio.to_thread(
+        result = await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-c", OPENER, str(file)],
             capture_output=True,
             text=True,
             check=True,
         )
-    assert told.stdout.startswith("StoreError")
-    assert "open elsewhere" in told.stdout
+    assert result.stdout.startswith("StoreError")
+    assert "another sink has" in result.stdout
 
 
-async def test_what_cannot_be_opened_is_told_in_a_line(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_opened_or_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for place in (tmp_path, tmp_path / "file" / "pairs.jsonl"):
+    for file in (tmp_path, tmp_path / "file" / "pairs.jsonl"):
         with pytest.raises(StoreError, match="cannot be opened"):
-            await JsonlPreferenceSink.open(place)
+            await JsonlPreferenceSink.open(file)
     with pytest.raises(StoreError, match="cannot be read"):
-        list(pairs_in(tmp_path / "none.jsonl"))
+        list(iterate_sink(tmp_path / "none.jsonl"))
 
 
-async def test_a_closed_sink_says_so(tmp_path: Path) -> None:
+async def test_a_closed_sink_refuses_to_append(tmp_path: Path) -> None:
     sink = await JsonlPreferenceSink.open(tmp_path / "pairs.jsonl")
     await sink.close()
     await sink.close()
-    with pytest.raises(StoreError, match="was closed"):
+    with pytest.raises(StoreError, match="is closed"):
         await sink.append(PAIRS)
 
 
@@ -228,13 +235,13 @@ async def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
             await sink.append(PAIRS)
         assert file.read_bytes() == before
         assert await sink.all() == PAIRS[:2]
-        # There is room again: nothing counts as kept that was not.
+        # There is room again: no pair counts as kept that was not.
         disk.room = 10**9
         assert await sink.append(PAIRS) == 4
     assert file.read_bytes() == whole
 
 
-async def test_nothing_is_written_behind_half_a_line(tmp_path: Path) -> None:
+async def test_nothing_is_written_after_a_partial_line(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     async with await JsonlPreferenceSink.open(file) as sink:
         disk = FullDisk(sink._stream, 750, locked=True)
@@ -246,7 +253,7 @@ async def test_nothing_is_written_behind_half_a_line(tmp_path: Path) -> None:
             await sink.append(PAIRS)
     async with opened(file) as again:
         await again.append(PAIRS)
-    assert list(pairs_in(file)) == PAIRS
+    assert list(iterate_sink(file)) == PAIRS
 
 
 async def test_a_pair_too_large_to_be_read_again_is_refused(tmp_path: Path) -> None:
@@ -263,9 +270,7 @@ async def test_nothing_blocks_the_event_loop(
 ) -> None:
     loops, synced = threading.get_ident(), []
     fsync = os.fsync
-    monkeypatch.setattr(
-        jsonl_file.os, "fsync", lambda fd: (synced.append(threading.get_ident()), fsync(fd))
-    )
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(threading.get_ident()), fsync(fd)))
     await written(tmp_path / "pairs.jsonl")
     # The file, and the folder that its name is in.
     assert len(synced) == 2
