@@ -23,7 +23,7 @@ _STATE_JITTER = 0.5
 
 @dataclass(frozen=True, eq=False)
 class PlantedRewards:
-    """A made-up world in which what each option is worth is known.
+    """A made-up world in which the worth of each option is known.
 
     ``session_ids``, ``hint_ids`` and ``ndcg`` are just what a reward table is made of.
 
@@ -32,8 +32,8 @@ class PlantedRewards:
         session_ids: One a row.
         hints: One for each of the columns ``1 .. num_hints``.
         vectors: Text vectors of the hints, of length 1, shape ``[num_hints, state_dim]``: they
-            tell which tastes a hint suits, in the space of the states.
-        ndcg: The NDCG@10 somebody measured once, noise included, 0 to 1, shape
+            say which tastes a hint suits, in the space of the states.
+        ndcg: The NDCG@10 as measured once, noise included, 0 to 1, shape
             ``[num_sessions, 1 + num_hints]``; column 0 is "no hint".
         expected_ndcg: The mean NDCG@10 behind each entry of the table, 0 to 1, shape
             ``[num_sessions, 1 + num_hints]``; column 0 is "no hint".
@@ -115,9 +115,9 @@ def planted_rewards(
 
     Each state is a random linear image of a few hidden tastes plus jitter. A hint moves the mean
     NDCG@10 of a session up or down with its match to the tastes; most hints harm most sessions,
-    as measured ones do. What was measured is drawn around that mean: at full noise, the target
-    takes one of 50 places, tilted towards the front just as much as the mean asks for, and its
-    NDCG@10 is noted, so an entry jumps between 0 and 1.
+    as real ones do. A measurement is drawn around that mean: at full noise, the target takes one of
+    50 ranks, tilted towards the first as much as the mean requires, so that an entry jumps between
+    0 and 1.
 
     Args:
         num_sessions: How many, at least 1.
@@ -157,7 +157,7 @@ def planted_rewards(
 def pure_noise_rewards(
     num_sessions: int, num_hints: int, state_dim: int, seed: int
 ) -> PlantedRewards:
-    """A world in which no hint is worth anything for anybody, and entries jump all the same.
+    """Make a world in which no hint is worth anything, and measurements are noise.
 
     Args:
         num_sessions: How many, at least 1.
@@ -171,9 +171,9 @@ def pure_noise_rewards(
 def _draw_ndcg(
     means: npt.NDArray[np.float64], generator: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """Draw NDCG@10 values with the given means from exponentially tilted random places."""
-    places = np.arange(1, _CANDIDATES + 1)
-    worth = np.where(places <= _LIST_LENGTH, 1 / np.log2(places + 1), 0.0)
+    """Draw NDCG@10 values with the given means from exponentially tilted random ranks."""
+    ranks = np.arange(1, _CANDIDATES + 1)
+    worth = np.where(ranks <= _LIST_LENGTH, 1 / np.log2(ranks + 1), 0.0)
     tilts = np.linspace(-20, 40, 1201)
     weights = np.exp(tilts[:, None] * (worth - 1)[None, :])
     weights /= weights.sum(axis=1, keepdims=True)
@@ -181,6 +181,6 @@ def _draw_ndcg(
     cumulative = weights.cumsum(axis=1)
     row = np.rint((tilt_of_mean - tilts[0]) / (tilts[1] - tilts[0])).astype(np.int64)
     uniform = generator.random(means.shape)
-    place = (uniform[..., None] > cumulative[row]).sum(axis=-1)
-    values: npt.NDArray[np.float64] = worth[np.minimum(place, _CANDIDATES - 1)]
+    drawn = (uniform[..., None] > cumulative[row]).sum(axis=-1)
+    values: npt.NDArray[np.float64] = worth[np.minimum(drawn, _CANDIDATES - 1)]
     return values

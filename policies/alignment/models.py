@@ -141,7 +141,7 @@ def _located(model: Path | str) -> Path:
         folder = Path(model)
         if not folder.is_dir():
             raise InputError("is not a folder of a language model", file=folder)
-        # Absolute, because an adapter names it for whoever loads it from elsewhere.
+        # Absolute: an adapter names it, and may be loaded from elsewhere.
         return folder.resolve()
     name = str(model).removeprefix(HUB)
     hub = import_extra("huggingface_hub")

@@ -11,10 +11,10 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch.nn import functional
 
-from agentrec.embedded_model.generation.decoding import MAX_WORDS, AnswerGrammar
+from agentrec.embedded_model.generation.decoding import MAX_WORDS, AnswerGrammar, CachedDecoding
 from agentrec.embedded_model.language.prompt_parser import CompactPrompt
 from agentrec.embedded_model.language.text_grammar import HINT_END, factor_token
-from agentrec.embedded_model.language.vocabulary import END, SPECIAL, Vocabulary
+from agentrec.embedded_model.language.vocabulary import END, PAD, SPECIAL, Vocabulary
 from agentrec.errors import InputError
 from agentrec.evaluation.intervals import Interval, bootstrap_intervals
 from agentrec.policies.alignment.models import OpenedModel, open_tuned
@@ -120,31 +120,18 @@ def _sampled(
     """Sample a text for each prompt, with its end mark if it reached one."""
     end = vocabulary.ids[END]
     barred = [token for token in range(len(SPECIAL)) if token != end]
-    width = max(map(len, prompts))
-    # Padded in front, so that all texts begin at the same position.
-    step = torch.tensor([[0] * (width - len(row)) + list(row) for row in prompts])
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts])
+    decoding = CachedDecoding(model.network, prompts, vocabulary.ids[PAD])
     texts: list[list[int]] = [[] for _ in prompts]
-    cache = None
     for _ in range(MAX_WORDS):
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -step.shape[1] :]
-        output = model.network(
-            input_ids=step,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        cache = output.past_key_values
-        logits = output.logits[:, -1].float() / temperature
+        logits = model.network.lm_head(decoding.states()).float() / temperature
         logits[:, barred] = -torch.inf
-        step = torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)
-        for text, token in zip(texts, step[:, 0].tolist(), strict=True):
+        step = torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).tolist()
+        for text, (token,) in zip(texts, step, strict=True):
             if end not in text:
                 text.append(token)
         if all(end in text for text in texts):
             break
-        mask = torch.cat([mask, torch.ones_like(step)], dim=1)
+        decoding.add(step)
     return texts
 
 

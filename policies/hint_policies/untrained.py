@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -184,15 +184,13 @@ class NearestHintPolicy(_SettingsAlone):
         return choose_best(offer, scores)
 
 
-class _Untrained:
-    """Makes a policy of a seed alone.
+class _UntrainedTrainer:
+    """Makes a policy of its settings; the sessions are checked, as by any trainer, and not used."""
 
-    Args:
-        make: From the seed of ``fit`` to the policy.
-    """
+    policy: ClassVar[type[_SettingsAlone]]
 
-    def __init__(self, make: Callable[[int], HintPolicy]) -> None:
-        self._make = make
+    def __init__(self, settings: BaseModel | None = None) -> None:
+        self._settings = {} if settings is None else dict(settings)
 
     def fit(
         self,
@@ -202,40 +200,39 @@ class _Untrained:
         seed: int = 0,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> HintPolicy:
-        """Make the policy; the sessions are checked, as by any trainer, and not used."""
+        """Make the policy; see ``HintPolicyTrainer.fit``."""
         check_training(train, valid)
         if on_progress is not None:
             on_progress(1, 1)
-        return self._make(seed)
+        return self._made(seed)
+
+    def _made(self, seed: int) -> HintPolicy:
+        return cast("HintPolicy", self.policy(**self._settings))
 
 
-class NoHintTrainer(_Untrained):
+class NoHintTrainer(_UntrainedTrainer):
     """Makes a ``NoHintPolicy``."""
 
-    def __init__(self, settings: NoSettings | None = None) -> None:
-        super().__init__(lambda seed: NoHintPolicy())
+    policy = NoHintPolicy
 
 
-class FixedHintTrainer(_Untrained):
-    """Makes a ``FixedHintPolicy`` of the hint in the settings."""
+class FixedHintTrainer(_UntrainedTrainer):
+    """Makes a ``FixedHintPolicy`` with ``FixedHintSettings``."""
 
-    def __init__(self, settings: FixedHintSettings) -> None:
-        super().__init__(lambda seed: FixedHintPolicy(settings.hint_id))
+    policy = FixedHintPolicy
 
 
-class RandomHintTrainer(_Untrained):
+class NearestHintTrainer(_UntrainedTrainer):
+    """Makes a ``NearestHintPolicy`` with ``NearestHintSettings``."""
+
+    policy = NearestHintPolicy
+
+
+class RandomHintTrainer(_UntrainedTrainer):
     """Makes a ``RandomHintPolicy`` with the seed of ``fit``."""
 
-    def __init__(self, settings: NoSettings | None = None) -> None:
-        super().__init__(RandomHintPolicy)
-
-
-class NearestHintTrainer(_Untrained):
-    """Makes a ``NearestHintPolicy`` with these settings."""
-
-    def __init__(self, settings: NearestHintSettings | None = None) -> None:
-        least = None if settings is None else settings.min_similarity
-        super().__init__(lambda seed: NearestHintPolicy(least))
+    def _made(self, seed: int) -> HintPolicy:
+        return RandomHintPolicy(seed)
 
 
 def _column_of_rank(offer: HintOffer, ranks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

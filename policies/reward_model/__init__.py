@@ -1,1 +1,1 @@
-"""What says how much a preference text helps: a recommender that can be told one."""
+"""Reward models of preference texts: a recommender whose ranking a text changes."""

@@ -172,8 +172,8 @@ def _placed(lines: Any, hint_ids: tuple[str, ...]) -> TableCells:
         lost = names[sessions.indices.to_numpy()[np.argmin(known)]]
         raise ValueError(f"session {lost!r} has no line for no hint")
     rows = order[at] if len(order) else at
-    places = rows * (1 + len(hint_ids)) + columns
-    if len(np.unique(places)) != len(places):
+    cells = rows * (1 + len(hint_ids)) + columns
+    if len(np.unique(cells)) != len(cells):
         raise ValueError("it holds a session, draw and hint twice")
     values = lines["ndcg"].to_numpy()
     if np.isnan(values).any():
@@ -181,7 +181,7 @@ def _placed(lines: Any, hint_ids: tuple[str, ...]) -> TableCells:
     ndcg = np.full((len(first), 1 + len(hint_ids)), np.nan, dtype=np.float32)
     ndcg[rows, columns] = values
     return TableCells(
-        tuple(names[place] for place in sessions.indices.to_numpy()[first].tolist()),
+        tuple(names[index] for index in sessions.indices.to_numpy()[first].tolist()),
         tuple(draw[first].tolist()),
         hint_ids,
         ndcg,

@@ -77,7 +77,7 @@ class Backbone(nn.Module, ABC):
             User vectors, ``[batch, length, dim]``: at each position that of a user whose history
             ends there; zeros at padding.
         """
-        # With the items in front, nobody before padding can see it: what is causal ignores it.
+        # Items first, padding last: a causal network cannot see what comes later.
         positions = torch.arange(items.shape[1])
         gaps = (items == PADDING).sum(dim=1, keepdim=True)
         in_front = items.gather(1, (positions + gaps) % items.shape[1])
@@ -241,5 +241,5 @@ def item_scores(
     """
     scores = user_vectors(backbone, histories) @ backbone.item_vectors[1:].T
     unknown_user = (1 - backbone.config.popularity_offset) * log_counts
-    nobody = (histories == PADDING).all(dim=1, keepdim=True)
-    return torch.where(nobody, unknown_user, scores)
+    empty = (histories == PADDING).all(dim=1, keepdim=True)
+    return torch.where(empty, unknown_user, scores)

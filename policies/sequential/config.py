@@ -47,7 +47,7 @@ class BackboneConfig(BaseModel):
         selection_window: Evaluations on validation sessions whose mean scores an epoch, at least
             1. More: less luck in the choice of the epoch, coarser timing.
         popularity_offset: Power of an item's count in training that is taken for granted, at
-            least 0. Scores then tell how well an item fits beyond its fame. 0: scores are
+            least 0. Scores then say how well an item fits beyond its fame. 0: scores are
             log-probabilities, right for candidates that were drawn evenly; 0.75: right for
             candidates drawn in proportion to that power of their counts, as ``agentrec.data``
             does; 1: fame counts nothing.

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.learning.run_rewards import TrainingData
 from agentrec.app.policies.training import train_policy
 from agentrec.policies.policy_files import StorableHintPolicy
@@ -41,7 +40,7 @@ def planted() -> TrainingData:
     return data_of(planted_rewards(300, 5, 12, signal=1.0, noise=0.2, seed=3))
 
 
-class Watched(ConsoleProgress):
+class Watched(ProgressDisplay):
     """Tells which iterations were made.
 
     Args:

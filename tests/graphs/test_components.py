@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langchain_core.messages import BaseMessage
 from langchain_openai import ChatOpenAI
 from testing.answering import make_catalog, make_components, make_session, targets_of, world
 
@@ -21,7 +23,12 @@ from agentrec.testing.scripted_chat_model import ScriptedChatModel
 async def test_a_plain_chat_model_is_asked_through_a_gateway() -> None:
     session, graph = make_session(3), build_recommendation_graph()
     answer = world(lambda *_: 3, targets_of([session], make_catalog()))
-    with OpenAIServer(ScriptedChatModel([answer] * 10)) as server:
+
+    def reply(messages: Sequence[BaseMessage]) -> str:
+        # One short question comes first: whether the model can answer in JSON.
+        return answer(messages) if len(messages) > 1 else "Yes."
+
+    with OpenAIServer(ScriptedChatModel([reply] * 10)) as server:
         chat = ChatOpenAI(
             model="local", base_url=server.base_url, api_key="unused", max_retries=0, timeout=20
         )

@@ -80,6 +80,7 @@ def test_every_kind_is_trained_saved_and_loaded_by_name(
     policy.save(tmp_path)
     loaded = load_policy(tmp_path)
     assert type(loaded) is type(policy)
+    assert loaded.parameter_hash == policy.parameter_hash
     choices, again = policy.choose(world.offer()), loaded.choose(world.offer())
     assert list(again) == list(choices)
     assert np.array_equal(again.scores, choices.scores)

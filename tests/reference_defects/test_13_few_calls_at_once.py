@@ -75,13 +75,13 @@ async def test_13_calls_are_made_side_by_side_up_to_a_limit() -> None:
 
 
 async def test_13_a_rate_limit_is_kept_by_all_who_ask() -> None:
-    model = ScriptedChatModel(["fine"] * 20)
+    model = ScriptedChatModel(["fine"] * 60)
     limiter = CallLimiter(CallLimits(requests_per_minute=3000))
     gateways = [ModelGateway(model, f"m{n}", limiter=limiter) for n in range(2)]
     began = time.perf_counter()
     await asyncio.gather(
-        *(gateways[n % 2].ask("rank", [HumanMessage(f"question {n}")]) for n in range(20))
+        *(gateways[n % 2].ask("rank", [HumanMessage(f"question {n}")]) for n in range(60))
     )
-    # Fifty a second: the twentieth may start 19 fiftieths of a second after the first.
-    assert time.perf_counter() - began > 18 / 50
+    # Twenty-five each half second: the last ones start a second after the first.
+    assert time.perf_counter() - began > 0.9
     model.assert_exhausted()

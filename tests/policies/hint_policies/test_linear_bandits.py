@@ -1,9 +1,6 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from agentrec.errors import InputError
 from agentrec.evaluation.intervals import bootstrap_interval
 from agentrec.hint_offers import HintOffer
 from agentrec.hints import Hint
@@ -132,22 +129,3 @@ def test_more_passes_reveal_more(world: PlantedRewards) -> None:
         world.rewarded(), on_progress=lambda done, total: calls.append((done, total))
     )
     assert calls == [(done, 600) for done in range(100, 601, 100)]
-
-
-@pytest.mark.parametrize("made", TRAINERS)
-def test_what_was_saved_chooses_the_same(
-    made: Trainer, world: PlantedRewards, tmp_path: Path
-) -> None:
-    policy = made().fit(world.rewarded())
-    policy.save(tmp_path)
-    loaded = type(policy).load(tmp_path)
-    assert loaded.parameter_hash == policy.parameter_hash
-    assert loaded.config == policy.config
-    choices = policy.choose(world.offer())
-    assert np.array_equal(loaded.choose(world.offer()).scores, choices.scores)
-
-
-def test_a_policy_of_the_other_kind_is_refused(thompson: ThompsonPolicy, tmp_path: Path) -> None:
-    thompson.save(tmp_path)
-    with pytest.raises(InputError, match="'thompson', not 'linucb'"):
-        LinUCBPolicy.load(tmp_path)

@@ -1,6 +1,5 @@
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,17 +86,6 @@ def test_equal_states_get_equal_hints_whatever_their_zeros_sign() -> None:
         assert first == second
 
 
-@pytest.mark.parametrize(
-    "policy", [NoHintPolicy(), FixedHintPolicy(HINTS[2].hint_id), RandomHintPolicy(5)]
-)
-def test_what_was_saved_chooses_the_same(
-    policy: NoHintPolicy | FixedHintPolicy | RandomHintPolicy, tmp_path: Path
-) -> None:
-    policy.save(tmp_path)
-    offer = _all(STATES[:50], HINTS)
-    assert list(type(policy).load(tmp_path).choose(offer)) == list(policy.choose(offer))
-
-
 THREE = HINTS[:3]
 
 
@@ -137,8 +125,3 @@ def test_a_hint_no_nearer_than_asked_for_is_not_given() -> None:
 def test_a_cosine_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="min_similarity"):
         NearestHintPolicy(1.5)
-
-
-def test_what_was_saved_is_as_particular(tmp_path: Path) -> None:
-    NearestHintPolicy(0.7).save(tmp_path)
-    assert NearestHintPolicy.load(tmp_path).choose(_offer()).hint_ids[2] is None

@@ -30,7 +30,7 @@ def signal_world() -> PlantedRewards:
 
 @pytest.fixture(scope="module")
 def signal_policy(trainer_type: type[PPOTrainer], signal_world: PlantedRewards) -> PPOHintPolicy:
-    return _fit(trainer_type(), signal_world, train=1000)
+    return _fit(trainer_type(PPOConfig(iterations=30)), signal_world, train=1000)
 
 
 def test_on_planted_signal_held_out_sessions_get_95_percent_of_the_optimal_gain(
@@ -101,7 +101,7 @@ def test_hints_that_were_not_trained_on_are_used_where_they_help() -> None:
     rewards = np.where(
         np.isin(np.arange(41), np.arange(1, 9)), np.float32(np.nan), train.rewarded().rewards
     )
-    policy = ScoringPPOTrainer(PPOConfig(iterations=25, learning_rate=1e-3)).fit(
+    policy = ScoringPPOTrainer(PPOConfig(iterations=12, learning_rate=2e-3)).fit(
         RewardedOffer(offer, rewards)
     )
     without = test.gains_of(policy.choose(test.offer().without(new)).hint_ids).mean()

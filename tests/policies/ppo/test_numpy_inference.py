@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from agentrec.hint_offers import NO_CANDIDATE, HintOffer
-from agentrec.policies.ppo import numpy_inference as acting
+from agentrec.policies.ppo import numpy_inference
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.networks import ActorCritics, ActorName, HintFeatures, OfferTensors
 from agentrec.policies.ppo.numpy_inference import NumpyActorCritics
@@ -59,20 +59,20 @@ def test_numpy_computes_what_torch_does(
 ) -> None:
     offer = _offers(small_world)[which]
     networks, standardiser, hints = _trained(actor, members, small_world)
-    situations = OfferTensors.of(offer, standardiser, hints)
+    tensors = OfferTensors.of(offer, standardiser, hints)
     with torch.no_grad():
-        expected = torch.softmax(networks.logits(situations), dim=-1).mean(dim=0).numpy()
-        values = networks.values(situations).mean(dim=0).numpy()
+        expected = torch.softmax(networks.logits(tensors), dim=-1).mean(dim=0).numpy()
+        values = networks.values(tensors).mean(dim=0).numpy()
     ours = NumpyActorCritics(networks, standardiser, hints)
-    for at_once in (1024, 6):
-        monkeypatch.setattr(acting, "_CHUNK", at_once)
-        told, predicted = ours.probabilities_and_values(offer)
-        assert told.dtype == predicted.dtype == np.float32
-        assert told == pytest.approx(expected, abs=1e-6)
+    for chunk in (1024, 6):
+        monkeypatch.setattr(numpy_inference, "_CHUNK", chunk)
+        probabilities, predicted = ours.probabilities_and_values(offer)
+        assert probabilities.dtype == predicted.dtype == np.float32
+        assert probabilities == pytest.approx(expected, abs=1e-6)
         assert predicted == pytest.approx(values, abs=1e-5)
-    assert not told[:, 1:][~offer.present].any()
+    assert not probabilities[:, 1:][~offer.present].any()
     if len(offer) > 1 and offer.present.any():
-        assert told.std(axis=0).max() > 0.01
+        assert probabilities.std(axis=0).max() > 0.01
 
 
 @pytest.mark.parametrize("actor", ["scoring", "categorical"])
@@ -80,8 +80,8 @@ def test_where_there_is_no_hint_at_all_none_is_certain(
     actor: ActorName, small_world: PlantedRewards
 ) -> None:
     ours = NumpyActorCritics(*_trained(actor, 2, small_world))
-    told, _ = ours.probabilities_and_values(_offers(small_world)["no hint"])
-    assert told.tolist() == [[1, 0, 0]] * 20
+    probabilities, _ = ours.probabilities_and_values(_offers(small_world)["no hint"])
+    assert probabilities.tolist() == [[1, 0, 0]] * 20
 
 
 def test_it_follows_the_networks(small_world: PlantedRewards) -> None:

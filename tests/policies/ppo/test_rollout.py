@@ -10,7 +10,7 @@ from agentrec.policies.ppo.rollout import Rollout, bandit_advantages, collect_ro
 from agentrec.policies.standardiser import Standardiser
 
 
-def _situations(num_sessions: int, num_hints: int) -> OfferTensors:
+def _tensors(num_sessions: int, num_hints: int) -> OfferTensors:
     drawn = np.random.default_rng(1).standard_normal((num_sessions, 3)).astype(np.float32)
     hints = [Hint(text=f"Prefer {number}.") for number in range(num_hints)]
     offer = HintOffer.of_all(drawn, hints, np.eye(num_hints, 4, dtype=np.float32))
@@ -18,18 +18,18 @@ def _situations(num_sessions: int, num_hints: int) -> OfferTensors:
     return OfferTensors.of(offer, Standardiser.fit(drawn, None), features)
 
 
-def _networks(situations: OfferTensors) -> ActorCritics:
-    num_hints = len(situations.hint_features)
+def _networks(tensors: OfferTensors) -> ActorCritics:
+    num_hints = len(tensors.hint_features)
     generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
     config = PPOConfig(hidden_sizes=(8,))
     return ActorCritics("categorical", 3, 2, num_hints, config, generators)
 
 
 def _collect(gains: torch.Tensor, *, samples: int = 1, normalise: bool = False) -> Rollout:
-    situations = _situations(gains.shape[0], gains.shape[1] - 1)
+    tensors = _tensors(gains.shape[0], gains.shape[1] - 1)
     return collect_rollout(
-        _networks(situations),
-        situations,
+        _networks(tensors),
+        tensors,
         gains,
         samples_per_session=samples,
         normalise=normalise,
@@ -93,21 +93,21 @@ def test_each_sample_belongs_to_its_session_and_networks_draw_apart() -> None:
 
 def test_log_probabilities_are_those_of_a_softmax_over_the_options() -> None:
     gains = torch.zeros(6, 4)
-    situations = _situations(6, 3)
+    tensors = _tensors(6, 3)
     rollout = _collect(gains)
     with torch.no_grad():
-        exponents = _networks(situations).logits(situations).exp()
+        exponents = _networks(tensors).logits(tensors).exp()
     taken = exponents.gather(2, rollout.actions[..., None]).squeeze(-1)
     assert torch.allclose(rollout.log_probabilities.exp(), taken / exponents.sum(dim=-1))
     assert rollout.log_probabilities.exp().max() < 0.5
 
 
 def test_what_is_not_allowed_is_never_drawn() -> None:
-    situations = _situations(200, 3)
+    tensors = _tensors(200, 3)
     allowed = np.array([True, False, True, False]) & np.ones((200, 1), bool)
     rollout = collect_rollout(
-        _networks(situations),
-        situations.only(allowed),
+        _networks(tensors),
+        tensors.only(allowed),
         torch.zeros(200, 4),
         samples_per_session=4,
         normalise=False,
