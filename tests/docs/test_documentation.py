@@ -68,6 +68,9 @@ def test_there_is_python_to_run() -> None:
     assert fences("python")
 
 
+GROUPS = {"data", "dpo", "kb", "lm", "policy", "prefer", "rewardmodel"}
+
+
 def test_options_in_documents_exist() -> None:
     commands = [
         line
@@ -80,7 +83,7 @@ def test_options_in_documents_exist() -> None:
         words = line.split("#")[0].split()[1:]
         path = []
         for word in words:
-            if word.startswith("-") or len(path) == (2 if words[0] in {"data", "kb", "lm"} else 1):
+            if word.startswith("-") or len(path) == (2 if words[0] in GROUPS else 1):
                 break
             path.append(word)
         shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"})
