@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import BaseMessage
 from rich.console import Console
 
@@ -40,7 +41,6 @@ from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
 from agentrec.settings.run_settings import RunSettings
 from agentrec.stores.hints.logged_store import InMemoryHintStore
-from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 Conversations = list[Sequence[BaseMessage]]
 
@@ -51,7 +51,7 @@ class PromptRecorder(ModelGateway):
     """Keeps what it is asked and answers in a word, so that prompts are those of a run."""
 
     def __init__(self) -> None:
-        super().__init__(ScriptedChatModel(), "nobody", structured="never")
+        super().__init__(FakeListChatModel(responses=[]), "nobody", structured="never")
         self.asked: dict[str, Conversations] = {}
 
     async def ask(
