@@ -64,7 +64,7 @@ def test_the_report_holds_the_rule_and_text_similarity(
     assert told.exit_code == 0, told.output
     report = json.loads(told.stdout)
     assert set(report["metrics"]["methods"]) == {"random", "text_similarity", "rule", "no_hint"}
-    assert report["metrics"]["sessions"] == 40
+    assert report["metrics"]["sessions"] == 80
     assert 0 <= report["examination"]["candidate_first"] <= 1
     for_people = call("eval", model, *options)
     assert for_people.exit_code == 0, for_people.output

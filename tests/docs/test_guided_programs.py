@@ -93,7 +93,7 @@ def recommender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequential
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     run = tmp_path_factory.mktemp("run")
-    program("def taught(dataset, folder)")["taught"](chains(), run / "backbone")
+    program("def trained(dataset, folder)")["trained"](chains(), run / "backbone")
     yield program("def recommender_of(run")["recommender_of"](run)
     torch.set_num_threads(before)
 
