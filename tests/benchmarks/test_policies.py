@@ -26,7 +26,8 @@ from agentrec.app.learning.demo import run_demo
 from agentrec.app.learning.run_rewards import RunRewards, reopen_run
 from agentrec.app.policies.comparison import COMPARED, compared_ndcg
 from agentrec.app.policies.requested_training import wanted_policies
-from agentrec.app.reports.comparison_report import print_comparison
+from agentrec.app.reports.policy_report import comparison_report
+from agentrec.app.reports.tables import show
 from agentrec.evaluation.intervals import bootstrap_intervals
 from agentrec.evaluation.policy_comparison import compare_policies
 from agentrec.runs.open_run import OpenRun
@@ -79,7 +80,7 @@ async def test_all_policies_and_what_their_parts_are_worth(tmp_path: Path) -> No
         seed=0,
     )
     print()
-    print_comparison(comparison, Console(width=WIDTH), note="A seed is a whole run.")
+    show(comparison_report(comparison, "A seed is a whole run."), Console(width=WIDTH))
     for name in ("scoring_ppo", "categorical_ppo", "value_regression", "best_single"):
         one = next(each for each in comparison.policies if each.name == name)
         print(f"{name}: over no hint by run", *(f"{gain:+.3f}" for gain in one.seed_means))

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
-import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 
 from agentrec.app.cli.options import DebugOption, exit_with_error
 from agentrec.app.knowledge_base import changing, reading
 from agentrec.app.knowledge_base.location import KnowledgeBaseLocation
 from agentrec.app.knowledge_base.results import KnowledgeBaseResult
-from agentrec.app.reports.knowledge_base_report import print_result
+from agentrec.app.reports.knowledge_base_report import knowledge_base_report
+from agentrec.app.reports.tables import print_result
 
 kb_app = typer.Typer(help="Read and change the hints of a knowledge base.", no_args_is_help=True)
 
@@ -86,11 +84,7 @@ def _command(name: str) -> Callable[[_Command], _Command]:
             with exit_with_error(debug, stopped="Stopped. What was stored stays stored."):
                 location = KnowledgeBaseLocation(base, url, namespace)
                 result = asyncio.run(function(location, **own))
-                if json_:
-                    # ASCII only: nothing in a hint can control a terminal.
-                    sys.stdout.write(json.dumps(result.as_json()) + "\n")
-                else:
-                    print_result(result, Console())
+                print_result(result.as_json(), knowledge_base_report(result), as_json=json_)
 
         _, *own = inspect.signature(function, eval_str=True).parameters.values()
         shared = [

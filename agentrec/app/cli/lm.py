@@ -70,8 +70,8 @@ def evaluate(
 ) -> None:
     """Evaluate a model on new prompts, and on sessions, beside the rule that it learnt from."""
     with exit_with_error(debug):
-        from agentrec.app.learning.embedded_model import examine_model
-        from agentrec.app.reports.embedded_model_report import as_json, print_model_report
+        from agentrec.app.learning.embedded_model import examine_model, model_report
+        from agentrec.app.reports.tables import print_result
         from agentrec.data.dataset import SplitName
         from agentrec.settings.run_settings import RunSettings
 
@@ -80,11 +80,8 @@ def evaluate(
             raise InputError(f"{split!r} is none of valid, test, train", field="split")
         settings = RunSettings(data=data, embeddings=embeddings, seed=seed)
         console = Console(stderr=True) if json_ else _stdout
-        report = asyncio.run(examine_model(folder, settings, named, console))
-        if json_:
-            sys.stdout.write(as_json(report) + "\n")
-        else:
-            print_model_report(report, split, _stdout)
+        evaluation = asyncio.run(examine_model(folder, settings, named, console))
+        print_result(evaluation, model_report(evaluation, split), as_json=json_)
 
 
 @lm_app.command()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +21,7 @@ from agentrec.app.cli.options import (
     cli_overrides,
     exit_with_error,
 )
+from agentrec.app.reports.tables import print_result
 from agentrec.errors import InputError
 
 if TYPE_CHECKING:
@@ -115,14 +115,14 @@ def eval_(
     with exit_with_error(debug):
         from agentrec.app.policies.evaluation import evaluate_policy
         from agentrec.app.policies.requested_training import split_named
-        from agentrec.app.reports.attribution_report import attribution_json
+        from agentrec.app.reports.policy_report import attribution_record
 
         settings = _settings(run, config, data, concurrency)
         console = Console(stderr=json_)
         wanted = split_named(split)
         found = asyncio.run(evaluate_policy(settings, name, wanted, console, every_hint=every_hint))
-        record = json_ and attribution_json(found.attribution, found.texts)
-        _print(record or None, found.tell)
+        record = attribution_record(found.attribution, found.texts)
+        print_result(record, found.report(), as_json=json_)
 
 
 @policy_app.command()
@@ -145,7 +145,7 @@ def compare(
         from agentrec.app.policies.comparison import compare as compare_in_run
         from agentrec.app.policies.comparison import note_on
         from agentrec.app.policies.requested_training import split_named, wanted_policies
-        from agentrec.app.reports.comparison_report import comparison_json, print_comparison
+        from agentrec.app.reports.policy_report import comparison_report
 
         settings = _settings(run, config, data, concurrency)
         wanted = wanted_policies(settings.policy, policies or ())
@@ -153,11 +153,8 @@ def compare(
         found = asyncio.run(
             compare_in_run(settings, wanted, seeds, sessions, Console(stderr=json_))
         )
-        note = note_on(sessions, settings)
-        _print(
-            comparison_json(found) if json_ else None,
-            lambda console: print_comparison(found, console, note=note),
-        )
+        report = comparison_report(found, note_on(sessions, settings))
+        print_result(found, report, as_json=json_)
 
 
 @policy_app.command()
@@ -175,11 +172,11 @@ def explain(
     """Explain what a policy chooses for one session, among which hints, and why."""
     with exit_with_error(debug):
         from agentrec.app.policies.explanation import explain_choice
-        from agentrec.app.reports.choice_report import choice_json, print_choice
+        from agentrec.app.reports.choice_report import choice_report
 
         settings = _settings(run, config, data, None)
         found = asyncio.run(explain_choice(settings, policy, session, Console(stderr=json_)))
-        _print(choice_json(found) if json_ else None, lambda console: print_choice(found, console))
+        print_result(found, choice_report(found), as_json=json_)
 
 
 def _settings(
@@ -202,10 +199,3 @@ def _set(pairs: Sequence[str]) -> Mapping[str, Any] | None:
         except ValueError:
             found[name] = value
     return found or None
-
-
-def _print(record: str | None, show: Callable[[Console], None]) -> None:
-    if record is not None:
-        sys.stdout.write(record + "\n")
-    else:
-        show(Console())

@@ -16,9 +16,10 @@ from agentrec.app.learning.cost_estimate import (
     CallPlan,
     answer_lengths,
     paid_in,
-    print_plan,
+    plan_report,
     recording_components,
 )
+from agentrec.app.reports.tables import show
 from agentrec.batch.partitions import BatchOptions
 from agentrec.data.session_rows import SessionRow, count_session_rows, read_session_rows
 from agentrec.errors import InputError
@@ -53,7 +54,7 @@ async def print_batch_plan(settings: RunSettings, options: BatchOptions, console
     earlier = (*paid, *await paid_in(run.folder.calls))
     plan = await _plan(run, options.sessions, earlier)
     model = None if run.named is None else run.named.identity
-    print_plan(plan, settings, model, paid, options.out, console)
+    show(plan_report(plan, settings, model, paid, options.out), console)
 
 
 async def _plan(run: ResolvedRun, file: Path, paid: tuple[Spending, ...]) -> CallPlan:

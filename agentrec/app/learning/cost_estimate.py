@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import BaseMessage
-from rich.console import Console
 
 from agentrec.app.learning.closed_loop import spread
-from agentrec.app.reports.run_report import new_table
+from agentrec.app.reports.tables import Column, Report, Table
 from agentrec.components import Components
 from agentrec.data import Dataset
 from agentrec.graphs.hint_learning.reflection import (
@@ -231,87 +230,70 @@ def answer_lengths(spendings: Iterable[Spending]) -> tuple[dict[str, float], int
 _SECONDS_PER_CALL = 2.0
 
 
-async def tell_plan(
-    settings: RunSettings,
-    dataset: Dataset,
-    prompts: Prompts,
-    model: str | None,
-    console: Console,
-) -> None:
-    """Print calls, tokens, money and time of a run, and what they rest on.
+async def estimate_run(
+    settings: RunSettings, dataset: Dataset, prompts: Prompts, model: str | None
+) -> Report:
+    """Report calls, tokens, money and time of a run, and what the estimate is based on.
 
     Args:
         settings: The settings.
         dataset: The sessions.
         prompts: The prompts.
         model: The model's identity; ``None`` for the embedded one.
-        console: Where to print.
     """
     paid = await paid_in(RunFolder(settings.run).calls)
     plan = await plan_run(settings, dataset, prompts, paid)
-    print_plan(plan, settings, model, paid, settings.run, console)
+    return plan_report(plan, settings, model, paid, settings.run)
 
 
-def print_plan(
+def plan_report(
     plan: CallPlan,
     settings: RunSettings,
     model: str | None,
     paid: Sequence[Spending],
     folder: Path,
-    console: Console,
-) -> None:
-    """Print what planned calls come to.
+) -> Report:
+    """Report what planned calls would cost.
 
     Args:
         plan: The calls.
         settings: Prices, limits and the budget.
         model: The model's identity; ``None`` for the embedded one.
         paid: What was paid before.
-        folder: Where that lies.
-        console: Where to print.
+        folder: Where the paid answers are.
     """
     prices, limits = settings.prices.table(), settings.limits.limits()
     name = model or "the embedded model"
-    priced = prices.price(name) is not None
-    table = new_table(f"What a run with {name} would come to")
-    table.add_column("for", no_wrap=True)
-    heads = ["calls", "tokens read", "tokens written"]
-    for head in [*heads, *([prices.currency or "money"] if priced else [])]:
-        table.add_column(head, justify="right", no_wrap=True)
-
-    def add(title: str, told: CallEstimate) -> None:
-        counts = (told.calls, told.input_tokens, told.output_tokens)
-        money = [] if told.money is None else [f"{told.money:,.4f}"]
-        table.add_row(title, *(f"{count:,}" for count in counts), *money)
-
-    for each in plan.calls:
-        add(each.node, estimate_calls([each], name, prices=prices))
     total = estimate_calls(
         plan.calls, name, prices=prices, limits=limits, seconds_per_call=_SECONDS_PER_CALL
     )
-    add("total", total)
-    console.print(table)
-    lines = [*_advice(settings, prices, model, total)]
+    estimates = {each.node: estimate_calls([each], name, prices=prices) for each in plan.calls}
+    yield Table(
+        f"What a run with {name} would cost",
+        (
+            Column("for", "<"),
+            Column("calls", ","),
+            Column("tokens read", ","),
+            Column("tokens written", ","),
+            Column(prices.currency or "money", ",.4f"),
+        ),
+        tuple(
+            (title, each.calls, each.input_tokens, each.output_tokens, each.money)
+            for title, each in {**estimates, "total": total}.items()
+        ),
+    )
+    yield from _advice(settings, prices, model, total)
     if model is not None:
-        length = timedelta(seconds=round(total.seconds))
-        lines.append(
-            f"time: {length} or more, with {limits.max_concurrency} calls at a time of"
-            f" {_SECONDS_PER_CALL:g} s each"
-            + "".join(
-                f", {rate:g} {what} a minute"
-                for rate, what in (
-                    (limits.requests_per_minute, "calls"),
-                    (limits.tokens_per_minute, "tokens"),
-                )
-                if rate is not None
-            )
+        rates = {"calls": limits.requests_per_minute, "tokens": limits.tokens_per_minute}
+        yield (
+            f"time: {timedelta(seconds=round(total.seconds))} or more, with"
+            f" {limits.max_concurrency} calls at a time of {_SECONDS_PER_CALL:g} s each"
+            + "".join(f", {rate:g} {what} a minute" for what, rate in rates.items() if rate)
         )
-    lines += [f"based on: {line}" for line in plan.basis]
-    answers = sum(each.answers for each in paid)
-    if answers:
-        lines.append(f"{answers:,} answers are in {folder} already and cost nothing again")
-    for line in [*lines, "Nothing was asked and nothing is paid."]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    yield from (f"based on: {line}" for line in plan.basis)
+    if answers := sum(each.answers for each in paid):
+        yield f"{answers:,} answers are in {folder} already and cost nothing again"
+    yield "Nothing was asked and nothing is paid."
 
 
 async def paid_in(file: Path) -> tuple[Spending, ...]:

@@ -9,17 +9,9 @@ from rich.console import Console
 
 from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.learning.closed_loop import ClosedLoop
-from agentrec.app.learning.cost_estimate import tell_plan
-from agentrec.app.reports.run_report import (
-    print_answers,
-    print_exploration,
-    print_gate,
-    print_hints,
-    print_report,
-    print_usage,
-    usage_printer,
-)
-from agentrec.evaluation.answer_quality import AnswerReport
+from agentrec.app.learning.cost_estimate import estimate_run
+from agentrec.app.reports.run_report import run_report, usage_printer, usage_report
+from agentrec.app.reports.tables import show
 from agentrec.evaluation.report import MetricsReport
 from agentrec.runs.open_run import open_run, resolve_run
 from agentrec.runs.run_folder import RunFolder
@@ -50,16 +42,9 @@ async def run_demo(settings: RunSettings, console: Console) -> MetricsReport:
             raise RuntimeError("the run ended without a report")
     else:
         console.print("This run is finished; nothing is computed again.")
-        _tell_usage(folder, console)
-    print_exploration(folder.exploration, console)
-    print_hints(folder.hints, console)
-    print_answers(AnswerReport.load(folder.answers), console)
-    print_report(finished, resolved.dataset.name, console)
-    print_gate(folder.gate, console)
-    # A path that is wrapped cannot be copied.
-    console.print(
-        f"Everything of this run is in {folder.path}", markup=False, highlight=False, soft_wrap=True
-    )
+        if folder.usage.is_file():
+            show(usage_report(UsageReport.load(folder.usage)), console)
+    show(run_report(folder, finished, resolved.dataset.name), console)
     return finished
 
 
@@ -72,12 +57,7 @@ async def estimate_demo(settings: RunSettings, console: Console) -> None:
     """
     resolved = await resolve_run(settings, ConsoleProgress(console))
     name = None if resolved.named is None else resolved.named.identity
-    await tell_plan(settings, resolved.dataset, resolved.prompts, name, console)
-
-
-def _tell_usage(folder: RunFolder, console: Console) -> None:
-    if folder.usage.is_file():
-        print_usage(UsageReport.load(folder.usage), console)
+    show(await estimate_run(settings, resolved.dataset, resolved.prompts, name), console)
 
 
 def _finished_report(folder: RunFolder) -> MetricsReport | None:

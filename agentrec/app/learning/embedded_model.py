@@ -12,6 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 from agentrec.app.cli.progress import ConsoleProgress
+from agentrec.app.reports.run_report import metrics_table
+from agentrec.app.reports.tables import Column, Report, Table
 from agentrec.assembly import (
     CatalogKnowledge,
     know_catalog,
@@ -52,8 +54,8 @@ _COMPARED = (
 
 
 @dataclass(frozen=True)
-class ModelReport:
-    """What an embedded model can do.
+class ModelEvaluation:
+    """How good an embedded model is.
 
     Attributes:
         examination: On prompts drawn from the catalogue.
@@ -91,7 +93,7 @@ async def train_model(settings: RunSettings, out: Path, console: Console) -> Cat
 
 async def examine_model(
     folder: Path, settings: RunSettings, split: SplitName, console: Console
-) -> ModelReport:
+) -> ModelEvaluation:
     """Examine a model on a data set's catalogue and on its validation or test sessions.
 
     Args:
@@ -139,7 +141,45 @@ async def examine_model(
     pairs = zip(sessions, rankings, strict=True)
     ranks["no_hint"] = [_rank(ranking.item_ids, session) for session, ranking in pairs]
     metrics = await asyncio.to_thread(build_report, ranks, _COMPARED, {}, settings.seed)
-    return ModelReport(examination, metrics)
+    return ModelEvaluation(examination, metrics)
+
+
+def model_report(evaluation: ModelEvaluation, split: str) -> Report:
+    """Report how good a model is.
+
+    Args:
+        evaluation: Its evaluation.
+        split: Name of the sessions.
+    """
+    found, metrics = evaluation.examination, evaluation.metrics
+    shares = {
+        "first choice out of all tokens is a candidate": found.candidate_first,
+        "same first candidate as the rule": found.same_first,
+        "top 10 of the masked ranking named in a list written freely": found.written_overlap,
+        "distinct entries in such a list": found.written_distinct,
+    }
+    correlations = zip(("no hint", "hint"), found.agreement, strict=True)
+    title = f"{metrics.sessions} {split} sessions, without a hint"
+    return [
+        Table(
+            f"On {found.prompts} fresh prompts of {found.candidates} candidates",
+            (Column("measure"), Column("value", ">")),
+            (
+                *((name, f"{share:.1%}") for name, share in shares.items()),
+                *(
+                    (f"rank correlation with the rule, {kind}", f"{r:.3f}")
+                    for kind, r in correlations
+                ),
+            ),
+        ),
+        Table(
+            "Hints: rank correlation with the degree to which candidates have what is asked for",
+            (Column("prefer ..."), Column("the model", ".2f"), Column("the rule", ".2f")),
+            tuple((grade.phrase, grade.with_property, grade.rule) for grade in found.hints),
+        ),
+        metrics_table(title, "method", metrics, paired=False),
+        metrics_table(title, "difference", metrics, paired=True),
+    ]
 
 
 async def _prepared(

@@ -14,7 +14,7 @@ from agentrec.app.learning.run_backbone import obtain_backbone
 from agentrec.app.learning.run_rewards import RunRewards, Split, TrainingData, reopen_run
 from agentrec.app.learning.target_ranks import baseline_ranks, baselines
 from agentrec.app.policies.evaluation import chosen_ndcg
-from agentrec.app.reports.comparison_report import comparison_json
+from agentrec.app.reports.tables import to_json
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
@@ -95,7 +95,7 @@ async def compare(
         comparison = compare_policies(ndcg, given, seed=settings.seed)
         file = parts.folder.path / f"comparison.{split}.json"
         with writing(file):
-            write_atomically(file, (comparison_json(comparison) + "\n").encode())
+            write_atomically(file, (to_json(comparison) + "\n").encode())
         return comparison
 
 

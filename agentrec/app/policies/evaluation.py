@@ -13,7 +13,8 @@ from rich.console import Console
 
 from agentrec.app.learning.run_rewards import RunRewards, Split, reopen_run
 from agentrec.app.policies.training import TrainingRecord
-from agentrec.app.reports.attribution_report import attribution_json, print_attribution
+from agentrec.app.reports.policy_report import attribution_record, attribution_report
+from agentrec.app.reports.tables import Report, to_json
 from agentrec.assembly import CatalogKnowledge
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
@@ -51,18 +52,16 @@ class Evaluated:
     attribution: Attribution
     texts: dict[str, str]
 
-    def tell(self, console: Console) -> None:
-        """Print it."""
+    def report(self) -> Report:
+        """Report the gain, and by which hints it came about."""
         gain = self.attribution.gain.mean
-        console.print(
+        yield (
             f"{self.name} on {self.split} sessions: NDCG@10 {self.without + gain:.3f},"
-            f" without hints {self.without:.3f}.",
-            markup=False,
-            highlight=False,
+            f" without hints {self.without:.3f}."
         )
         if self.split == "valid":
-            console.print("note: half of these sessions picked it, so expect less elsewhere.")
-        print_attribution(self.attribution, self.texts, console)
+            yield "note: half of these sessions picked it, so expect less elsewhere."
+        yield from attribution_report(self.attribution, self.texts)
 
 
 async def evaluate_policy(
@@ -115,7 +114,9 @@ async def evaluate_policy(
             without = float(table.ndcg[:, 0].mean())
             file = folder / f"evaluation.{split}.json"
             with writing(file):
-                write_atomically(file, (attribution_json(attribution, texts) + "\n").encode())
+                write_atomically(
+                    file, (to_json(attribution_record(attribution, texts)) + "\n").encode()
+                )
             return Evaluated(name, split, without, attribution, texts)
 
         return await asyncio.to_thread(taken_apart)

@@ -14,7 +14,8 @@ from agentrec.app.learning.run_rewards import Split, reopen_run
 from agentrec.app.policies.comparison import COMPARED
 from agentrec.app.policies.evaluation import LIVE
 from agentrec.app.policies.training import BEST_SINGLE, CURVE_FILE, let_live, train_policy
-from agentrec.app.reports.run_report import print_gate
+from agentrec.app.reports.run_report import gate_report
+from agentrec.app.reports.tables import show
 from agentrec.errors import InputError
 from agentrec.policies.no_regret_gate import NO_HINT
 from agentrec.policies.policy_files import EncoderRecord
@@ -69,7 +70,7 @@ async def train_in_run(
             await asyncio.to_thread(
                 let_live, parts.folder, called, trained, data, seed=seed, encoder=encoder
             )
-            print_gate(parts.folder.gate, console)
+            show(gate_report(parts.folder.gate), console)
         told = [f"{called} is in {folder}"]
         if (folder / CURVE_FILE).is_file():
             told.append(f"its learning curve is in {folder / CURVE_FILE}")
