@@ -108,6 +108,7 @@ def _show_line(line: str, console: Console, style: str = "") -> None:
     # A path that is broken cannot be copied.
     width = max(console.width, *map(cell_len, text.split(" ")))
     for part in Text(text, style).wrap(console, width):
+        part.rstrip()
         console.print(part, soft_wrap=True)
 
 
