@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 
-from agentrec.app.reports import plots as curve_picture
+from agentrec.app.reports import plots
 from agentrec.app.reports.plots import draw_learning_curve
 from agentrec.errors import InputError
 from agentrec.policies.ppo.config import CurvePoint
@@ -40,13 +40,13 @@ def _curve(seed: int = 0, members: int = 2, validate_every: int = 1) -> list[Cur
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that are drawn."""
     figures: list[Any] = []
-    original: Callable[..., Any] = curve_picture._figure
+    original: Callable[..., Any] = plots._learning_curve
 
     def kept(*arguments: Any) -> Any:
         figures.append(original(*arguments))
         return figures[-1]
 
-    monkeypatch.setattr(curve_picture, "_figure", kept)
+    monkeypatch.setattr(plots, "_learning_curve", kept)
     return figures
 
 

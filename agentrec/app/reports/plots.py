@@ -1,4 +1,8 @@
-"""Writing matplotlib's figures: the same bytes for the same figure, whatever else is going on."""
+"""Pictures of training, as PNG or SVG: the same points give the same bytes.
+
+Drawing blocks for about a second: callers in an event loop run it in a thread. The bytes depend
+on the version of matplotlib, but on no setting of the process.
+"""
 
 from __future__ import annotations
 
@@ -21,80 +25,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_FORMATS = (".png", ".svg")
+_INCHES = (8, 5)
+_DPI = 100
+_MAX_TITLE = 90
+_BLUE, _ORANGE, _GREY, _GREEN = "#0b5fa5", "#c8641e", "#4a4a4a", "#2e7d32"
 
-FORMATS = (".png", ".svg")
-WIDTH, HEIGHT = 800, 500
-DPI = 100
-_LONGEST_TITLE = 90
-
-# Settings of matplotlib are the process's: two pictures at once would undo each other's.
+# Settings of matplotlib belong to the process: two pictures at once would undo each other's.
 _SETTINGS = Lock()
-
-
-def check_format(file: Path) -> None:
-    """Refuse a file that cannot be a picture.
-
-    Raises:
-        InputError: The name ends with neither ``.png`` nor ``.svg``.
-    """
-    if file.suffix.lower() not in FORMATS:
-        raise InputError(f"a picture's name ends with {' or '.join(FORMATS)}", file=file)
-
-
-def write_picture(file: Path, draw: Callable[[], Figure]) -> None:
-    """Draw a figure and write it as PNG or SVG, by the file's name.
-
-    It blocks for about a second: callers in an event loop run it in a thread. The same figure
-    gives the same bytes with the same version of matplotlib.
-
-    Args:
-        file: What to write; a file that is there is replaced in one step.
-        draw: Makes the figure, under matplotlib's own settings.
-
-    Raises:
-        InputError: The name ends with neither ``.png`` nor ``.svg``.
-        OSError: The file cannot be written.
-    """
-    check_format(file)
-    suffix = file.suffix.lower()
-    with _plain_settings():
-        content = io.BytesIO()
-        # No date, and no version: equal pictures are equal files.
-        nameless = {"Date": None, "Creator": None} if suffix == ".svg" else {"Software": None}
-        draw().savefig(content, format=suffix[1:], dpi=DPI, metadata=nameless)
-    write_atomically(file, content.getvalue())
-
-
-def set_title(axes: Axes, title: str) -> None:
-    """Put a title, in one line, above a panel; none if empty."""
-    if title:
-        # A dollar sign would start a formula.
-        axes.set_title(clean_text(title, _LONGEST_TITLE), fontsize=11, loc="left", parse_math=False)
-
-
-@contextmanager
-def _plain_settings() -> Iterator[None]:
-    """Matplotlib as it comes, whatever a person's own settings, and as it was afterwards."""
-    logger = logging.getLogger("matplotlib")
-    level = logger.level
-    with _SETTINGS:
-        try:
-            # At the first import ever it says that it is listing the fonts.
-            logger.setLevel(logging.ERROR)
-            from matplotlib import rc_context, rcdefaults, rcParams
-
-            with rc_context(), catch_warnings():
-                # A title in a script that its font lacks is drawn as boxes, and told about.
-                filterwarnings("ignore", message="Glyph .* missing from font")
-                rcdefaults()
-                rcParams["svg.hashsalt"] = "agentrec"
-                yield
-        finally:
-            logger.setLevel(level)
-
-
-_VALID, _TRAIN, _ENTROPY = "#0b5fa5", "#c8641e", "#4a4a4a"
-_REFERENCE = "#2e7d32"
 
 _Line = list[tuple[int, float]]
 
@@ -105,15 +43,14 @@ def draw_learning_curve(
     best_single: float | None = None,
     title: str = "",
 ) -> None:
-    """Draw how training went, and write it as PNG or SVG, whichever the name ends with.
+    """Draw the gain and the entropy of a policy over the iterations of its training.
 
-    A thin line is one network, a thick one the mean of all; a dot is the iterate that a network
-    ended up with. It blocks for about a second: callers in an event loop run it in a thread. The
-    same points give the same bytes with the same version of matplotlib.
+    A thin line is one network, a thick one the mean of all; a dot is the selected iterate of a
+    network.
 
     Args:
-        file: What to write; a file that is there is replaced in one step.
-        curves: One a training run, each with one or more members; at least one point in all.
+        file: What to write, by its ending; an existing file is replaced in one step.
+        curves: One per training run, each with one or more members; at least one point in all.
         best_single: Mean validation gain of the best single hint, -1 to 1, for comparison.
         title: Shown above, in one line; none if empty.
 
@@ -122,127 +59,23 @@ def draw_learning_curve(
         ValueError: There is nothing to draw.
         OSError: The file cannot be written.
     """
-    check_format(file)
     members = [
         sorted((one for one in curve if one.member == member), key=lambda one: one.iteration)
         for curve in curves
         for member in sorted({one.member for one in curve})
     ]
-    if not members:
-        raise ValueError("there is no point to draw")
-    write_picture(file, lambda: _figure(members, best_single, title))
-
-
-def _figure(members: list[list[CurvePoint]], best_single: float | None, title: str) -> Figure:
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI, layout="constrained")
-    gains, entropies = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    _draw(gains, _lines(members, lambda one: one.train_gain), "training sessions", _TRAIN)
-    valid = _lines(members, lambda one: one.valid_gain)
-    _draw(gains, valid, "validation sessions", _VALID)
-    _mark_selected(gains, members)
-    gains.axhline(0, color="black", linewidth=1, linestyle="--", label="no hint")
-    if best_single is not None:
-        gains.axhline(
-            best_single, color=_REFERENCE, linewidth=1.5, linestyle="-.", label="best single hint"
-        )
-    gains.set_ylabel("mean gain over no hint\n(NDCG@10)")
-    gains.margins(y=0.08)
-    _draw(entropies, _lines(members, lambda one: one.entropy), "entropy", _ENTROPY)
-    entropies.margins(y=0.15)
-    entropies.set_ylim(bottom=0)
-    # Of one iteration alone, matplotlib would show a thousandth.
-    entropies.set_xlim(0, 1 + max(one.iteration + 1 for points in members for one in points))
-    entropies.set_ylabel("entropy\n(nats)")
-    entropies.set_xlabel("iterations done")
-    entropies.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for axes in (gains, entropies):
-        axes.grid(visible=True, color="#dddddd", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.align_ylabels()
-    set_title(gains, title)
-    # Beside the panels, so that it covers no line.
-    figure.legend(
-        *gains.get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=5,
-        frameon=False,
-        fontsize=9,
-        columnspacing=1.4,
-        handlelength=1.8,
-    )
-    return figure
-
-
-def _lines(
-    members: list[list[CurvePoint]], value: Callable[[CurvePoint], float | None]
-) -> list[_Line]:
-    """For each network the iterations done and the value, where there is one."""
-    lines = []
-    for points in members:
-        known = [(one.iteration + 1, value(one)) for one in points]
-        lines.append([(done, float(number)) for done, number in known if number is not None])
-    return [line for line in lines if line]
-
-
-def _draw(axes: Axes, lines: list[_Line], label: str, colour: str) -> None:
-    """Thin lines, and their mean as a thick one."""
-    if not lines:
-        return
-    if len(lines) > 1:
-        for line in lines:
-            axes.plot(*zip(*line, strict=True), color=colour, linewidth=0.8, alpha=0.4)
-    at: dict[int, list[float]] = {}
-    for line in lines:
-        for done, number in line:
-            at.setdefault(done, []).append(number)
-    mean = [(done, sum(numbers) / len(numbers)) for done, numbers in sorted(at.items())]
-    # A line of one point would not be seen.
-    marker = "o" if len(mean) == 1 else ""
-    axes.plot(*zip(*mean, strict=True), color=colour, linewidth=2.2, label=label, marker=marker)
-
-
-def _mark_selected(axes: Axes, members: list[list[CurvePoint]]) -> None:
-    """A dot on each network's own line where it ended up, on validation if it was looked at."""
-    places = [
-        (one.iteration + 1, one.train_gain if one.valid_gain is None else one.valid_gain)
-        for points in members
-        for one in points
-        if one.selected
-    ]
-    if places:
-        axes.plot(
-            *zip(*places, strict=True),
-            linestyle="",
-            marker="o",
-            markersize=6,
-            markerfacecolor="white",
-            markeredgecolor="black",
-            label="selected",
-            zorder=5,
-        )
-
-
-_COLOURS = {"train": "#c8641e", "held_out": "#0b5fa5"}
-_LABELS = {"train": "pairs of the step", "held_out": "pairs kept out"}
-
-_Value = Callable[[AlignmentPoint], float | None]
+    _write(file, bool(members), lambda: _learning_curve(members, best_single, title))
 
 
 def draw_alignment(
     file: Path, points: Sequence[AlignmentPoint], *, kept_step: int | None = None, title: str = ""
 ) -> None:
-    """Draw loss, reward margin and accuracy over the steps, as PNG or SVG by the file's name.
+    """Draw loss, reward margin and accuracy of an alignment over its steps.
 
-    Of fine-tuning, which has no rewards, the loss and the share of right tokens. It blocks for
-    about a second: callers in an event loop run it in a thread. The same points give the same
-    bytes with the same version of matplotlib.
+    Fine-tuning has no rewards: its share of right tokens is drawn instead.
 
     Args:
-        file: What to write; a file that is there is replaced in one step.
+        file: What to write, by its ending; an existing file is replaced in one step.
         points: At least one.
         kept_step: The step whose state was kept, marked with a line.
         title: Shown above, in one line; none if empty.
@@ -252,68 +85,182 @@ def draw_alignment(
         ValueError: There is nothing to draw.
         OSError: The file cannot be written.
     """
-    check_format(file)
-    if not points:
+    _write(file, bool(points), lambda: _alignment(points, kept_step, title))
+
+
+def _write(file: Path, drawable: bool, draw: Callable[[], Figure]) -> None:
+    suffix = file.suffix.lower()
+    if suffix not in _FORMATS:
+        raise InputError(f"a picture's name ends with {' or '.join(_FORMATS)}", file=file)
+    if not drawable:
         raise ValueError("there is no point to draw")
-    write_picture(file, lambda: _alignment_figure(points, kept_step, title))
+    with _default_settings():
+        content = io.BytesIO()
+        # No date, and no version: equal pictures are equal files.
+        nameless = {"Date": None, "Creator": None} if suffix == ".svg" else {"Software": None}
+        draw().savefig(content, format=suffix[1:], dpi=_DPI, metadata=nameless)
+    write_atomically(file, content.getvalue())
 
 
-def _alignment_figure(
-    points: Sequence[AlignmentPoint], kept_step: int | None, title: str
+@contextmanager
+def _default_settings() -> Iterator[None]:
+    """Use matplotlib's own settings, and restore the process's."""
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    with _SETTINGS:
+        try:
+            # Its first import logs that it lists the fonts.
+            logger.setLevel(logging.ERROR)
+            from matplotlib import rc_context, rcdefaults, rcParams
+
+            with rc_context(), catch_warnings():
+                # A character that the font lacks is drawn as a box.
+                filterwarnings("ignore", message="Glyph .* missing from font")
+                rcdefaults()
+                rcParams["svg.hashsalt"] = "agentrec"
+                yield
+        finally:
+            logger.setLevel(level)
+
+
+def _learning_curve(
+    members: list[list[CurvePoint]], best_single: float | None, title: str
 ) -> Figure:
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    rewarded = any(point.margin is not None for point in points)
-    panels: list[tuple[str, _Value, float | None]] = [("loss\n(nats)", lambda p: p.loss, None)]
-    if rewarded:
-        panels.append(("reward margin\n(nats x beta)", lambda p: p.margin, 0.0))
-        panels.append(("share of pairs\nin order", lambda p: p.accuracy, 0.5))
-    else:
-        panels.append(("share of tokens\nright", lambda p: p.token_accuracy, None))
-    figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI, layout="constrained")
-    rows = figure.subplots(len(panels), 1, sharex=True)
-    for axes, (name, value, reference) in zip(rows, panels, strict=True):
-        for part, colour in _COLOURS.items():
-            _draw_points(axes, [point for point in points if point.part == part], value, colour)
-        if reference is not None:
-            axes.axhline(reference, color="black", linewidth=1, linestyle="--")
-        if kept_step is not None:
-            axes.axvline(kept_step, color="#2e7d32", linewidth=1.2, label="kept")
-        axes.set_ylabel(name)
-        axes.margins(y=0.1)
-        axes.grid(visible=True, color="#dddddd", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    rows[-1].set_xlim(0, 1 + max(point.step for point in points))
-    rows[-1].set_xlabel("optimiser steps done")
-    rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.align_ylabels()
-    set_title(rows[0], title)
-    figure.legend(
-        *rows[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=3,
-        frameon=False,
-        fontsize=9,
-    )
+    figure, (gains, entropies) = _panels(3, 1)
+    _draw_members(gains, members, lambda one: one.train_gain, "training sessions", _ORANGE)
+    _draw_members(gains, members, lambda one: one.valid_gain, "validation sessions", _BLUE)
+    selected = [
+        (one.iteration + 1, one.train_gain if one.valid_gain is None else one.valid_gain)
+        for points in members
+        for one in points
+        if one.selected
+    ]
+    if selected:
+        gains.plot(
+            *zip(*selected, strict=True),
+            linestyle="",
+            marker="o",
+            markersize=6,
+            markerfacecolor="white",
+            markeredgecolor="black",
+            label="selected",
+            zorder=5,
+        )
+    gains.axhline(0, color="black", linewidth=1, linestyle="--", label="no hint")
+    if best_single is not None:
+        gains.axhline(
+            best_single, color=_GREEN, linewidth=1.5, linestyle="-.", label="best single hint"
+        )
+    gains.set_ylabel("mean gain over no hint\n(NDCG@10)")
+    gains.margins(y=0.08)
+    _draw_members(entropies, members, lambda one: one.entropy, "entropy", _GREY)
+    entropies.margins(y=0.15)
+    entropies.set_ylim(bottom=0)
+    entropies.set_ylabel("entropy\n(nats)")
+    last = max(one.iteration + 1 for points in members for one in points)
+    _finish(figure, title, "iterations done", last)
     return figure
 
 
-def _draw_points(axes: Axes, points: Sequence[AlignmentPoint], value: _Value, colour: str) -> None:
-    known = [(point.step, value(point)) for point in points]
-    line = [(step, number) for step, number in known if number is not None]
-    if not line:
+def _draw_members(
+    axes: Axes,
+    members: list[list[CurvePoint]],
+    value: Callable[[CurvePoint], float | None],
+    label: str,
+    colour: str,
+) -> None:
+    """A thin line for each network with values, and their mean as a thick one."""
+    lines = [_line([(one.iteration + 1, value(one)) for one in points]) for points in members]
+    lines = [line for line in lines if line]
+    if not lines:
         return
-    # Looks at the pairs kept out are few: each is a dot; so is a line of one point.
-    part = points[0].part
-    marker = "o" if part == "held_out" or len(line) == 1 else ""
-    width = 2.0 if part == "held_out" else 1.0
-    axes.plot(
-        *zip(*line, strict=True),
-        color=colour,
-        linewidth=width,
-        marker=marker,
-        markersize=4,
-        label=_LABELS[part],
+    if len(lines) > 1:
+        for line in lines:
+            axes.plot(*zip(*line, strict=True), color=colour, linewidth=0.8, alpha=0.4)
+    at: dict[int, list[float]] = {}
+    for done, number in (point for line in lines for point in line):
+        at.setdefault(done, []).append(number)
+    mean = [(done, sum(numbers) / len(numbers)) for done, numbers in sorted(at.items())]
+    _plot(axes, mean, label, colour, 2.2)
+
+
+def _alignment(points: Sequence[AlignmentPoint], kept_step: int | None, title: str) -> Figure:
+    panels: list[tuple[str, Callable[[AlignmentPoint], float | None], float | None]]
+    panels = [("loss\n(nats)", lambda point: point.loss, None)]
+    if any(point.margin is not None for point in points):
+        panels.append(("reward margin\n(nats x beta)", lambda point: point.margin, 0.0))
+        panels.append(("share of pairs\nin order", lambda point: point.accuracy, 0.5))
+    else:
+        panels.append(("share of tokens\nright", lambda point: point.token_accuracy, None))
+    figure, rows = _panels(*(1 for _ in panels))
+    parts = (("train", "pairs of the step", _ORANGE, 1.0), ("held_out", "pairs kept out", _BLUE, 2))
+    for axes, (name, value, reference) in zip(rows, panels, strict=True):
+        for part, label, colour, width in parts:
+            line = _line([(point.step, value(point)) for point in points if point.part == part])
+            # Held-out evaluations are few: each is a dot.
+            _plot(axes, line, label, colour, width, dots=part == "held_out")
+        if reference is not None:
+            axes.axhline(reference, color="black", linewidth=1, linestyle="--")
+        if kept_step is not None:
+            axes.axvline(kept_step, color=_GREEN, linewidth=1.2, label="kept")
+        axes.set_ylabel(name)
+        axes.margins(y=0.1)
+    _finish(figure, title, "optimiser steps done", max(point.step for point in points))
+    return figure
+
+
+def _line(points: Sequence[tuple[int, float | None]]) -> _Line:
+    return [(at, float(number)) for at, number in points if number is not None]
+
+
+def _plot(
+    axes: Axes, line: _Line, label: str, colour: str, width: float, *, dots: bool = False
+) -> None:
+    if line:
+        # A line of one point would not be seen.
+        marker = "o" if dots or len(line) == 1 else ""
+        axes.plot(
+            *zip(*line, strict=True),
+            color=colour,
+            linewidth=width,
+            marker=marker,
+            markersize=4,
+            label=label,
+        )
+
+
+def _panels(*heights: float) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with a panel for each height, one below the other, over the same steps."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
+    return figure, figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+
+
+def _finish(figure: Figure, title: str, unit: str, last: int) -> None:
+    """Title, grid, legend and the axis of the steps, which are ``unit``, up to ``last``."""
+    from matplotlib.ticker import MaxNLocator
+
+    for axes in figure.axes:
+        axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    # Of one step alone, matplotlib would show a thousandth.
+    axes.set_xlim(0, 1 + last)
+    axes.set_xlabel(unit)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.align_ylabels()
+    top = figure.axes[0]
+    if title:
+        # A dollar sign would start a formula.
+        top.set_title(clean_text(title, _MAX_TITLE), fontsize=11, loc="left", parse_math=False)
+    # Beside the panels, so that it covers no line.
+    figure.legend(
+        *top.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=5,
+        frameon=False,
+        fontsize=9,
+        columnspacing=1.4,
+        handlelength=1.8,
     )
