@@ -32,17 +32,11 @@ from agentrec.sessions import Session
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 SESSIONS = [make_session(number) for number in range(len(TITLES))]
-# The same sessions with one candidate of 24 left out, which no target is.
-OTHER_DRAW = [
-    session.model_copy(update={"candidates": tuple(c for c in session.candidates if c != dropped)})
-    for session in SESSIONS
-    for dropped in [next(c for c in session.candidates if c != session.target)]
-]
 HINTS = [Hint(text=f"Prefer films of kind {letter}.") for letter in "abcdefghijklmnop"]
 HALVING = SuccessiveHalving(rounds=(3, 2, 1))
 
 
-def place(hint: str | None, last: str) -> int | str:
+def position(hint: str | None, last: str) -> int | str:
     """Every film that ends a history has hints of its own that help it, and others that harm."""
     if hint is None:
         return 5
@@ -51,7 +45,7 @@ def place(hint: str | None, last: str) -> int | str:
 
 
 def scripted(count: int = 1000) -> ScriptedChatModel:
-    return ScriptedChatModel([world(place, targets_of(SESSIONS, make_catalog()))] * count)
+    return ScriptedChatModel([world(position, targets_of(SESSIONS, make_catalog()))] * count)
 
 
 class Counting:
@@ -102,32 +96,6 @@ async def test_the_plan_depends_on_answers_and_not_on_which_comes_first(concurre
     np.testing.assert_array_equal(tables[0].ndcg, tables[1].ndcg)
 
 
-async def test_the_states_given_are_the_ones_that_count() -> None:
-    states = np.zeros((len(SESSIONS), 2), np.float32)
-    components = make_components(scripted())
-    fills = [
-        await fill_reward_table(
-            SESSIONS, HINTS, components, 8, lambda: None, halving=HALVING, states=given
-        )
-        for given in (None, states)
-    ]
-    assert not np.array_equal(fills[0].measured, fills[1].measured)
-
-
-@pytest.mark.parametrize("halving", [None, HALVING])
-async def test_further_draws_are_rows_of_their_own(halving: SuccessiveHalving | None) -> None:
-    model, counted = scripted(), Counting()
-    table = await fill_reward_table(
-        SESSIONS, HINTS, make_components(model), 8, counted, halving=halving, draws=[OTHER_DRAW]
-    )
-    assert table.session_ids == 2 * tuple(session.session_id for session in SESSIONS)
-    assert table.draws == (0,) * len(SESSIONS) + (1,) * len(SESSIONS)
-    planned = num_cells(SESSIONS, HINTS, halving, [OTHER_DRAW])
-    assert planned == 2 * num_cells(SESSIONS, HINTS, halving)
-    assert len(set(prompts_of(model, "rank"))) == counted.done == planned == len(model.calls)
-    assert table.measured.sum() == planned
-
-
 @pytest.mark.parametrize("before", [20, 120, 170])
 async def test_what_was_answered_before_a_failure_is_not_paid_for_again(
     before: int, tmp_path: Path
@@ -135,7 +103,7 @@ async def test_what_was_answered_before_a_failure_is_not_paid_for_again(
     whole = await fill_reward_table(
         SESSIONS, HINTS, make_components(scripted()), 4, lambda: None, halving=HALVING
     )
-    answer = world(place, targets_of(SESSIONS, make_catalog()))
+    answer = world(position, targets_of(SESSIONS, make_catalog()))
     failing = ScriptedChatModel([*[answer] * before, ValueError("gone"), *[answer] * 10])
     async with await CallJournal.open(tmp_path / "calls.sqlite") as journal:
         gateway = ModelGateway(failing, "one", journal, retries=RetryPolicy(max_attempts=1))
@@ -144,7 +112,7 @@ async def test_what_was_answered_before_a_failure_is_not_paid_for_again(
             await fill_reward_table(SESSIONS, HINTS, components, 4, lambda: None, halving=HALVING)
     model = scripted()
     async with await CallJournal.open(tmp_path / "calls.sqlite") as journal:
-        answered = len(journal)  # with what was under way when the failure came
+        answered = len(journal)  # with calls in flight when the failure came
         components = replace(make_components(model), model=ModelGateway(model, "one", journal))
         table = await fill_reward_table(
             SESSIONS, HINTS, components, 4, lambda: None, halving=HALVING
@@ -154,17 +122,11 @@ async def test_what_was_answered_before_a_failure_is_not_paid_for_again(
     np.testing.assert_array_equal(table.ndcg, whole.ndcg)
 
 
-async def test_what_does_not_fit_is_refused_before_anything_is_paid_for() -> None:
+async def test_a_hint_that_occurs_twice_is_refused_before_anything_is_paid_for() -> None:
     model = ScriptedChatModel([])
-    components = make_components(model)
-
-    async def refused(says: str, hints: list[Hint] = HINTS, **given: object) -> None:
-        with pytest.raises(ValueError, match=says):
-            await fill_reward_table(SESSIONS, hints, components, 8, lambda: None, **given)  # type: ignore[arg-type]
-
-    await refused("one hint twice", [HINTS[0], HINTS[0]])
-    await refused("same sessions in the same order", draws=[OTHER_DRAW[::-1]])
-    await refused("2 states for 26", halving=HALVING, states=np.zeros((2, 3), np.float32))
+    twice = [HINTS[0], HINTS[0]]
+    with pytest.raises(ValueError, match="one hint twice"):
+        await fill_reward_table(SESSIONS, twice, make_components(model), 8, lambda: None)
     assert not model.calls
 
 
@@ -183,39 +145,39 @@ async def cells_of(
     known: RewardTable | None = None,
     sessions: Sequence[Session] = SESSIONS,
     hints: Sequence[Hint] = HINTS,
-    told: io.StringIO | None = None,
+    shown: io.StringIO | None = None,
 ) -> RewardTable:
-    display = ConsoleProgress(Console(file=told or io.StringIO(), width=120))
+    display = ConsoleProgress(Console(file=shown or io.StringIO(), width=120))
     parts = make_components(model)
     return await fill_cells(sessions, hints, cells, parts, 8, display, "Measuring", known=known)
 
 
 async def test_cells_are_measured_beside_no_hint_and_nothing_else_is() -> None:
-    model, told = scripted(), io.StringIO()
+    model, shown = scripted(), io.StringIO()
     cells = [(0, 3), (4, 1), (0, 3), (4, 0)]
-    table = await cells_of(model, cells, told=told)
+    table = await cells_of(model, cells, shown=shown)
     assert len(model.calls) == len(SESSIONS) + 2
     assert np.argwhere(table.measured[:, 1:]).tolist() == [[0, 2], [4, 0]]
     whole = await fill_reward_table(SESSIONS, HINTS, make_components(scripted()), 8, lambda: None)
     assert np.array_equal(table.ndcg[table.measured], whole.ndcg[table.measured])
     assert (table.session_ids, table.hint_ids) == (whole.session_ids, whole.hint_ids)
-    assert "Measuring" in told.getvalue()
-    assert f"{len(model.calls)}/{len(model.calls)}" in told.getvalue()
+    assert "Measuring" in shown.getvalue()
+    assert f"{len(model.calls)}/{len(model.calls)}" in shown.getvalue()
 
 
 async def test_what_is_known_is_not_measured_again() -> None:
     known = await cells_of(scripted(), [(0, 1), (1, 2)])
-    model, told = scripted(), io.StringIO()
-    again = await cells_of(model, [(1, 2)], known, told=told)
+    model, shown = scripted(), io.StringIO()
+    again = await cells_of(model, [(1, 2)], known, shown=shown)
     assert np.array_equal(again.ndcg, known.ndcg, equal_nan=True)
     assert not model.calls
-    assert told.getvalue() == "", "there is nothing to watch"
+    assert shown.getvalue() == "", "there is nothing to watch"
     more = await cells_of(model, [(1, 2), (2, 2)], known)
     assert len(model.calls) == 1
     assert more.measured.sum() == known.measured.sum() + 1
 
 
-async def test_what_is_known_of_others_in_another_order_goes_to_its_place() -> None:
+async def test_known_cells_of_another_order_go_to_their_own_rows_and_columns() -> None:
     known = await cells_of(scripted(), [(row, 1 + row % 4) for row in range(8)], None, SESSIONS[:8])
     assert known.measured[:, 1:].sum() == 8
     model = scripted()
@@ -230,20 +192,22 @@ async def test_what_is_known_of_others_in_another_order_goes_to_its_place() -> N
     assert not table.measured[:, 1].any()
 
 
-async def test_another_draw_of_negatives_is_another_answer() -> None:
-    components = make_components(scripted())
-    drawn = await fill_reward_table(
-        SESSIONS, HINTS[:2], components, 8, lambda: None, draws=[OTHER_DRAW]
+async def test_other_draws_of_negatives_are_not_taken_over() -> None:
+    known = await cells_of(scripted(), [], hints=HINTS[:2])
+    drawn = RewardTable(
+        2 * known.session_ids,
+        known.hint_ids,
+        np.concatenate([known.ndcg, np.zeros_like(known.ndcg)]),
+        (0,) * len(SESSIONS) + (1,) * len(SESSIONS),
     )
-    first = await fill_reward_table(SESSIONS, HINTS[:2], components, 8, lambda: None)
     model = scripted()
     table = await cells_of(model, [], drawn, hints=HINTS[:2])
     assert not model.calls
-    assert np.array_equal(table.ndcg, first.ndcg)
+    assert np.array_equal(table.ndcg, known.ndcg, equal_nan=True)
 
 
 async def test_a_failed_cell_is_never_a_score() -> None:
-    answer = world(place, targets_of(SESSIONS, make_catalog()))
+    answer = world(position, targets_of(SESSIONS, make_catalog()))
     failing = ScriptedChatModel([*[answer] * 10, ValueError("gone"), *[answer] * 100])
     with pytest.raises(ModelCallError):
         await cells_of(failing, [(0, 1)])

@@ -16,7 +16,7 @@ from app.run_copies import RunCopy
 from rich.console import Console
 
 from agentrec.app.cli.progress import ConsoleProgress
-from agentrec.app.learning.run_backbone import backbone_config, obtain_backbone
+from agentrec.app.learning.run_baselines import backbone_config, obtain_backbone
 from agentrec.data import Dataset, load_folder
 from agentrec.errors import InputError
 from agentrec.llm.prompts.templates import Prompts

@@ -56,7 +56,7 @@ DATA = Dataset(
 HALVING = SuccessiveHalving()
 
 
-def place(hint: str | None, last: str) -> int | str:
+def position(hint: str | None, last: str) -> int | str:
     if hint is None:
         return 5
     number = (TITLES.index(last.split(" (")[0]) + len(hint) + ord(hint[-2])) % 7
@@ -89,7 +89,7 @@ async def opened(
     offered: int = 32,
     **changes: object,
 ) -> AsyncIterator[Opened]:
-    model = ScriptedChatModel([world(place, targets_of(SESSIONS, make_catalog()))] * 1000)
+    model = ScriptedChatModel([world(position, targets_of(SESSIONS, make_catalog()))] * 1000)
     store, embeddings = InMemoryHintStore(DIMENSION), HashedWordEmbeddings(DIMENSION)
     await store.add_many(hints, await embeddings.aembed_documents([hint.text for hint in hints]))
     async with await CallJournal.open(folder / "calls.sqlite") as journal:
@@ -229,19 +229,19 @@ async def test_the_latest_sessions_are_rewarded_and_all_test_sessions(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("splits", "told"),
+    ("splits", "message"),
     [
         ({"train": ()}, "no training session"),
         ({"valid": DATA.valid[:1]}, "at least 2 validation sessions"),
         ({"valid": ()}, "at least 2 validation sessions"),
     ],
 )
-async def test_too_few_sessions_are_told_before_anything_is_paid(
-    splits: dict[str, object], told: str, tmp_path: Path
+async def test_too_few_sessions_are_refused_before_anything_is_paid(
+    splits: dict[str, object], message: str, tmp_path: Path
 ) -> None:
     data = cast("Dataset", SimpleNamespace(**{**vars(DATA), **splits}))
     async with opened(tmp_path, data=data) as run:
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             await run.rewards.training_data()
         assert run.calls == 0
 

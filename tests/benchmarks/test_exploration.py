@@ -19,8 +19,7 @@ from benchmarks.hint_effects import HintEffects, hint_effects
 from rich.console import Console
 
 from agentrec.app.cli.progress import ConsoleProgress
-from agentrec.app.learning.closed_loop import spread
-from agentrec.app.learning.exploration import explore, most_alike
+from agentrec.app.learning.exploration import explore, most_alike, spread
 from agentrec.app.learning.reward_measurement import fill_reward_table
 from agentrec.assembly import component_settings, know_catalog, teach_embedded_model
 from agentrec.components import Components

@@ -19,7 +19,7 @@ from testing.answering import (
     ranking_with,
 )
 
-from agentrec.app.learning.target_ranks import policy_rankings, target_ranks
+from agentrec.app.learning.closed_loop import policy_rankings, target_ranks
 from agentrec.data import load_folder
 from agentrec.errors import InputError
 from agentrec.evaluation.metrics import METRICS

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from agentrec.app.learning.exploration import explore
-from agentrec.app.learning.run_backbone import obtain_backbone
+from agentrec.app.learning.exploration import explore, spread
+from agentrec.app.learning.run_baselines import baseline_ranks, rank_in
 from agentrec.app.learning.run_rewards import RunRewards, TrainingData
-from agentrec.app.learning.target_ranks import (
-    DIFFERENCES,
-    baseline_ranks,
-    baselines,
-    policy_rankings,
-    target_ranks,
-)
 from agentrec.app.policies.training import let_live, store_policy, train_policy
 from agentrec.atomic_files import write_atomically
+from agentrec.components import Components
 from agentrec.contracts import HintPolicy
 from agentrec.evaluation.answer_quality import report_answers
-from agentrec.evaluation.report import MetricsReport, build_report
+from agentrec.evaluation.report import build_report
 from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
+from agentrec.graphs.recommendation.graph import RecommendationInput, build_recommendation_graph
 from agentrec.hints import Hint
 from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
 from agentrec.policies.hint_policies.untrained import NoHintPolicy, RandomHintPolicy
@@ -32,124 +25,72 @@ from agentrec.policies.policy_files import EncoderRecord, StorableHintPolicy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.rankings import Ranking
 from agentrec.runs.open_run import OpenRun
-from agentrec.runs.run_folder import RunFolder, write_json
+from agentrec.runs.run_folder import write_json
 from agentrec.sessions import Session
+from agentrec.streaming.stream import map_concurrently
 
 NOISE_CONTROL = "noise_control"
-"""Name of the policy that was trained on rewards moved between sessions and hints."""
+"""Name of the policy that was trained on rewards shuffled between sessions and hints."""
+
+_DIFFERENCES = (
+    ("policy", "no_hint"),
+    ("policy", "best_single_hint"),
+    ("policy", "random_hint"),
+    ("best_single_hint", "no_hint"),
+    (NOISE_CONTROL, "no_hint"),
+    (NOISE_CONTROL, "best_single_hint"),
+    ("policy", NOISE_CONTROL),
+)
 
 
 class ClosedLoop:
-    """The phases of one run; each one finds what an earlier attempt left.
+    """The phases of one run; each one reuses what an earlier attempt left.
 
     Args:
-        parts: The run, open.
+        run: The run, open.
     """
 
-    def __init__(self, parts: OpenRun) -> None:
-        self._parts = parts
-        self._settings = parts.settings
-        self._dataset = parts.dataset
-        self._components = parts.components
-        self._folder = parts.folder
-        self._display = parts.display
+    def __init__(self, run: OpenRun) -> None:
+        self._run = run
+        self._settings = run.settings
 
     async def run(self) -> None:
         """Explore, reward, train, evaluate."""
         hints = await self._explored()
-        seed = self._settings.seed
-        rewards = RunRewards(self._parts, hints)
-        trained: dict[str, StorableHintPolicy] = {
-            "policy": NoHintPolicy(),
-            "noise_control": NoHintPolicy(),
-        }
-        best: HintPolicy = NoHintPolicy()
-        encoder = EncoderRecord.of(self._components.encoder, self._settings.embeddings)
+        rewards = RunRewards(self._run, hints)
         if hints:
-            settings = self._settings.policy
-            data = await rewards.training_data(settings.plan(seed), settings.shape)
-            noise = await self._noise(rewards)
-            for name, title, part in (
-                ("policy", settings.kind, data),
-                ("noise_control", NOISE_CONTROL, noise),
-            ):
-                folder = self._folder.policy(title)
-                trained[name] = await train_policy(
-                    title, settings, part, folder, self._display, seed=seed, encoder=encoder
-                )
-            valid = (await rewards.table("valid")).rewarded(await rewards.offer("valid"))
-            best = BestSingleHintTrainer().fit(valid)
-            await asyncio.to_thread(
-                let_live,
-                self._folder,
-                settings.kind,
-                trained["policy"],
-                data,
-                seed=seed,
-                encoder=encoder,
-            )
+            best, trained = await self._trained(rewards)
         else:
-            await asyncio.to_thread(store_policy, NoHintPolicy(), self._folder.live, encoder)
+            best, trained = (
+                NoHintPolicy(),
+                {"policy": NoHintPolicy(), NOISE_CONTROL: NoHintPolicy()},
+            )
+            await asyncio.to_thread(
+                store_policy, trained["policy"], self._run.folder.live, self._encoder()
+            )
+        calls = len(rewards.sessions("train")) * sum(map(_rollouts, trained.values()))
         methods: dict[str, HintPolicy] = {
             "no_hint": NoHintPolicy(),
-            "random_hint": RandomHintPolicy(seed),
+            "random_hint": RandomHintPolicy(self._settings.seed),
             "best_single_hint": best,
             **trained,
         }
-        test = self._dataset.test
-        ranks = await self._baseline_ranks(test)
-        rankings: dict[str, list[Ranking]] = {}
-        with self._display.counting("Test sessions", len(test) * len(methods)) as advance:
-            for name, chosen in methods.items():
-                parts = replace(self._components, hint_policy=chosen)
-                made = await policy_rankings(test, parts, self._parts.concurrency, advance)
-                rankings[name], ranks[name] = made, target_ranks(test, made)
-        answers = await asyncio.to_thread(report_answers, test, rankings, self._components)
-        calls = self._calls(tuple(trained.values()), len(rewards.sessions("train")))
-        report = await asyncio.to_thread(build_report, ranks, DIFFERENCES, calls, seed)
-        await asyncio.to_thread(answers.save, self._folder.answers)
-        await asyncio.to_thread(_save_report, self._folder, report)
-
-    async def _baseline_ranks(self, test: Sequence[Session]) -> dict[str, list[int | None]]:
-        """Ranks of the targets by what needs no language model, a recommender by ids trained."""
-        backbone = await obtain_backbone(self._parts)
-
-        def ranked() -> dict[str, list[int | None]]:
-            seed, knowledge = self._settings.seed, self._parts.knowledge
-            return baseline_ranks(baselines(self._dataset, knowledge, seed, backbone), test)
-
-        return await asyncio.to_thread(ranked)
-
-    async def _noise(self, rewards: RunRewards) -> TrainingData:
-        """The same sessions, with rewards that have nothing to do with them."""
-        settings, seed = self._settings.policy, self._settings.seed
-        train = await rewards.table("train", settings.plan(seed))
-        valid = await rewards.table("valid")
-        offers = await rewards.offer("train"), await rewards.offer("valid")
-
-        def made() -> TrainingData:
-            moved = valid.shuffled_across_sessions(seed + 1).rewarded(offers[1], settings.shape)
-            return TrainingData(
-                train.shuffled_across_sessions(seed).rewarded(offers[0], settings.shape),
-                moved.rows(slice(0, None, 2)),
-                moved.rows(slice(1, None, 2)),
-            )
-
-        return await asyncio.to_thread(made)
+        await self._evaluate(methods, calls)
 
     async def _explored(self) -> tuple[Hint, ...]:
-        """Explore; on a second attempt every answer is in the journal and nothing is asked."""
-        sessions = spread(self._dataset.train, self._settings.max_explored)
-        with self._display.counting("Learning hints from errors", len(sessions)) as advance:
+        """Explore; on a second attempt every answer is in the journal and no call is made."""
+        dataset, settings, folder = self._run.dataset, self._settings, self._run.folder
+        sessions = spread(dataset.train, settings.max_explored)
+        with self._run.display.counting("Learning hints from errors", len(sessions)) as advance:
             explored = await explore(
                 sessions,
-                self._components,
+                self._run.components,
                 build_hint_learning_graph(),
-                self._parts.concurrency,
+                self._run.concurrency,
                 advance,
-                probes=self._dataset.train,
-                num_probes=self._settings.num_probes,
-                rules=self._settings.explore.rules(),
+                probes=dataset.train,
+                num_probes=settings.num_probes,
+                rules=settings.explore.rules(),
             )
         summary = {
             "explored": explored.explored,
@@ -159,39 +100,115 @@ class ClosedLoop:
             "questions": explored.questions,
             "ended": explored.ended or "the sessions were used up",
         }
-        await asyncio.to_thread(write_json, self._folder.exploration, summary)
+        await asyncio.to_thread(write_json, folder.exploration, summary)
         lines = [hint.model_dump_json() + "\n" for hint in explored.hints]
-        await asyncio.to_thread(write_atomically, self._folder.hints, "".join(lines).encode())
+        await asyncio.to_thread(write_atomically, folder.hints, "".join(lines).encode())
         return explored.hints
 
-    def _calls(
-        self, policies: Sequence[HintPolicy], num_sessions: int
-    ) -> Mapping[str, int | float]:
-        """Calls made in this run's life, answered from the journal, and never needed at all."""
-        journal = self._parts.journal
-        # What a training that asks at every step would have asked.
-        rollouts = sum(
-            one.config.iterations * one.config.members * one.config.samples_per_session
-            for one in policies
-            if isinstance(one, PPOHintPolicy)
+    async def _trained(
+        self, rewards: RunRewards
+    ) -> tuple[HintPolicy, dict[str, StorableHintPolicy]]:
+        """The best single hint, and the trained policies by name; the gate decides what is live."""
+        settings, seed, encoder = self._settings.policy, self._settings.seed, self._encoder()
+        data = await rewards.training_data(settings.plan(seed), settings.shape)
+        noise = await self._noise(rewards)
+        trained = {}
+        for name, title, part in (
+            ("policy", settings.kind, data),
+            (NOISE_CONTROL, NOISE_CONTROL, noise),
+        ):
+            folder = self._run.folder.policy(title)
+            trained[name] = await train_policy(
+                title, settings, part, folder, self._run.display, seed=seed, encoder=encoder
+            )
+        valid = (await rewards.table("valid")).rewarded(await rewards.offer("valid"))
+        await asyncio.to_thread(
+            let_live,
+            self._run.folder,
+            settings.kind,
+            trained["policy"],
+            data,
+            seed=seed,
+            encoder=encoder,
         )
-        return {
-            "made": len(journal),
-            "cached": sum(self._components.gateway.calls["cached"].values()),
-            "saved_by_reward_table": rollouts * num_sessions,
-            "input_tokens": journal.tokens["input"],
-            "output_tokens": journal.tokens["output"],
+        return BestSingleHintTrainer().fit(valid), trained
+
+    async def _noise(self, rewards: RunRewards) -> TrainingData:
+        """The same sessions with shuffled rewards."""
+        settings, seed = self._settings.policy, self._settings.seed
+        train = await rewards.table("train", settings.plan(seed))
+        valid = await rewards.table("valid")
+        offers = await rewards.offer("train"), await rewards.offer("valid")
+
+        def shuffled() -> TrainingData:
+            moved = valid.shuffled_across_sessions(seed + 1).rewarded(offers[1], settings.shape)
+            return TrainingData(
+                train.shuffled_across_sessions(seed).rewarded(offers[0], settings.shape),
+                moved.rows(slice(0, None, 2)),
+                moved.rows(slice(1, None, 2)),
+            )
+
+        return await asyncio.to_thread(shuffled)
+
+    async def _evaluate(self, methods: Mapping[str, HintPolicy], saved_calls: int) -> None:
+        """Rank the test sessions with every method and with the baselines; write the reports."""
+        run, test = self._run, self._run.dataset.test
+        ranks = await baseline_ranks(run, test)
+        rankings: dict[str, list[Ranking]] = {}
+        with run.display.counting("Test sessions", len(test) * len(methods)) as advance:
+            for name, policy in methods.items():
+                components = replace(run.components, hint_policy=policy)
+                made = await policy_rankings(test, components, run.concurrency, advance)
+                rankings[name], ranks[name] = made, target_ranks(test, made)
+        answers = await asyncio.to_thread(report_answers, test, rankings, run.components)
+        calls: dict[str, int | float] = {
+            "made": len(run.journal),
+            "cached": sum(run.components.gateway.calls["cached"].values()),
+            "saved_by_reward_table": saved_calls,
+            "input_tokens": run.journal.tokens["input"],
+            "output_tokens": run.journal.tokens["output"],
         }
+        report = await asyncio.to_thread(
+            build_report, ranks, _DIFFERENCES, calls, self._settings.seed
+        )
+        await asyncio.to_thread(answers.save, run.folder.answers)
+        content = json.dumps(report.model_dump(mode="json"), indent=2) + "\n"
+        await asyncio.to_thread(write_atomically, run.folder.metrics, content.encode())
+
+    def _encoder(self) -> EncoderRecord | None:
+        return EncoderRecord.of(self._run.components.encoder, self._settings.embeddings)
 
 
-def spread(sessions: Sequence[Session], limit: int) -> list[Session]:
-    """At most ``limit`` sessions, evenly spread over time."""
-    if len(sessions) <= limit:
-        return list(sessions)
-    places = np.linspace(0, len(sessions) - 1, limit).round().astype(int)
-    return [sessions[place] for place in dict.fromkeys(places.tolist())]
+async def policy_rankings(
+    sessions: Sequence[Session],
+    components: Components,
+    concurrency: int,
+    on_done: Callable[[], None],
+) -> list[Ranking]:
+    """Recommend to each session with the recommendation graph.
+
+    Raises:
+        ModelCallError: If a call failed for good.
+    """
+    graph = build_recommendation_graph()
+
+    async def recommend(session: Session) -> Ranking:
+        state = await graph.ainvoke(RecommendationInput(session=session), context=components)
+        ranking: Ranking = state["ranking"]
+        return ranking
+
+    return await map_concurrently(sessions, recommend, concurrency, on_done)
 
 
-def _save_report(folder: RunFolder, report: MetricsReport) -> None:
-    content = json.dumps(report.model_dump(mode="json"), indent=2) + "\n"
-    write_atomically(folder.metrics, content.encode())
+def target_ranks(sessions: Sequence[Session], rankings: Sequence[Ranking]) -> list[int | None]:
+    """Rank of each session's target in the ranking made for it."""
+    pairs = zip(sessions, rankings, strict=True)
+    return [rank_in(ranking.item_ids, session) for session, ranking in pairs]
+
+
+def _rollouts(policy: HintPolicy) -> int:
+    """Calls per session that training would have made if it asked at every step."""
+    if not isinstance(policy, PPOHintPolicy):
+        return 0
+    config = policy.config
+    return config.iterations * config.members * config.samples_per_session

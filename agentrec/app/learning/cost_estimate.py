@@ -15,7 +15,7 @@ import numpy.typing as npt
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import BaseMessage
 
-from agentrec.app.learning.closed_loop import spread
+from agentrec.app.learning.exploration import spread
 from agentrec.app.reports.tables import Column, Report, Table
 from agentrec.components import Components
 from agentrec.data import Dataset

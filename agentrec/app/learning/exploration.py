@@ -1,4 +1,4 @@
-"""Looking for errors in many training sessions at once, and keeping the hints they teach."""
+"""Finding errors in many training sessions at once, and keeping the hints learned from them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from agentrec.streaming.stream import map_concurrently
 
 @dataclass(frozen=True)
 class Exploration:
-    """What came of exploring.
+    """The result of exploring.
 
     Attributes:
-        explored: Sessions that were looked at.
+        explored: Sessions that were explored.
         errors: Sessions the model got wrong without a hint.
         refusals: How many proposals were refused, by reason.
         hints: The admitted hints at the end, in the order of storing.
         questions: Questions asked of the model, as ``StoppingRules`` counts them.
-        ended: Which rule said enough; ``None`` if the sessions were used up.
+        ended: Which rule stopped it; ``None`` if the sessions were used up.
     """
 
     explored: int
@@ -43,10 +43,12 @@ class Exploration:
     ended: str | None
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    right: bool
-    rejected: tuple[HintRejection, ...]
+def spread(sessions: Sequence[Session], limit: int) -> list[Session]:
+    """At most ``limit`` sessions, evenly spread over time."""
+    if len(sessions) <= limit:
+        return list(sessions)
+    indices = np.linspace(0, len(sessions) - 1, limit).round().astype(int)
+    return [sessions[index] for index in dict.fromkeys(indices.tolist())]
 
 
 async def explore(
@@ -59,20 +61,20 @@ async def explore(
     num_probes: int,
     rules: StoppingRules | None = None,
 ) -> Exploration:
-    """Run hint learning over sessions until a rule says enough or they are used up.
+    """Run hint learning over sessions until a rule stops it or they are used up.
 
-    What is stored does not depend on which session finishes first, and a run that was cut off
-    comes to the same when it is begun again.
+    What is stored does not depend on which session finishes first, and a run that was interrupted
+    stores the same when it starts again.
 
     Args:
         sessions: Training sessions with targets and candidates.
-        components: The parts.
+        components: The components.
         graph: The compiled hint-learning graph.
-        concurrency: Most sessions in flight.
+        concurrency: Most sessions at a time.
         on_done: Called after each session.
         probes: Training sessions to try hints on.
         num_probes: How many of them a hint is tried on: those most like its own session, for it
-            is on sessions like that that it will be used.
+            will be used on such sessions.
         rules: When to stop; a full knowledge base always ends it.
 
     Raises:
@@ -83,7 +85,7 @@ async def explore(
     turns = AdmissionTurns(
         [session.session_id for session in sessions], replace(rules, max_admitted=most)
     )
-    tried_on = await asyncio.to_thread(most_alike, probes, components, num_probes)
+    nearest = await asyncio.to_thread(most_alike, probes, components, num_probes)
 
     def until_ended() -> Iterator[Session]:
         for session in sessions:
@@ -91,24 +93,22 @@ async def explore(
                 return
             yield session
 
-    async def learn(session: Session) -> _Outcome:
-        alike = await asyncio.to_thread(tried_on, session)
+    async def learn(session: Session) -> tuple[bool, Sequence[HintRejection]]:
+        tried_on = await asyncio.to_thread(nearest, session)
         state = await graph.ainvoke(
-            HintLearningInput(session=session, probes=alike, turns=turns),
+            HintLearningInput(session=session, probes=tried_on, turns=turns),
             context=components,
         )
-        # A session that fails or is stopped never hands its turn on: what later sessions stored
-        # in the moment before they end too would decide what it may store when the run goes on.
+        # A session that fails or is stopped never passes its turn on: what later sessions stored
+        # before they end too would decide what it may store when the run resumes.
         turns.done(session.session_id, state.get("outcome"))
-        return _Outcome(state["right"], tuple(state.get("rejected", ())))
+        return state["right"], tuple(state.get("rejected", ()))
 
     outcomes = await map_concurrently(until_ended(), learn, concurrency, on_done)
-    refusals: Counter[str] = Counter(
-        rejection.reason for outcome in outcomes for rejection in outcome.rejected
-    )
+    refusals = Counter[str](rejection.reason for _, rejected in outcomes for rejection in rejected)
     return Exploration(
         explored=len(outcomes),
-        errors=sum(not outcome.right for outcome in outcomes),
+        errors=sum(not right for right, _ in outcomes),
         refusals=dict(refusals),
         hints=tuple(await components.hint_store.all()),
         questions=turns.questions,
@@ -119,21 +119,18 @@ async def explore(
 def most_alike(
     probes: Sequence[Session], components: Components, count: int
 ) -> Callable[[Session], list[Session]]:
-    """Find, for a session, the others that a policy would see as most like it, nearest first.
+    """Return a function that finds the ``count`` probes most like a session, nearest first.
 
-    Args:
-        probes: The sessions to choose from; what is ordinary among them is no likeness.
-        components: The parts; their encoder says what a session is like.
-        count: How many to find.
+    Sessions are compared by their encoded states, standardised over the probes.
     """
     states = np.stack([components.encoder.state(probe) for probe in probes])
-    mean, spread = states.mean(axis=0), np.maximum(states.std(axis=0), 1e-6)
-    known = _unit((states - mean) / spread)
+    mean, deviation = states.mean(axis=0), np.maximum(states.std(axis=0), 1e-6)
+    known = _unit((states - mean) / deviation)
 
     def nearest(session: Session) -> list[Session]:
-        own = _unit((components.encoder.state(session)[None] - mean) / spread)[0]
+        own = _unit((components.encoder.state(session)[None] - mean) / deviation)[0]
         order = np.argsort(-(known @ own), kind="stable")
-        others = [probes[place] for place in order[: count + 1].tolist()]
+        others = [probes[index] for index in order[: count + 1].tolist()]
         return [probe for probe in others if probe.session_id != session.session_id][:count]
 
     return nearest

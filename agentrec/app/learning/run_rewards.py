@@ -1,4 +1,4 @@
-"""What the hints of a run bring its sessions: measured once, kept in the run folder."""
+"""Rewards of a run's sessions under its hints: measured once, kept in the run folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 
 from agentrec.app.cli.progress import ConsoleProgress
@@ -34,13 +35,14 @@ Split = Literal["train", "valid", "test"]
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What a policy is trained on, picked by and judged by.
+    """What a policy is trained on, selected by and judged by.
 
     Attributes:
         train: Training sessions.
-        picking: Validation sessions that pick among iterates and hints: every other one, from the
-            first, or all where nothing is to be judged.
-        judging: The others, whose rewards are NDCG differences always: they say what may go live.
+        picking: Validation sessions that select among iterates and hints: every other one, from
+            the first, or all where nothing is to be judged.
+        judging: The others, whose rewards are always NDCG differences: they decide what may go
+            live.
     """
 
     train: RewardedOffer
@@ -51,69 +53,68 @@ class TrainingData:
 class RunRewards:
     """Rewards of the sessions of a run under the hints of its knowledge base.
 
-    What is in the run folder is not measured again; what is measured is put there. Each table is
-    read once and then kept, and written where it is another than the one that is known. Every
-    answer is in the journal as well, so nothing is paid twice even if a file was lost.
+    What is in the run folder is not measured again; new measurements are written there. A table
+    is read once and then kept, and written only if it changed. Every answer is in the journal as
+    well, so nothing is paid twice even if a file was lost.
 
     Args:
-        parts: The run.
+        run: The run, open.
         hints: Its hints.
     """
 
-    def __init__(self, parts: OpenRun, hints: Sequence[Hint]) -> None:
-        self._parts = parts
+    def __init__(self, run: OpenRun, hints: Sequence[Hint]) -> None:
+        self._run = run
         self.hints = tuple(hints)
         self._offers: dict[Split, HintOffer] = {}
         self._tables: dict[Split, RewardTable] = {}
 
     def sessions(self, split: Split) -> Sequence[Session]:
         """The sessions of a split that hints are measured on, in order of time."""
-        most = self._parts.settings.max_rewarded
-        dataset = self._parts.dataset
+        dataset = self._run.dataset
         if split == "test":
             return dataset.test
-        return (dataset.train if split == "train" else dataset.valid)[-most:]
+        return (dataset.train if split == "train" else dataset.valid)[
+            -self._run.settings.max_rewarded :
+        ]
 
     async def offer(self, split: Split) -> HintOffer:
         """What the recommendation graph would offer the sessions of a split."""
         if split not in self._offers:
-            self._offers[split] = await offer_hints(self.sessions(split), self._parts.components)
+            self._offers[split] = await offer_hints(self.sessions(split), self._run.components)
         return self._offers[split]
 
     async def table(self, split: Split, plan: SuccessiveHalving | None = None) -> RewardTable:
-        """Measure a split under every hint that its sessions are offered, or as a plan says.
+        """Measure a split under every hint that its sessions are offered, or as planned.
 
         Args:
-            split: Which one.
+            split: The sessions.
             plan: Which hints are tried on which session.
 
         Raises:
-            ModelCallError: If a call failed for good; ask again to go on.
+            ModelCallError: If a call failed for good; ask again to resume.
         """
-        sessions = self.sessions(split)
         known = await self._known(split)
         if plan is None:
             offer = await self.offer(split)
             return await self._filled(split, _cells_of(offer, self.hints), known)
+        sessions, run = self.sessions(split), self._run
+        count = num_cells(sessions, self.hints, plan)
         ids = tuple(session.session_id for session in sessions)
         hint_ids = tuple(hint.hint_id for hint in self.hints)
-        whole = num_cells(sessions, self.hints, plan)
         if (
             known is not None
             and (known.session_ids, known.hint_ids) == (ids, hint_ids)
-            and int(known.measured.sum()) >= whole
+            and int(known.measured.sum()) >= count
         ):
             return known
-        parts = self._parts
-        with parts.display.counting(_title(split), whole) as advance:
+        with run.display.counting(_title(split), count) as advance:
             table = await fill_reward_table(
-                sessions, self.hints, parts.components, parts.concurrency, advance, halving=plan
+                sessions, self.hints, run.components, run.concurrency, advance, halving=plan
             )
         if known is not None:
-            # Without the others that were measured, the file would forget them.
+            # The file must keep what was measured beyond the plan.
             others = await self._filled(split, (), known)
-            ndcg = np.where(table.measured, table.ndcg, others.ndcg)
-            table = RewardTable(ids, hint_ids, ndcg)
+            table = RewardTable(ids, hint_ids, np.where(table.measured, table.ndcg, others.ndcg))
         await self._keep(split, table)
         return table
 
@@ -121,20 +122,18 @@ class RunRewards:
         """Measure a split under no hint and under what policies chose for its sessions.
 
         Args:
-            split: Which one.
+            split: The sessions.
             choices: Made on ``offer(split)``.
 
         Raises:
-            ModelCallError: If a call failed for good; ask again to go on.
+            ModelCallError: If a call failed for good; ask again to resume.
         """
-        offer = await self.offer(split)
-        columns = _columns(offer, self.hints)
+        columns = _columns(await self.offer(split), self.hints)
         cells: set[Cell] = set()
         for each in choices:
             chosen = columns[each.hint_indices].tolist()
             cells.update((row, column) for row, column in enumerate(chosen) if column)
-        known = await self._known(split)
-        return await self._filled(split, cells, known)
+        return await self._filled(split, cells, await self._known(split))
 
     async def training_data(
         self,
@@ -143,16 +142,16 @@ class RunRewards:
         *,
         judged: bool = True,
     ) -> TrainingData:
-        """Measure what is trained on.
+        """Measure the data that a policy is trained on.
 
         Args:
             plan: Which hints are tried on which training session; ``None`` for all on all.
             shape: What counts as reward.
-            judged: Whether some validation sessions are kept to judge by.
+            judged: Whether some validation sessions are reserved for judging.
 
         Raises:
             InputError: If there is no training session, or no pair of validation sessions.
-            ModelCallError: If a call failed for good; ask again to go on.
+            ModelCallError: If a call failed for good; ask again to resume.
         """
         if not self.sessions("train"):
             raise InputError("there is no training session to learn from", field="data")
@@ -165,24 +164,24 @@ class RunRewards:
         valid = await self.table("valid")
         offers = await self.offer("train"), await self.offer("valid")
 
-        def made() -> TrainingData:
+        def split() -> TrainingData:
             picking = valid.rewarded(offers[1], shape).rows(slice(0, None, 2 if judged else 1))
             judging = valid.rewarded(offers[1]).rows(slice(1, None, 2) if judged else slice(0))
             return TrainingData(train.rewarded(offers[0], shape), picking, judging)
 
-        return await asyncio.to_thread(made)
+        return await asyncio.to_thread(split)
 
     async def _filled(
         self, split: Split, cells: Iterable[Cell], known: RewardTable | None
     ) -> RewardTable:
-        parts = self._parts
+        run = self._run
         table = await fill_cells(
             self.sessions(split),
             self.hints,
             cells,
-            parts.components,
-            parts.concurrency,
-            parts.display,
+            run.components,
+            run.concurrency,
+            run.display,
             _title(split),
             known=known,
         )
@@ -192,22 +191,22 @@ class RunRewards:
     async def _known(self, split: Split) -> RewardTable | None:
         """What was measured before, of any sessions and hints."""
         if split not in self._tables:
-            found = await asyncio.to_thread(_read, self._parts.folder.rewards(split))
+            found = await asyncio.to_thread(_read, self._run.folder.rewards(split))
             if found is None:
                 return None
             self._tables[split] = found
         return self._tables[split]
 
     async def _keep(self, split: Split, table: RewardTable) -> None:
-        file, known = self._parts.folder.rewards(split), self._tables.get(split)
+        file, known = self._run.folder.rewards(split), self._tables.get(split)
 
-        def kept() -> None:
-            if known is None or not known.same_as(table):
-                with writing(file):
-                    table.save(file)
+        def save() -> None:
+            with writing(file):
+                table.save(file)
 
-        await asyncio.to_thread(kept)
-        # Last: what could not be written is to be written when it is asked for again.
+        if known is None or not await asyncio.to_thread(known.same_as, table):
+            await asyncio.to_thread(save)
+        # Last: what could not be written is written when it is asked for again.
         self._tables[split] = table
 
 
@@ -216,21 +215,21 @@ def _read(file: Path) -> RewardTable | None:
     try:
         return RewardTable.load(file) if file.is_file() else None
     except InputError:
-        # Whatever became of the file: what it held is in the journal, and comes for nothing.
+        # What it held is in the journal, and costs nothing again.
         return None
 
 
-def _columns(offer: HintOffer, hints: Sequence[Hint]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _columns(offer: HintOffer, hints: Sequence[Hint]) -> npt.NDArray[np.int64]:
     """Column of each hint of an offer in a table of ``hints``; 0, no hint, for the last entry."""
-    column = {hint.hint_id: 1 + place for place, hint in enumerate(hints)}
+    column = {hint.hint_id: 1 + index for index, hint in enumerate(hints)}
     return np.array([*(column[hint.hint_id] for hint in offer.hints), 0], dtype=np.int64)
 
 
 def _cells_of(offer: HintOffer, hints: Sequence[Hint]) -> list[Cell]:
     """Every hint of a table that a session is offered."""
     columns = _columns(offer, hints)
-    rows, places = np.nonzero(offer.candidates != NO_CANDIDATE)
-    return list(zip(rows.tolist(), columns[offer.candidates[rows, places]].tolist(), strict=True))
+    rows, slots = np.nonzero(offer.candidates != NO_CANDIDATE)
+    return list(zip(rows.tolist(), columns[offer.candidates[rows, slots]].tolist(), strict=True))
 
 
 def _title(split: Split) -> str:
@@ -241,10 +240,10 @@ def _title(split: Split) -> str:
 async def reopen_run(
     settings: RunSettings, console: Console, *, nearest: int | None = None
 ) -> AsyncIterator[tuple[OpenRun, RunRewards]]:
-    """Open a run that has hints, and what they bring its sessions.
+    """Open a run that has hints, with the rewards of its sessions.
 
     Args:
-        settings: Those of ``settings_of_run``.
+        settings: From ``settings_of_run``.
         console: Where progress and usage are shown.
         nearest: Among how many of the nearest hints policies choose; ``None`` for the default.
 
@@ -267,6 +266,6 @@ async def reopen_run(
         hints = await run.components.hint_store.all()
         if not hints:
             raise no_hints
-        wanted = PolicySettings(nearest=nearest).hints_offered(settings.max_hints)
-        run = replace(run, components=replace(run.components, hints_offered=wanted))
+        offered = PolicySettings(nearest=nearest).hints_offered(settings.max_hints)
+        run = replace(run, components=replace(run.components, hints_offered=offered))
         yield run, RunRewards(run, hints)

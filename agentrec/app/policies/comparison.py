@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -10,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from agentrec.app.learning.run_backbone import obtain_backbone
+from agentrec.app.learning.run_baselines import baseline_ranks
 from agentrec.app.learning.run_rewards import RunRewards, Split, TrainingData, reopen_run
-from agentrec.app.learning.target_ranks import baseline_ranks, baselines
 from agentrec.app.policies.evaluation import chosen_ndcg
 from agentrec.app.reports.tables import to_json
 from agentrec.atomic_files import write_atomically
@@ -109,21 +107,16 @@ def note_on(split: Split, settings: RunSettings) -> str:
 
 
 async def _baseline_ndcg(
-    parts: OpenRun, sessions: Sequence[Session]
+    run: OpenRun, sessions: Sequence[Session]
 ) -> dict[str, npt.NDArray[np.float32]]:
     """NDCG@10 of sessions by what needs no language model, ``[1, sessions]`` each."""
-    backbone = await obtain_backbone(parts)
-
-    def scored() -> dict[str, npt.NDArray[np.float32]]:
-        rankers = baselines(parts.dataset, parts.knowledge, parts.settings.seed, backbone)
-        rankers.pop("random")
-        ranks = baseline_ranks(rankers, sessions)
-        return {
-            name: ndcg_of_ranks(as_ranks(row))[None].astype(np.float32)
-            for name, row in ranks.items()
-        }
-
-    return await asyncio.to_thread(scored)
+    ranks = await baseline_ranks(run, sessions)
+    return {
+        name: ndcg_of_ranks(as_ranks(row))[None].astype(np.float32)
+        for name, row in ranks.items()
+        # A policy has this name.
+        if name != "random"
+    }
 
 
 async def compared_ndcg(
