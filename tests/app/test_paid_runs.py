@@ -213,7 +213,7 @@ def test_a_dry_run_asks_nothing_and_leaves_nothing(
     assert result.exit_code == 0, result.output
     assert server.requests == 0
     assert not (tmp_path / "run").exists()
-    for told in ("EUR", "less than this", "60 calls a minute", "Nothing was asked", "guessed"):
+    for told in ("EUR", "less than this", "60 calls a minute", "Nothing was asked", "assumed"):
         assert told in result.stdout
     assert call(server, "--limit-tokens=20000").exit_code == 1
     before = server.requests

@@ -112,7 +112,8 @@ def batch(
     (failures.jsonl, --retry-failed) or some rows were rejected (rejected.jsonl).
     """
     with exit_with_error(debug):
-        from agentrec.app.learning.batch_plan import print_batch_plan
+        from agentrec.app.learning.cost_estimate import estimate_batch
+        from agentrec.app.reports.tables import show
         from agentrec.batch.partitions import BatchOptions
         from agentrec.batch.run_batch import run_batch
         from agentrec.named_components import import_embedded_model
@@ -144,7 +145,8 @@ def batch(
             partitions=partitions,
         )
         if dry_run:
-            asyncio.run(print_batch_plan(settings, options, console))
+            display = ConsoleProgress(console)
+            show(asyncio.run(estimate_batch(settings, options, display)), console)
             return
         import_embedded_model(settings.llm)
         bar = _ProgressBar(console, settings.prices.table())

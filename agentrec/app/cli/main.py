@@ -26,6 +26,7 @@ from agentrec.app.cli.options import (
 )
 from agentrec.app.cli.policy import policy_app
 from agentrec.app.cli.prefer import prefer_app
+from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.cli.rewardmodel import rewardmodel_app
 from agentrec.data.negatives import Negatives
 from agentrec.errors import InputError
@@ -174,7 +175,9 @@ def demo(
     """
     with exit_with_error(debug):
         # Imported here, because it takes seconds in which people press Ctrl-C too.
-        from agentrec.app.learning.demo import estimate_demo, run_demo
+        from agentrec.app.learning.cost_estimate import estimate_run
+        from agentrec.app.learning.demo import run_demo
+        from agentrec.app.reports.tables import show
         from agentrec.named_components import import_embedded_model
         from agentrec.settings.sources import load_settings
 
@@ -204,7 +207,7 @@ def demo(
         if file is not None:
             print_line(f"Settings from {file}", _stdout)
         if dry_run:
-            asyncio.run(estimate_demo(settings, _stdout))
+            show(asyncio.run(estimate_run(settings, ConsoleProgress(_stdout))), _stdout)
         else:
             import_embedded_model(settings.llm)
             asyncio.run(run_demo(settings, _stdout))

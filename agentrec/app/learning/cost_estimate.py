@@ -1,12 +1,14 @@
-"""What a run would ask, word for word, with nobody asked."""
+"""What a run or a batch would cost: its prompts, word for word, without a call: ``--dry-run``."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,16 @@ from langchain_core.messages import BaseMessage
 
 from agentrec.app.learning.exploration import spread
 from agentrec.app.reports.tables import Column, Report, Table
+from agentrec.batch.partitions import BatchOptions
 from agentrec.components import Components
 from agentrec.data import Dataset
+from agentrec.data.session_rows import (
+    RejectedRow,
+    SessionRow,
+    count_session_rows,
+    read_session_rows,
+)
+from agentrec.errors import InputError
 from agentrec.graphs.hint_learning.reflection import (
     HINTS_PER_ERROR,
     critique,
@@ -35,6 +45,8 @@ from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal.journal import CallJournal
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
+from agentrec.progress import ProgressDisplay
+from agentrec.runs.open_run import ResolvedRun, resolve_run
 from agentrec.runs.run_folder import RunFolder
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 from agentrec.sessions import Session
@@ -43,11 +55,13 @@ from agentrec.stores.hints.logged_store import InMemoryHintStore
 
 Conversations = list[Sequence[BaseMessage]]
 
-TYPICAL_HINT = Hint(text="Prefer what shares its genre and its decade with the end of the history.")
+_TYPICAL_HINT = Hint(
+    text="Prefer what shares its genre and its decade with the end of the history."
+)
 
 
-class PromptRecorder(ModelGateway):
-    """Keeps what it is asked and answers in a word, so that prompts are those of a run."""
+class _PromptRecorder(ModelGateway):
+    """Records conversations and answers with one word."""
 
     def __init__(self) -> None:
         super().__init__(FakeListChatModel(responses=[]), "nobody", structured="never")
@@ -56,22 +70,21 @@ class PromptRecorder(ModelGateway):
     async def ask(
         self, node: str, messages: Sequence[BaseMessage], sample: int = 0, **_: Any
     ) -> str:
-        """Keep the conversation."""
         self.asked.setdefault(node, []).append(messages)
         return "none"
 
 
 @dataclass(frozen=True)
 class _NoEncoder:
-    """Nothing is searched for."""
+    """An encoder for prompts, which need no vectors."""
 
-    nothing: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(1, np.float32))
+    vector: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(1, np.float32))
 
     def state(self, session: Session) -> npt.NDArray[np.float32]:
-        return self.nothing
+        return self.vector
 
     def query(self, session: Session) -> npt.NDArray[np.float32]:
-        return self.nothing
+        return self.vector
 
     def states(self, sessions: Sequence[Session]) -> npt.NDArray[np.float32]:
         return np.zeros((len(sessions), 1), np.float32)
@@ -80,11 +93,11 @@ class _NoEncoder:
         return np.zeros((len(sessions), 1), np.float32)
 
 
-def recording_components(
+def _recording_components(
     settings: RunSettings, dataset: Dataset, prompts: Prompts
-) -> tuple[Components, PromptRecorder]:
-    """Parts that make the prompts of a run, and what keeps them."""
-    recorder = PromptRecorder()
+) -> tuple[Components, _PromptRecorder]:
+    """Components that make the prompts of a run, and their recorder."""
+    recorder = _PromptRecorder()
     components = Components(
         catalog=dataset.catalog,
         model=recorder,
@@ -100,15 +113,21 @@ def recording_components(
     return components, recorder
 
 
-ERROR_SHARE = 0.6
-REPAIRING_SHARE = 0.33
-PROMISING_SHARE = 0.5
-REPEATED_SHARE = 0.05
-# No hint, and what each of four ways of choosing one comes to.
+_ERROR_SHARE = 0.6
+_REPAIRING_SHARE = 0.33
+_PROMISING_SHARE = 0.5
+_REPEATED_SHARE = 0.05
 _TEST_METHODS = 5
+"""No hint, and four ways of choosing one."""
 _SAMPLES = 8
+"""For how many sessions prompts of a run are made."""
+_BATCH_SAMPLES = 16
+"""For how many sessions prompts of a batch are made."""
+_BATCH_ROWS = 2000
+"""How many rows are read to find the share of usable ones."""
 _REFLECTION = "x" * 600
-GUESSED_TOKENS: Mapping[str, int] = {
+_SECONDS_PER_CALL = 2.0
+_ASSUMED_TOKENS: Mapping[str, int] = {
     "recommend": 150,
     "repair": 150,
     "critique": 250,
@@ -119,11 +138,11 @@ GUESSED_TOKENS: Mapping[str, int] = {
 
 @dataclass(frozen=True)
 class CallPlan:
-    """Calls that are to be made.
+    """Calls that will be made.
 
     Attributes:
         calls: By what they are for, in the order in which they begin.
-        basis: What the numbers rest on, a line each.
+        basis: What the numbers are based on, one line each.
     """
 
     calls: tuple[PlannedCalls, ...]
@@ -133,23 +152,24 @@ class CallPlan:
 async def plan_run(
     settings: RunSettings, dataset: Dataset, prompts: Prompts, spendings: Iterable[Spending] = ()
 ) -> CallPlan:
-    """Count the calls of a run; nothing is asked.
+    """Count the calls of a run; no call is made.
 
     Args:
         settings: The settings.
         dataset: The sessions.
         prompts: The prompts.
-        spendings: What earlier attempts paid: how long the model's answers are.
+        spendings: What earlier attempts paid: they tell the length of answers.
     """
     asked = await _sampled_prompts(settings, dataset, prompts)
-    lengths, measured = answer_lengths(spendings)
+    samples = f"{len(asked['recommend'])} training sessions"
+    lengths, basis = _answer_lengths(spendings, samples)
     train = {session.session_id for session in dataset.train[-settings.max_rewarded :]}
     explored = spread(dataset.train, settings.max_explored)[: _until_full(settings)]
-    errors = round(ERROR_SHARE * len(explored))
+    errors = round(_ERROR_SHARE * len(explored))
     proposals = errors * HINTS_PER_ERROR
     probes = min(settings.num_probes, len(dataset.train) - 1)
-    tried_on = min(FIRST_LOOK, probes) + PROMISING_SHARE * max(0, probes - FIRST_LOOK)
-    nominated = round(REPAIRING_SHARE * proposals)
+    tried_on = min(FIRST_LOOK, probes) + _PROMISING_SHARE * max(0, probes - FIRST_LOOK)
+    nominated = round(_REPAIRING_SHARE * proposals)
     most, plan = settings.max_hints, settings.policy.plan(settings.seed)
     offered = min(most, settings.policy.hints_offered(most))
     # The answer without a hint is counted elsewhere.
@@ -161,10 +181,7 @@ async def plan_run(
         "prove hints": ("hinted", proposals + round(nominated * tried_on)),
         "reward hints, train": ("hinted", len(train) * tried),
         "reward hints, valid": ("hinted", judged * (1 + offered)),
-        "rank test sessions": (
-            "hinted",
-            len(dataset.test) * min(_TEST_METHODS, 1 + settings.max_hints),
-        ),
+        "rank test sessions": ("hinted", len(dataset.test) * min(_TEST_METHODS, 1 + most)),
     }
     shuffles = settings.llm.shuffles
     rankings = shuffles * sum(count for _, count in shown.values())
@@ -176,26 +193,24 @@ async def plan_run(
         PlannedCalls(node, errors, asked[node], lengths[node])
         for node in ("critique", "diagnose", "hints")
     ]
-    repeated = round(REPEATED_SHARE * rankings)
+    repeated = round(_REPEATED_SHARE * rankings)
     planned.append(PlannedCalls("ask again", repeated, asked["repair"], lengths["repair"]))
     return CallPlan(
         tuple(planned),
         (
-            f"{len(explored)} sessions explored, {settings.max_hints} hints, {len(train)} sessions"
+            f"{len(explored)} sessions explored, {most} hints, {len(train)} sessions"
             f" rewarded with {tried} of them each, each session asked {shuffles}x",
-            f"guessed: {ERROR_SHARE:.0%} errors; of {HINTS_PER_ERROR} proposals each"
-            f" {REPAIRING_SHARE:.0%} repair theirs; {PROMISING_SHARE:.0%} of these are tried on all"
-            f" {probes} probes and stored; {REPEATED_SHARE:.0%} of answers fall short",
-            f"length of prompts from {len(asked['recommend'])} training sessions,"
-            " 4 characters a token; of answers "
-            + (f"from {measured} paid answers" if measured else "guessed"),
+            f"assumed: {_ERROR_SHARE:.0%} errors; of {HINTS_PER_ERROR} proposals each"
+            f" {_REPAIRING_SHARE:.0%} repair theirs; {_PROMISING_SHARE:.0%} of these are tried on"
+            f" all {probes} probes and stored; {_REPEATED_SHARE:.0%} of answers are incomplete",
+            basis,
         ),
     )
 
 
 def _until_full(settings: RunSettings) -> int:
-    """After how many sessions the knowledge base is full, those in flight then included."""
-    stored = ERROR_SHARE * HINTS_PER_ERROR * REPAIRING_SHARE * PROMISING_SHARE
+    """The sessions until the knowledge base is full, those active then included."""
+    stored = _ERROR_SHARE * HINTS_PER_ERROR * _REPAIRING_SHARE * _PROMISING_SHARE
     return math.ceil(settings.max_hints / stored) + settings.limits.max_concurrency
 
 
@@ -203,65 +218,103 @@ async def _sampled_prompts(
     settings: RunSettings, dataset: Dataset, prompts: Prompts
 ) -> dict[str, Conversations]:
     """Conversations of a few training sessions, by node; ``hinted`` for rankings with a hint."""
-    components, plain = recording_components(settings, dataset, prompts)
-    hinting, hinted = recording_components(settings, dataset, prompts)
+    components, plain = _recording_components(settings, dataset, prompts)
+    hinting, hinted = _recording_components(settings, dataset, prompts)
     for session in spread(dataset.train, _SAMPLES):
         ranking = await ground(await recommend(session, None, components), components)
         await critique(session, ranking, components)
         await diagnose(session, ranking, _REFLECTION, components)
         await propose_hints(session, ranking, _REFLECTION, components)
-        await recommend(session, TYPICAL_HINT, hinting)
+        await recommend(session, _TYPICAL_HINT, hinting)
     return {**plain.asked, "hinted": hinted.asked["recommend"]}
 
 
-def answer_lengths(spendings: Iterable[Spending]) -> tuple[dict[str, float], int]:
-    """Tokens of an answer by node, and how many answers say so."""
-    lengths: dict[str, float] = dict(GUESSED_TOKENS)
-    answers: dict[str, int] = {}
-    written: dict[str, int] = {}
-    for each in spendings:
+def _answer_lengths(paid: Iterable[Spending], prompts: str) -> tuple[dict[str, float], str]:
+    """Tokens of an answer by node, and what the lengths of prompts and answers are based on."""
+    lengths: dict[str, float] = dict(_ASSUMED_TOKENS)
+    answers, written = Counter[str](), Counter[str]()
+    for each in paid:
         if each.node in lengths and each.output_tokens:
-            answers[each.node] = answers.get(each.node, 0) + each.answers
-            written[each.node] = written.get(each.node, 0) + each.output_tokens
+            answers[each.node] += each.answers
+            written[each.node] += each.output_tokens
     lengths.update({node: written[node] / answers[node] for node in answers})
-    return lengths, sum(answers.values())
+    return lengths, (
+        f"length of prompts from {prompts}, 4 characters a token; of answers "
+        + (f"from {answers.total()} paid answers" if answers else "assumed")
+    )
 
 
-_SECONDS_PER_CALL = 2.0
+async def estimate_run(settings: RunSettings, display: ProgressDisplay) -> Report:
+    """Report calls, tokens, money and time of a run; no call is made and nothing is written.
+
+    Raises:
+        InputError: If a setting or a file cannot be used.
+        FetchError: If MovieLens-100K cannot be downloaded.
+    """
+    run = await resolve_run(settings, display)
+    paid = await _paid_in(run.folder.calls)
+    plan = await plan_run(settings, run.dataset, run.prompts, paid)
+    return _plan_report(plan, run, paid, settings.run)
 
 
-async def estimate_run(
-    settings: RunSettings, dataset: Dataset, prompts: Prompts, model: str | None
+async def estimate_batch(
+    settings: RunSettings, options: BatchOptions, display: ProgressDisplay
 ) -> Report:
-    """Report calls, tokens, money and time of a run, and what the estimate is based on.
+    """Report calls, tokens, money and time of a batch.
 
     Args:
-        settings: The settings.
-        dataset: The sessions.
-        prompts: The prompts.
-        model: The model's identity; ``None`` for the embedded one.
+        settings: Settings of the run whose model, hints and policy are used.
+        options: What the batch is asked to do.
+        display: Where progress is shown.
+
+    Raises:
+        InputError: If a file or a setting cannot be used.
     """
-    paid = await paid_in(RunFolder(settings.run).calls)
-    plan = await plan_run(settings, dataset, prompts, paid)
-    return plan_report(plan, settings, model, paid, settings.run)
+    run = await resolve_run(settings, display)
+    paid = await _paid_in(RunFolder(options.out, "--out").calls)
+    earlier = (*paid, *await _paid_in(run.folder.calls))
+    plan = await _plan_batch(run, options.sessions, earlier)
+    return _plan_report(plan, run, paid, options.out)
 
 
-def plan_report(
-    plan: CallPlan,
-    settings: RunSettings,
-    model: str | None,
-    paid: Sequence[Spending],
-    folder: Path,
+async def _plan_batch(run: ResolvedRun, file: Path, paid: Iterable[Spending]) -> CallPlan:
+    rows, num_rows = await asyncio.to_thread(_first_rows, run, file)
+    sessions = [row.session for row in rows if isinstance(row, SessionRow)]
+    if not sessions:
+        raise InputError(f"none of its first {len(rows)} rows is a usable session", file=file)
+    sample = sessions[:: max(1, len(sessions) // _BATCH_SAMPLES)][:_BATCH_SAMPLES]
+    components, recorder = _recording_components(run.settings, run.dataset, run.prompts)
+    for session in sample:
+        await ground(await recommend(session, _TYPICAL_HINT, components), components)
+    lengths, basis = _answer_lengths(paid, f"{len(sample)} sessions")
+    shuffles, asked = run.settings.llm.shuffles, recorder.asked
+    rankings = shuffles * round(num_rows * len(sessions) / len(rows))
+    repeated = round(_REPEATED_SHARE * rankings)
+    return CallPlan(
+        (
+            PlannedCalls("rank", rankings, asked["recommend"], lengths["recommend"]),
+            PlannedCalls("ask again", repeated, asked["repair"], lengths["repair"]),
+        ),
+        (
+            f"{num_rows:,} rows; of the first {len(rows):,}, {len(sessions):,} are sessions;"
+            f" each asked {shuffles}x, with a hint",
+            f"assumed: {_REPEATED_SHARE:.0%} of answers are incomplete and asked for again",
+            basis,
+        ),
+    )
+
+
+def _first_rows(run: ResolvedRun, file: Path) -> tuple[list[SessionRow | RejectedRow], int]:
+    """The first rows of a file, and how many it has; blocks."""
+    rows = list(islice(read_session_rows(file, run.dataset.catalog), _BATCH_ROWS))
+    return rows, count_session_rows(file) or len(rows)
+
+
+def _plan_report(
+    plan: CallPlan, run: ResolvedRun, paid: Sequence[Spending], folder: Path
 ) -> Report:
-    """Report what planned calls would cost.
-
-    Args:
-        plan: The calls.
-        settings: Prices, limits and the budget.
-        model: The model's identity; ``None`` for the embedded one.
-        paid: What was paid before.
-        folder: Where the paid answers are.
-    """
+    """Report what planned calls would cost, beyond the answers that are in ``folder``."""
+    settings, model = run.settings, None if run.named is None else run.named.identity
     prices, limits = settings.prices.table(), settings.limits.limits()
     name = model or "the embedded model"
     total = estimate_calls(
@@ -296,8 +349,8 @@ def plan_report(
     yield "Nothing was asked and nothing is paid."
 
 
-async def paid_in(file: Path) -> tuple[Spending, ...]:
-    """What a call journal says was paid; nothing where there is none."""
+async def _paid_in(file: Path) -> tuple[Spending, ...]:
+    """What was paid according to a call journal; nothing if there is none."""
     if not await asyncio.to_thread(file.is_file):
         return ()
     async with await CallJournal.open(file) as journal:

@@ -1,15 +1,13 @@
-"""The demonstration: a run from its settings to what is printed at its end."""
+"""The demonstration: a run from its settings to its report."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 from rich.console import Console
 
 from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.learning.closed_loop import ClosedLoop
-from agentrec.app.learning.cost_estimate import estimate_run
 from agentrec.app.reports.run_report import run_report, usage_printer, usage_report
 from agentrec.app.reports.tables import show
 from agentrec.evaluation.report import MetricsReport
@@ -20,13 +18,13 @@ from agentrec.settings.run_settings import RunSettings
 
 
 async def run_demo(settings: RunSettings, console: Console) -> MetricsReport:
-    """Run the loop, or go on with it, and print what came out.
+    """Run the closed loop, or resume it, and print its report.
 
     Raises:
         InputError: If a setting, a file or the run folder cannot be used.
-        FetchError: If something that has to be downloaded cannot be had.
-        ModelCallError: If a model call failed for good, or the budget is spent; run again to go
-            on.
+        FetchError: If something cannot be downloaded.
+        ModelCallError: If a model call failed for good, or the budget is spent; run again to
+            resume.
     """
     display = ConsoleProgress(console)
     resolved = await resolve_run(settings, display)
@@ -48,22 +46,9 @@ async def run_demo(settings: RunSettings, console: Console) -> MetricsReport:
     return finished
 
 
-async def estimate_demo(settings: RunSettings, console: Console) -> None:
-    """Print what a run would cost; nothing is asked and nothing is written.
-
-    Raises:
-        InputError: If a setting or a file cannot be used.
-        FetchError: If MovieLens-100K cannot be had.
-    """
-    resolved = await resolve_run(settings, ConsoleProgress(console))
-    name = None if resolved.named is None else resolved.named.identity
-    show(await estimate_run(settings, resolved.dataset, resolved.prompts, name), console)
-
-
 def _finished_report(folder: RunFolder) -> MetricsReport | None:
-    # What somebody took out of the folder comes back, at no cost: every answer is journaled.
-    wanted: tuple[Path, ...] = (folder.metrics, folder.hints, folder.exploration)
-    wanted += (folder.answers, folder.knowledge_base, folder.live)
-    if not all(path.exists() for path in wanted):
+    # A file that was removed is made again, at no cost: every answer is in the journal.
+    files = (folder.metrics, folder.hints, folder.exploration, folder.answers)
+    if not all(path.exists() for path in (*files, folder.knowledge_base, folder.live)):
         return None
     return MetricsReport.model_validate_json(folder.metrics.read_bytes())
