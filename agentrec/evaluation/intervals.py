@@ -1,4 +1,4 @@
-"""How sure a mean over sessions is: percentile bootstrap intervals, single and paired."""
+"""How certain a mean over sessions is: percentile bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -28,20 +28,23 @@ def bootstrap_intervals(
     resamples: int = 10_000,
     level: float = 0.95,
 ) -> list[Interval]:
-    """Intervals of several quantities that were measured on the same sessions.
+    """Intervals of the means of several quantities that were measured on the same sessions.
 
     Sessions are drawn with replacement as often as there are sessions; each draw gives one mean
-    a column, the same draw for all columns. Memory stays below about 50 MB however many sessions
-    and resamples there are.
+    per column, the same draw for all columns. For the difference of two methods, pass the
+    differences session by session: sessions differ far more than methods do on one session.
+    Memory stays below about 50 MB for any number of sessions and resamples.
 
     Args:
-        columns: One value a session and quantity, shape ``[sessions, quantities]``, finite.
+        columns: One value per session and quantity, shape ``[sessions, quantities]``, finite. One
+            session, or equal values, give an interval of width 0, which says nothing about other
+            sessions.
         seed: The same seed and values give the same intervals.
         resamples: Draws, at least 1. Fewer make the ends of the interval noisy.
         level: Share of the draws inside the interval, between 0 and 1.
 
     Returns:
-        One interval a quantity, in order.
+        One interval per quantity, in order.
 
     Raises:
         ValueError: If there is no session, a value is not finite, or an option is out of range.
@@ -83,48 +86,6 @@ def bootstrap_interval(
     resamples: int = 10_000,
     level: float = 0.95,
 ) -> Interval:
-    """Interval of the mean of one value a session; see ``bootstrap_intervals``.
-
-    Args:
-        values: Shape ``[sessions]``. One session, or equal values, give an interval of width 0,
-            which says nothing about other sessions.
-        seed: The same seed and values give the same interval.
-        resamples: Draws, at least 1.
-        level: Share of the draws inside the interval, between 0 and 1.
-
-    Raises:
-        ValueError: As ``bootstrap_intervals``.
-    """
+    """Interval of the mean of one value per session; see ``bootstrap_intervals``."""
     column = np.asarray(values, dtype=np.float64).reshape(-1, 1)
     return bootstrap_intervals(column, seed=seed, resamples=resamples, level=level)[0]
-
-
-def paired_difference(
-    first: Sequence[float] | npt.NDArray[np.float64],
-    second: Sequence[float] | npt.NDArray[np.float64],
-    *,
-    seed: int,
-    resamples: int = 10_000,
-    level: float = 0.95,
-) -> Interval:
-    """Interval of the mean of ``first - second``, session by session.
-
-    Sessions differ far more from one another than methods do on the same session, so a paired
-    interval sees differences that two separate ones hide.
-
-    Args:
-        first: One value a session, shape ``[sessions]``.
-        second: The same sessions in the same order.
-        seed: The same seed and values give the same interval.
-        resamples: Draws, at least 1.
-        level: Share of the draws inside the interval, between 0 and 1.
-
-    Raises:
-        ValueError: If the lengths differ, or as ``bootstrap_intervals``.
-    """
-    if len(first) != len(second):
-        raise ValueError(
-            f"paired values come from the same sessions: {len(first)} and {len(second)} differ"
-        )
-    gains = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    return bootstrap_interval(gains, seed=seed, resamples=resamples, level=level)

@@ -14,13 +14,15 @@ _Floats = npt.NDArray[np.floating]
 _Doubles = npt.NDArray[np.float64]
 _Bools = npt.NDArray[np.bool_]
 
+NO_HINT = "no_hint"
+_BEST_SINGLE = "best_single"
+
 
 class ComparedPolicy(BaseModel):
     """One policy among others.
 
-    The intervals say how much other sessions of the same kind would change the numbers, for the
-    very policies that were trained here. What training once more would change is not in them:
-    that is ``seed_spread``.
+    The intervals say how much other sessions would change the numbers, for the policies that were
+    trained here. How much another training would change them is ``seed_spread``.
 
     Attributes:
         name: The policy.
@@ -49,13 +51,13 @@ class ComparedPolicy(BaseModel):
 
 
 class PolicyComparison(BaseModel):
-    """All policies; ``model_dump_json`` gives the file.
+    """Several policies; ``model_dump_json`` gives the file.
 
     Attributes:
         sessions: How many every number is over, at least 1.
-        level: Level of each interval by itself: of policies that differ in nothing, a share of
-            ``1 - level`` leaves 0 outside.
-        seed: Of the bootstrap.
+        level: Level of each interval by itself: of policies that do not differ, a share of
+            ``1 - level`` excludes 0.
+        seed: Seed of the bootstrap.
         policies: In the order given.
     """
 
@@ -72,106 +74,81 @@ def compare_policies(
     given: Mapping[str, _Bools],
     *,
     seed: int,
-    no_hint: str = "no_hint",
-    best_single: str = "best_single",
     resamples: int = 2_000,
     level: float = 0.95,
 ) -> PolicyComparison:
-    """Compare policies session by session.
+    """Compare policies session by session with ``no_hint``, and with ``best_single`` if present.
 
-    Sessions alone are drawn with replacement, the same draws for all numbers, so that they
-    compare. A seed is one training, or one whole run. Two policies are paired seed by seed where
-    they have equally many; one that has a single seed, as what is not random has, stands beside
-    every seed of the other.
+    Only sessions are drawn with replacement, the same draws for all numbers. A seed is one
+    training, or one whole run. Two policies are paired seed by seed where they have equally many;
+    one with a single seed, as what is not random has, is paired with every seed of the other.
 
     Args:
-        ndcg: By policy, what each session came to, 0 to 1, ``[seeds, sessions]``; the same
-            sessions in the same order for all.
+        ndcg: By policy, NDCG@10 of each session, 0 to 1, ``[seeds, sessions]``; the same sessions
+            in the same order for all.
         given: By policy, in which of these a hint was given, ``[seeds, sessions]``.
-        seed: Of the bootstrap; the same seed and values give the same intervals.
-        no_hint: Name of the policy that all are compared with.
-        best_single: Name of the policy that all others are compared with as well, if it is there.
+        seed: Seed of the bootstrap; the same seed and values give the same intervals.
         resamples: Draws, at least 1.
         level: Share of the draws inside an interval, between 0 and 1.
 
     Raises:
-        ValueError: If ``no_hint`` is not there or gives a hint, a shape or value is not as above,
+        ValueError: If ``no_hint`` is missing or gives a hint, a shape or value is not as above,
             two that are compared have different numbers of seeds, both above 1, or an option of
             the bootstrap is out of range.
     """
-    values = _checked(ndcg, given, no_hint)
+    values = _checked(ndcg, given)
     columns: list[_Doubles] = []
     per_seed: dict[str, _Doubles] = {}
     for name, own in values.items():
-        gains = _differences(name, own, no_hint, values[no_hint])
-        per_seed[name] = gains.mean(axis=1)
+        gains = _differences(name, NO_HINT, values)
+        # A single seed has one gain, however many seeds no hint has: their spread is not the
+        # policy's.
+        means = gains.mean(axis=1)
+        per_seed[name] = means if len(own) > 1 else means.mean(keepdims=True)
         columns += [own.mean(axis=0), gains.mean(axis=0)]
-    others = [name for name in values if best_single in values and name != best_single]
-    for name in others:
-        gains = _differences(name, values[name], best_single, values[best_single])
-        columns.append(gains.mean(axis=0))
-    found = iter(
+    others = [name for name in values if _BEST_SINGLE in values and name != _BEST_SINGLE]
+    columns += [_differences(name, _BEST_SINGLE, values).mean(axis=0) for name in others]
+    intervals = iter(
         bootstrap_intervals(np.stack(columns, axis=1), seed=seed, resamples=resamples, level=level)
     )
-    over_no_hint = {name: (next(found), next(found)) for name in values}
-    over_best_single = dict(zip(others, found, strict=True))
+    levels = {name: (next(intervals), next(intervals)) for name in values}
+    over_best_single = dict(zip(others, intervals, strict=True))
     return PolicyComparison(
         sessions=len(columns[0]),
         level=level,
         seed=seed,
         policies=tuple(
-            _compared(
-                name,
-                over_no_hint[name],
-                over_best_single.get(name),
-                # One seed has one gain, however many seeds no hint has: the spread of that is
-                # none of the policy's.
-                per_seed[name] if len(own) > 1 else per_seed[name].mean(keepdims=True),
-                float(np.mean(given[name])),
+            ComparedPolicy(
+                name=name,
+                ndcg=levels[name][0],
+                over_no_hint=levels[name][1],
+                over_best_single=over_best_single.get(name),
+                seeds=len(means),
+                seed_means=tuple(means.tolist()),
+                seed_spread=float(means.std(ddof=1)) if len(means) > 1 else None,
+                given=float(np.mean(given[name])),
             )
-            for name, own in values.items()
+            for name, means in per_seed.items()
         ),
     )
 
 
-def _compared(
-    name: str,
-    intervals: tuple[Interval, Interval],
-    over_best_single: Interval | None,
-    seed_means: _Doubles,
-    given: float,
-) -> ComparedPolicy:
-    seeds = len(seed_means)
-    return ComparedPolicy(
-        name=name,
-        ndcg=intervals[0],
-        over_no_hint=intervals[1],
-        over_best_single=over_best_single,
-        seeds=seeds,
-        seed_means=tuple(seed_means.tolist()),
-        seed_spread=float(seed_means.std(ddof=1)) if seeds > 1 else None,
-        given=given,
-    )
-
-
-def _differences(first: str, of_first: _Doubles, second: str, of_second: _Doubles) -> _Doubles:
+def _differences(first: str, second: str, values: Mapping[str, _Doubles]) -> _Doubles:
     """``first - second``, seed by seed and session by session, ``[seeds, sessions]``."""
-    seeds = {len(of_first), len(of_second)} - {1}
-    if len(seeds) > 1:
+    own, other = values[first], values[second]
+    if len({len(own), len(other)} - {1}) > 1:
         raise ValueError(
-            f"{first!r} has {len(of_first)} seeds and {second!r} has {len(of_second)}: they pair "
+            f"{first!r} has {len(own)} seeds and {second!r} has {len(other)}: they pair "
             "where both have equally many, or one of them has 1"
         )
-    # The difference before the mean: what is equal differs by 0, not by a rounding error.
-    differences: _Doubles = of_first - of_second
+    # The difference before the mean: equal values differ by 0, not by a rounding error.
+    differences: _Doubles = own - other
     return differences
 
 
-def _checked(
-    ndcg: Mapping[str, _Floats], given: Mapping[str, _Bools], no_hint: str
-) -> dict[str, _Doubles]:
-    if no_hint not in ndcg:
-        raise ValueError(f"{no_hint!r} is not among the policies: {', '.join(ndcg) or 'none'}")
+def _checked(ndcg: Mapping[str, _Floats], given: Mapping[str, _Bools]) -> dict[str, _Doubles]:
+    if NO_HINT not in ndcg:
+        raise ValueError(f"{NO_HINT!r} is not among the policies: {', '.join(ndcg) or 'none'}")
     if odd := sorted(set(ndcg) ^ set(given)):
         raise ValueError(f"NDCG and given hints are not of the same policies: {', '.join(odd)}")
     for name, values in ndcg.items():
@@ -189,6 +166,6 @@ def _checked(
     if len({values.shape[1] for values in ndcg.values()}) > 1:
         counts = {name: values.shape[1] for name, values in ndcg.items()}
         raise ValueError(f"all policies need values for the same sessions, not {counts}")
-    if bool(given[no_hint].any()):
-        raise ValueError(f"{no_hint!r} gives hints")
+    if bool(given[NO_HINT].any()):
+        raise ValueError(f"{NO_HINT!r} gives hints")
     return {name: np.asarray(values, dtype=np.float64) for name, values in ndcg.items()}

@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agentrec.contracts.candidate_generator import CandidateGenerator
-from agentrec.evaluation.baselines.ranker import Ranker, order_by_score
+from agentrec.evaluation.baselines import Ranker, order_by_score
 from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
 from agentrec.policies.sequential.backbones import BACKBONES, Backbone, item_scores, user_vectors
 from agentrec.policies.sequential.config import BackboneConfig, BackboneKind

@@ -1,4 +1,4 @@
-"""What rankings with several right items are worth, by hand and by taking the words literally."""
+"""Metrics of rankings, by hand and by their definitions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ from agentrec.evaluation.metrics import (
     METRICS,
     as_ranks,
     average_precision,
-    hit,
+    multi_target_ndcg,
     ndcg,
-    ndcg_of_places,
     ndcg_of_ranks,
     ranking_value,
-    reciprocal_rank,
     score_sessions,
 )
 
@@ -45,22 +43,16 @@ def test_the_examples_in_the_docstrings_hold() -> None:
     ],
 )
 def test_computed_by_hand(rank: int | None, expected: tuple[float, ...]) -> None:
-    assert (ndcg(rank), hit(rank), reciprocal_rank(rank)) == pytest.approx(expected, abs=0)
+    assert ndcg(rank) == pytest.approx(expected[0], abs=0)
     scores = score_sessions(as_ranks([rank]))
     assert tuple(scores) == METRICS == ("ndcg@10", "hr@10", "mrr")
     assert [float(scores[metric][0]) for metric in METRICS] == pytest.approx(expected, abs=0)
-
-
-def test_another_cutoff() -> None:
-    assert (ndcg(3, k=2), hit(3, k=3), reciprocal_rank(20, k=50)) == (0.0, 1.0, 0.05)
 
 
 @given(st.lists(some_rank, max_size=30))
 def test_arrays_agree_with_single_values_and_stay_in_range(ranks: list[int | None]) -> None:
     scores = score_sessions(as_ranks(ranks))
     assert scores["ndcg@10"].tolist() == [ndcg(rank) for rank in ranks]
-    assert scores["hr@10"].tolist() == [hit(rank) for rank in ranks]
-    assert scores["mrr"].tolist() == [reciprocal_rank(rank) for rank in ranks]
     assert np.all(scores["mrr"] <= scores["ndcg@10"])
     assert np.all(scores["ndcg@10"] <= scores["hr@10"])
 
@@ -71,30 +63,28 @@ def test_a_better_rank_is_never_worth_less(one: int, other: int) -> None:
     assert ndcg(better) >= ndcg(worse)
 
 
-def test_impossible_ranks_and_cutoffs_are_refused() -> None:
+def test_impossible_ranks_are_refused() -> None:
     for rank in (0, -1):
         with pytest.raises(ValueError, match="rank"):
             as_ranks([1, rank])
     with pytest.raises(ValueError, match="rank"):
         ndcg_of_ranks(np.array([-1]))
-    with pytest.raises(ValueError, match="k is"):
-        ndcg(1, k=0)
 
 
-Places = Sequence[int | None]
-MEASURES: list[Callable[..., float]] = [ndcg_of_places, average_precision, ranking_value]
+SomeRanks = Sequence[int | None]
+MEASURES: list[Callable[..., float]] = [multi_target_ndcg, average_precision, ranking_value]
 
 
 @st.composite
 def rankings(draw: st.DrawFn) -> list[int | None]:
-    """Places of relevant items, some of them not in the list."""
+    """Ranks of relevant items, some of them not in the list."""
     found = draw(st.lists(st.integers(1, 14), max_size=6, unique=True))
     missing: list[int | None] = [None] * draw(st.integers(0 if found else 1, 3))
     return draw(st.permutations([*found, *missing]))
 
 
 @pytest.mark.parametrize(
-    ("places", "k", "gain", "precision"),
+    ("ranks", "k", "gain", "precision"),
     [
         ([1], 10, 1, 1),
         ([2], 10, 1 / math.log2(3), 1 / 2),
@@ -115,11 +105,11 @@ def rankings(draw: st.DrawFn) -> list[int | None]:
     ],
 )
 def test_values_are_those_that_are_computed_by_hand(
-    places: Places, k: int, gain: float, precision: float
+    ranks: SomeRanks, k: int, gain: float, precision: float
 ) -> None:
-    assert ndcg_of_places(places, k) == pytest.approx(gain)
-    assert average_precision(places, k) == pytest.approx(precision)
-    assert ranking_value(places, k) == pytest.approx((gain + precision) / 2)
+    assert multi_target_ndcg(ranks, k) == pytest.approx(gain)
+    assert average_precision(ranks, k) == pytest.approx(precision)
+    assert ranking_value(ranks, k) == pytest.approx((gain + precision) / 2)
 
 
 def dcg(relevance: Sequence[bool]) -> float:
@@ -127,25 +117,25 @@ def dcg(relevance: Sequence[bool]) -> float:
 
 
 @given(rankings(), st.integers(1, 12))
-def test_values_are_what_the_definitions_say(places: list[int | None], k: int) -> None:
-    hits = [at in places for at in range(1, 15)][:k]
+def test_values_are_what_the_definitions_say(ranks: list[int | None], k: int) -> None:
+    hits = [at in ranks for at in range(1, 15)][:k]
     # The best that so many relevant items can be worth, of all ways to place them.
-    count = min(len(places), k)
+    count = min(len(ranks), k)
     best = dcg([True] * count + [False] * (k - count))
-    assert ndcg_of_places(places, k) == pytest.approx(dcg(hits) / best)
+    assert multi_target_ndcg(ranks, k) == pytest.approx(dcg(hits) / best)
     precisions = [sum(hits[:at]) / at for at in range(1, k + 1) if hits[at - 1]]
-    assert average_precision(places, k) == pytest.approx(sum(precisions) / count)
+    assert average_precision(ranks, k) == pytest.approx(sum(precisions) / count)
 
 
 @pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_no_other_places_are_worth_as_much_as_the_first(
+def test_no_other_ranks_are_worth_as_much_as_the_first(
     measure: Callable[..., float], count: int
 ) -> None:
     worth = {
-        places: measure(places, 4)
-        for places in permutations([1, 2, 3, 4, 5], count)
-        if places == tuple(sorted(places))
+        ranks: measure(ranks, 4)
+        for ranks in permutations([1, 2, 3, 4, 5], count)
+        if ranks == tuple(sorted(ranks))
     }
     first = tuple(range(1, count + 1))
     assert worth.pop(first) == pytest.approx(1)
@@ -154,35 +144,35 @@ def test_no_other_places_are_worth_as_much_as_the_first(
 
 @given(rankings(), st.integers(1, 12))
 def test_the_order_of_the_items_does_not_matter_and_values_are_shares(
-    places: list[int | None], k: int
+    ranks: list[int | None], k: int
 ) -> None:
     for measure in MEASURES:
-        value = measure(places, k)
+        value = measure(ranks, k)
         # Rewards are refused beyond 1.
         assert 0 <= value <= 1
-        assert measure(places[::-1], k) == pytest.approx(value)
+        assert measure(ranks[::-1], k) == pytest.approx(value)
 
 
 @given(rankings(), st.integers(1, 12), st.data())
-def test_further_up_is_worth_more(places: list[int | None], k: int, data: st.DataObject) -> None:
-    chosen = data.draw(st.integers(0, len(places) - 1))
-    place = places[chosen] or 15
-    free = [at for at in range(1, place) if at not in places]
+def test_further_up_is_worth_more(ranks: list[int | None], k: int, data: st.DataObject) -> None:
+    chosen = data.draw(st.integers(0, len(ranks) - 1))
+    rank = ranks[chosen] or 15
+    free = [at for at in range(1, rank) if at not in ranks]
     if not free:
         return
     better = data.draw(st.sampled_from(free))
-    moved = [*places[:chosen], better, *places[chosen + 1 :]]
+    moved = [*ranks[:chosen], better, *ranks[chosen + 1 :]]
     for measure in MEASURES:
         if better <= k:
-            assert measure(moved, k) > measure(places, k)
+            assert measure(moved, k) > measure(ranks, k)
         else:
-            assert measure(moved, k) == pytest.approx(measure(places, k))
+            assert measure(moved, k) == pytest.approx(measure(ranks, k))
 
 
-@given(st.none() | st.integers(1, 30), st.integers(1, 12))
-def test_with_one_relevant_item_it_is_the_metric_of_reports(place: int | None, k: int) -> None:
-    assert ndcg_of_places([place], k) == pytest.approx(ndcg(place, k))
-    assert average_precision([place], k) == (1 / place if place and place <= k else 0)
+@given(st.none() | st.integers(1, 30))
+def test_with_one_relevant_item_it_is_the_metric_of_reports(rank: int | None) -> None:
+    assert multi_target_ndcg([rank]) == pytest.approx(ndcg(rank))
+    assert average_precision([rank]) == (1 / rank if rank and rank <= 10 else 0)
 
 
 def test_the_cutoff_is_that_of_the_metrics() -> None:
@@ -192,7 +182,7 @@ def test_the_cutoff_is_that_of_the_metrics() -> None:
 
 @pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize(
-    ("places", "k", "told"),
+    ("ranks", "k", "told"),
     [
         ([], 10, "no item is relevant"),
         ([1], 0, "k is at least 1"),
@@ -200,7 +190,7 @@ def test_the_cutoff_is_that_of_the_metrics() -> None:
     ],
 )
 def test_what_cannot_be_valued_is_refused(
-    measure: Callable[..., float], places: Places, k: int, told: str
+    measure: Callable[..., float], ranks: SomeRanks, k: int, told: str
 ) -> None:
     with pytest.raises(ValueError, match=told):
-        measure(places, k)
+        measure(ranks, k)

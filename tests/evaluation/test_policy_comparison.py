@@ -92,14 +92,6 @@ def test_without_the_best_single_hint_nothing_is_compared_with_it() -> None:
     )
 
 
-def test_the_two_that_all_are_compared_with_may_have_other_names() -> None:
-    ndcg = {"one": BEST, "none": NO_HINT, "ppo": PPO}
-    given = {**_given(ndcg), "none": np.zeros((1, 4), dtype=bool)}
-    renamed = compare_policies(ndcg, given, seed=1, no_hint="none", best_single="one")
-    usual = _compared({"best_single": BEST, "no_hint": NO_HINT, "ppo": PPO})
-    assert renamed.policies[2] == usual["ppo"]
-
-
 def test_what_is_the_same_differs_by_exactly_nothing() -> None:
     values = np.random.default_rng(0).random((1, 50))
     told = _compared({"no_hint": values, "best_single": values, "same": np.repeat(values, 3, 0)})

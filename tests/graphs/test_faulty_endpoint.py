@@ -134,8 +134,7 @@ async def test_every_session_ends_in_a_valid_ranking_or_a_typed_failure(
         ended = await recommended(dataset.train[:count], components)
         calls, faults = server.requests, server.faults
     quality = measure_answer_quality(ended.rankings, ended.failures)
-    lines = [f"{calls} calls, {sum(faults.values())} of them with faults: {dict(faults)}"]
-    sys.stdout.write("\n".join([*lines, *quality.lines(), ""]))
+    sys.stdout.write(f"{calls} calls, faults: {dict(faults)}\n{quality}\n")
 
     assert len(ended.rankings) + len(ended.failures) == count
     assert {failure.kind for failure in ended.failures} <= set(get_args(FailureKind))

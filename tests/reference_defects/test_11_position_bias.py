@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from langchain_core.messages import BaseMessage
 from testing.answering import candidates_of, make_components, make_session
 
-from agentrec.evaluation.position_bias import position_bias_of, shown_order, stored_order
+from agentrec.evaluation.answer_quality import position_bias_of, shown_order
 from agentrec.graphs.recommendation.ranking import rank
 from agentrec.llm.prompts.session_view import SessionView
 from agentrec.rankings import Ranking
@@ -61,7 +61,7 @@ async def test_11_a_model_that_prefers_places_is_found_out() -> None:
     assert bias.z is not None
     assert bias.z > 6
     # By positions in the data there is nothing to compare: they are all the same.
-    assert position_bias_of(SESSIONS, await ranked(), stored_order).z is None
+    assert position_bias_of(SESSIONS, await ranked(), lambda session: session.candidates).z is None
 
 
 async def test_11_asking_in_several_orders_takes_from_the_bias() -> None:

@@ -20,8 +20,12 @@ from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.data import Dataset
 from agentrec.errors import InputError
-from agentrec.evaluation.attribution import Attribution, MeasuredHints, attribute
-from agentrec.evaluation.session_slices import standard_slices
+from agentrec.evaluation.attribution import (
+    Attribution,
+    MeasuredHints,
+    attribute,
+    standard_slices,
+)
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.runs.run_folder import RunFolder, writing
 from agentrec.sessions import Session
@@ -198,10 +202,8 @@ def _slices(
         masks += list((shares >= 0.5).T)
     # Most sessions first: a slice of few says little, and every one costs certainty.
     order = sorted(range(len(masks)), key=lambda place: -int(masks[place].sum()))
-    kept = order[:_MOST_CATEGORIES]
     return standard_slices(
         history_lengths=np.array([len(session.items) for session in sessions]),
         no_hint_ndcg=without,
-        categories=np.stack([masks[place] for place in kept], axis=1) if kept else None,
-        category_names=[names[place] for place in kept],
+        categories={names[index]: masks[index] for index in order[:_MOST_CATEGORIES]},
     )

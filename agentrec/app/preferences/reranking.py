@@ -13,7 +13,7 @@ from agentrec.components import Components
 from agentrec.continuations import Continuation, Relevant, continuation_of
 from agentrec.contracts import HintPolicy
 from agentrec.evaluation.intervals import Interval, bootstrap_interval, bootstrap_intervals
-from agentrec.evaluation.metrics import average_precision, ndcg_of_places
+from agentrec.evaluation.metrics import average_precision, multi_target_ndcg
 from agentrec.graphs.recommendation.build_offer import offer_hints
 from agentrec.graphs.recommendation.ranking import rank
 from agentrec.hints import Hint
@@ -49,9 +49,9 @@ class RankedPlaces(BaseModel):
         """Every metric of every session."""
         next_one = [[place] for place in self.target]
         columns = (
-            [ndcg_of_places(each) for each in next_one],
+            [multi_target_ndcg(each) for each in next_one],
             [average_precision(each) for each in next_one],
-            [ndcg_of_places(each) for each in self.rest],
+            [multi_target_ndcg(each) for each in self.rest],
             [average_precision(each) for each in self.rest],
         )
         return dict(zip(TEXT_METRICS, columns, strict=True))

@@ -17,7 +17,7 @@ from testing.answering import (
 )
 
 from agentrec.errors import ModelCallError
-from agentrec.evaluation.position_bias import position_bias_of, shown_order
+from agentrec.evaluation.answer_quality import position_bias_of, shown_order
 from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.graphs.recommendation.rank_fusion import (
     fuse_rankings,

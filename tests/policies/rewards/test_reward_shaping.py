@@ -3,7 +3,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from agentrec.evaluation.metrics import ndcg_of_ranks, reciprocals_of_ranks
+from agentrec.evaluation.metrics import ndcg_of_ranks, score_sessions
 from agentrec.policies.rewards.reward_shaping import RewardShape, reciprocal_ranks, shaped_rewards
 
 # From place 2 to 1, 1 to 3, none to 10, 10 to none, 7 to 7, none to none, 2 to not measured.
@@ -29,7 +29,7 @@ def test_shapes_are_what_a_person_works_out(shape: RewardShape, expected: list[f
 def test_ranks_are_recovered_exactly() -> None:
     ranks = np.arange(11)
     measured = ndcg_of_ranks(ranks).astype(np.float32)
-    assert np.array_equal(reciprocal_ranks(measured), reciprocals_of_ranks(ranks))
+    assert np.array_equal(reciprocal_ranks(measured), score_sessions(ranks)["mrr"])
 
 
 @pytest.mark.parametrize("shape", get_args(RewardShape))
