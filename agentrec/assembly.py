@@ -20,12 +20,12 @@ from agentrec.data.fetching import cache_folder
 from agentrec.data.item_features import ItemFeatures, discover_features
 from agentrec.errors import InputError
 from agentrec.graphs.hint_learning.arbiter import arbiter_named
+from agentrec.llm.chat_models import close_client
 from agentrec.llm.cost.budget import BudgetAccount
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.journal.journal import CallJournal
-from agentrec.llm.limits.limits import CallLimiter
+from agentrec.llm.journal import CallJournal
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.llm.providers.chat_models import close_client
+from agentrec.llm.rate_limits import CallLimiter
 from agentrec.named_components import NamedEmbeddings, NamedModel, open_hint_store
 from agentrec.progress import ProgressDisplay, run_blocking
 from agentrec.session_encoding.encoder import RecencySessionEncoder

@@ -17,7 +17,7 @@ from agentrec.catalog import Catalog
 from agentrec.contracts import HintPolicy, HintStore
 from agentrec.contracts.candidate_generator import CandidateGenerator
 from agentrec.errors import InputError
-from agentrec.llm.providers.chat_models import EMBEDDED, model_identity, open_chat_model
+from agentrec.llm.chat_models import EMBEDDED, model_identity, open_chat_model
 from agentrec.plugins import (
     CANDIDATE_GENERATORS,
     EMBEDDINGS,

@@ -13,7 +13,7 @@ from agentrec.batch.progress import BatchProgress
 from agentrec.batch.worker import PartitionTask, PartitionWorker
 from agentrec.errors import InputError, ModelCallError
 from agentrec.llm.cost.budget import BudgetAccount
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 from agentrec.runs.run_folder import RunFolder
 from agentrec.settings.run_settings import RunSettings
 

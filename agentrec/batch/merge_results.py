@@ -17,7 +17,7 @@ from agentrec.batch.session_log_file import FAILURES, REJECTED, BatchCounts
 from agentrec.batch.worker import open_log
 from agentrec.errors import InputError
 from agentrec.llm.cost.usage import Spending
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 from agentrec.runs.run_folder import RunFolder
 from agentrec.runs.usage_report import UsageReport
 from agentrec.settings.run_settings import RunSettings

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, GPT2LMHeadModel
 
 from agentrec.embedded_model.language.vocabulary import Vocabulary
 from agentrec.errors import InputError
-from agentrec.llm.providers.quiet_transformers import no_progress_bars
+from agentrec.llm.quiet_transformers import no_progress_bars
 
 _VOCABULARY_FILE = "catalog_lm.json"
 

@@ -17,7 +17,7 @@ from agentrec.catalog import clean_text
 from agentrec.data import Dataset
 from agentrec.errors import InputError
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.llm.providers.secrets import masked, without_secrets
+from agentrec.llm.secrets import masked, without_secrets
 from agentrec.runs.run_folder import RunFolder
 from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.validation_messages import first_error

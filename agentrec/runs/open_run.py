@@ -13,10 +13,10 @@ from agentrec.assembly import CatalogKnowledge, Ingredients, assemble, open_gate
 from agentrec.components import Components
 from agentrec.contracts import HintPolicy, HintStore
 from agentrec.data import Dataset, load_folder, load_movielens
+from agentrec.llm.chat_models import close_client
 from agentrec.llm.cost.budget import BudgetAccount
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 from agentrec.llm.prompts.templates import Prompts
-from agentrec.llm.providers.chat_models import close_client
 from agentrec.named_components import (
     NamedEmbeddings,
     NamedModel,

@@ -9,9 +9,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from agentrec.atomic_files import write_atomically
-from agentrec.llm.cost.prices import PriceTable
-from agentrec.llm.cost.usage import NodeUsage, Spending, lifelong_usage
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.cost.usage import NodeUsage, PriceTable, Spending, lifelong_usage
+from agentrec.llm.journal import CallJournal
 
 
 class UsageRow(BaseModel):

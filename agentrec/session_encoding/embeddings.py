@@ -118,7 +118,7 @@ class MiniLMEmbeddings(Embeddings):
             if self._loaded is None:
                 from transformers import AutoModel, AutoTokenizer
 
-                from agentrec.llm.providers.quiet_transformers import no_progress_bars
+                from agentrec.llm.quiet_transformers import no_progress_bars
 
                 folder = fetch_minilm() if self._folder is None else self._folder
                 with no_progress_bars():

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agentrec.llm.cost.budget import Budget
-from agentrec.llm.cost.prices import Price, PriceTable
+from agentrec.llm.cost.usage import Price, PriceTable
 from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.gateway.structured_output import StructuredMode
-from agentrec.llm.limits.limits import CallLimits
+from agentrec.llm.rate_limits import CallLimits
 
 _SECTION = ConfigDict(frozen=True, extra="forbid")
 

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from agentrec.data.fetching import CACHE_VARIABLE
 from agentrec.errors import InputError
-from agentrec.llm.providers.secrets import secret_paths
+from agentrec.llm.secrets import secret_paths
 from agentrec.settings.policy_settings import PolicySettings
 from agentrec.settings.run_settings import RunSettings
 from agentrec.settings.settings_file import SettingsFile, find_settings_file, read_settings_file

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from agentrec.llm.providers.secrets import masked
+from agentrec.llm.secrets import masked
 
 _LONGEST_SHOWN = 40
 # pydantic's names for a value where there should be a section.

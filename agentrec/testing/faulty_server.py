@@ -14,8 +14,7 @@ from typing import Any, Literal, get_args
 
 from langchain_core.language_models import BaseChatModel
 
-from agentrec.testing.chat_completions import ChatRequest, problem
-from agentrec.testing.openai_server import JsonWriter, OpenAIServer, Reply
+from agentrec.testing.openai_server import ChatRequest, JsonWriter, OpenAIServer, Reply, problem
 
 _LINES = 10
 

@@ -24,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 from agentrec.embedded_model.folder import CatalogModel
 from agentrec.embedded_model.teaching.training import symmetric_gradients
 from agentrec.errors import InputError
-from agentrec.llm.providers.quiet_transformers import no_progress_bars
+from agentrec.llm.quiet_transformers import no_progress_bars
 from agentrec.policies.alignment.config import AlignmentConfig
 from agentrec.policies.alignment.models import OpenedModel, import_extra
 from agentrec.policies.alignment.pair_encoding import Example

@@ -38,7 +38,7 @@ from agentrec.contracts import HintStore
 from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 from agentrec.stores.hints.opening import open_hint_store
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agentrec.embedded_model.folder import CatalogModel, save_model
 from agentrec.embedded_model.teaching.training import TrainingPlan
-from agentrec.llm.providers.quiet_transformers import no_progress_bars
+from agentrec.llm.quiet_transformers import no_progress_bars
 from agentrec.preferences import ChatTurn, PairProvenance, PreferencePair, PreferenceReward
 
 LIKED, DISLIKED = "made in: low made in", "made in: high made in"

@@ -22,8 +22,7 @@ from app.otlp_collector import collecting, exported
 from app.preference_runs import Settings
 
 from agentrec.embedded_model.chat_model import CatalogChatModel
-from agentrec.testing.chat_completions import ChatRequest
-from agentrec.testing.openai_server import OpenAIServer, Reply
+from agentrec.testing.openai_server import ChatRequest, OpenAIServer, Reply
 from agentrec.testing.planted_sessions import PlantedSessions
 
 

@@ -18,7 +18,7 @@ from app.mortal_explorer import DIMENSION, NAME, answer, explored
 from agentrec.hints import STATES, Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.requests import call_key
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 from agentrec.stores.hints.logged_store import InMemoryHintStore
 from agentrec.stores.hints.opening import open_hint_store
 from agentrec.testing.openai_server import OpenAIServer

@@ -12,7 +12,7 @@ import pytest
 from app.mortal_explorer import DIMENSION, NAME, answer, explored
 
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 from agentrec.stores.hints.opening import open_hint_store
 from agentrec.testing.loop_watch import LoopWatch
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -25,7 +25,7 @@ from agentrec.errors import ModelCallError
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.policies.rewards.successive_halving import Cell, SuccessiveHalving
 from agentrec.sessions import Session

@@ -31,7 +31,7 @@ from agentrec.data import Dataset
 from agentrec.errors import InputError
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 from agentrec.policies.hint_policies.untrained import NearestHintPolicy
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.policies.rewards.successive_halving import SuccessiveHalving

@@ -30,9 +30,9 @@ from langchain_openai import ChatOpenAI
 from agentrec.components import Components
 from agentrec.graphs.recommendation.ranking import view_of
 from agentrec.graphs.recommendation.recommend_many import recommend_many
+from agentrec.llm.chat_models import open_chat_model
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.journal.journal import CallJournal
-from agentrec.llm.providers.chat_models import open_chat_model
+from agentrec.llm.journal import CallJournal
 
 LIMIT, LIMITED_FOR = 1200, 90
 """Requests a minute, and for how many seconds they are made."""

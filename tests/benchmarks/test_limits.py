@@ -25,7 +25,7 @@ SECONDS = 100
 # connection is made by hand: a full client costs more CPU a call than waiting does.
 CALLER = """
 import asyncio, json, sys, time
-from agentrec.llm.limits.limits import CallLimiter, CallLimits
+from agentrec.llm.rate_limits import CallLimiter, CallLimits
 
 HOST, PORT, RATE, WAITING, SECONDS = sys.argv[1], *map(int, sys.argv[2:])
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "a"}]}).encode()

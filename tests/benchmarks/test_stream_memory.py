@@ -22,7 +22,7 @@ from agentrec.components import Components
 from agentrec.graphs.recommendation.graph import build_recommendation_graph
 from agentrec.graphs.recommendation.recommend_many import recommend_many
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 
 SESSIONS = int(os.environ.get("AGENTREC_BENCH_SESSIONS", "50000"))
 GRAPH = os.environ.get("AGENTREC_BENCH_GRAPH", "whole")

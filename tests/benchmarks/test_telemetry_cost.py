@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from agentrec.graphs.recommendation.recommend_many import recommend_many, session_span
-from agentrec.llm.cost.prices import Price, PriceTable
-from agentrec.llm.gateway.call_metering import CallTelemetry
+from agentrec.llm.cost.usage import Price, PriceTable
+from agentrec.llm.gateway.call_metering import CallMeter
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.replies import Reply
 
@@ -51,10 +51,10 @@ async def cpu_a_session() -> float:
 
 @pytest.mark.bench
 async def test_cpu_of_telling() -> None:
-    telemetry = CallTelemetry("instant", PriceTable({"instant": Price(1, 2)}, "EUR"))
+    meter = CallMeter("instant", PriceTable({"instant": Price(1, 2)}, "EUR"))
 
     def call() -> None:
-        with telemetry.call("recommend", 1) as span:
+        with meter.call("recommend", 1) as span:
             span.replied(REPLY)
 
     def session() -> None:
@@ -70,7 +70,7 @@ async def test_cpu_of_telling() -> None:
             trace.set_tracer_provider(provider)
             metrics.set_meter_provider(MeterProvider([InMemoryMetricReader()]))
         hooks = {"call": microseconds(call), "session": microseconds(session)}
-        hooks["cached answer"] = microseconds(lambda: telemetry.cached("recommend"))
+        hooks["cached answer"] = microseconds(lambda: meter.cached("recommend"))
         told = ", ".join(f"{many:.1f} us a {name}" for name, many in hooks.items())
         share = (hooks["call"] + hooks["session"]) / whole
         print(

@@ -26,9 +26,9 @@ from agentrec.embedded_model.chat_model import SELF_DESCRIPTION, CatalogChatMode
 from agentrec.embedded_model.folder import CatalogModel, save_model
 from agentrec.embedded_model.generation.decoding import rank_candidates
 from agentrec.llm.answers.parsing import parse_ranking
+from agentrec.llm.chat_models import open_chat_model
 from agentrec.llm.prompts.session_view import SessionView
 from agentrec.llm.prompts.templates import PromptName
-from agentrec.llm.providers.chat_models import open_chat_model
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from langchain_core.messages import HumanMessage
 from langchain_openai import ChatOpenAI
 
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 
 NAME = "m"
 

@@ -13,12 +13,12 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from agentrec.errors import ModelCallError
-from agentrec.llm.gateway.call_errors import (
+from agentrec.llm.gateway.replies import (
     ClientError,
     as_model_call_error,
     retry_after_seconds,
 )
-from agentrec.llm.providers.secrets import masked, secrets_of
+from agentrec.llm.secrets import masked, secrets_of
 
 KEY = "sk-abc123DEF456ghi789JKL012mno345"
 

@@ -11,7 +11,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusC
 from testing.recorded_telemetry import RecordedTelemetry
 
 from agentrec.errors import ModelCallError
-from agentrec.llm.cost.prices import Price, PriceTable
+from agentrec.llm.cost.usage import Price, PriceTable
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -13,7 +13,7 @@ from benchmarks.paced_endpoint import RANKING, PacedEndpoint
 from langchain_openai import ChatOpenAI
 
 from agentrec.errors import InputError
-from agentrec.llm.providers.chat_models import close_client, model_identity, open_chat_model
+from agentrec.llm.chat_models import close_client, model_identity, open_chat_model
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 

@@ -9,9 +9,8 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from agentrec.errors import InputError, ModelCallError
 from agentrec.llm.cost.budget import Budget, BudgetAccount
 from agentrec.llm.cost.estimate import CallEstimate, PlannedCalls, TokenEstimator, estimate_calls
-from agentrec.llm.cost.prices import Price, PriceTable
-from agentrec.llm.cost.usage import NodeUsage, Spending, Usage, lifelong_usage
-from agentrec.llm.limits.limits import CallLimits
+from agentrec.llm.cost.usage import NodeUsage, Price, PriceTable, Spending, Usage, lifelong_usage
+from agentrec.llm.rate_limits import CallLimits
 
 SMALL, LARGE = Price(1, 2), Price(10, 20)
 

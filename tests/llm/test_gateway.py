@@ -13,8 +13,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from agentrec.errors import ModelCallError
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
-from agentrec.llm.journal.journal import CallJournal
-from agentrec.llm.journal.journal_file import Batch, JournalFile, Written
+from agentrec.llm.journal import CallJournal
+from agentrec.llm.journal_file import Batch, JournalFile, Written
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 ONCE = RetryPolicy(max_attempts=1)

@@ -16,12 +16,11 @@ from langchain_openai import ChatOpenAI
 
 from agentrec.errors import InputError, ModelCallError
 from agentrec.llm.cost.budget import Budget, BudgetAccount
-from agentrec.llm.cost.prices import Price, PriceTable
-from agentrec.llm.cost.usage import NodeUsage, Spending, lifelong_usage
+from agentrec.llm.cost.usage import NodeUsage, Price, PriceTable, Spending, lifelong_usage
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
-from agentrec.llm.journal.journal import CallJournal
-from agentrec.llm.limits.limits import CallLimiter, CallLimits
+from agentrec.llm.journal import CallJournal
+from agentrec.llm.rate_limits import CallLimiter, CallLimits
 from agentrec.testing.faulty_server import FaultPlan, FaultyServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

@@ -7,8 +7,8 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from agentrec.errors import AgentRecError, InputError
-from agentrec.llm.journal.journal import CallJournal, RecentAnswers
-from agentrec.llm.journal.journal_file import Batch, JournaledAnswer, JournalFile, Written
+from agentrec.llm.journal import CallJournal, RecentAnswers
+from agentrec.llm.journal_file import Batch, JournaledAnswer, JournalFile, Written
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ async def test_what_another_process_answered_is_seen_and_stays(path: Path) -> No
 async def test_a_file_that_is_locked_is_a_clear_line(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentrec.llm.journal.journal_file.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("agentrec.llm.journal_file.BUSY_TIMEOUT", 0.05)
     async with await CallJournal.open(path) as journal:
         rival = sqlite3.connect(path, isolation_level=None)
         rival.execute("BEGIN IMMEDIATE")

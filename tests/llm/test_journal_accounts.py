@@ -8,8 +8,8 @@ import pytest
 
 from agentrec.errors import InputError
 from agentrec.llm.cost.usage import Spending
-from agentrec.llm.journal.journal import CallJournal
-from agentrec.llm.journal.journal_file import JournaledAnswer, JournaledFailure
+from agentrec.llm.journal import CallJournal
+from agentrec.llm.journal_file import JournaledAnswer, JournaledFailure
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 from langchain_core.messages import BaseMessage, HumanMessage
 
 from agentrec.llm.gateway.requests import call_key
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

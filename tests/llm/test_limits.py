@@ -12,8 +12,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_openai import ChatOpenAI
 
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.limits.limits import CallLimiter, CallLimits
-from agentrec.llm.limits.pacing import Permit
+from agentrec.llm.rate_limits import CallLimiter, CallLimits, Permit
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

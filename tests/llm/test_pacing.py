@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentrec.llm.limits.pacing import Pacer, Permit
+from agentrec.llm.rate_limits import Pacer, Permit
 
 
 class Clock:
@@ -35,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         "asyncio": SimpleNamespace(sleep=virtual.sleep, Lock=asyncio.Lock),
     }
     for (name, module), user in itertools.product(
-        modules.items(), ("asyncio_throttle.throttler", "agentrec.llm.limits.pacing")
+        modules.items(), ("asyncio_throttle.throttler", "agentrec.llm.rate_limits")
     ):
         monkeypatch.setattr(f"{user}.{name}", module)
     return virtual

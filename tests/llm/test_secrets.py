@@ -1,6 +1,6 @@
 import pytest
 
-from agentrec.llm.providers.secrets import is_secret_name, secret_paths, without_secrets
+from agentrec.llm.secrets import is_secret_name, secret_paths, without_secrets
 
 SECRET = (
     "api_key",

@@ -15,7 +15,7 @@ from agentrec.errors import ModelCallError
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.gateway.structured_output import StructuredCaller
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 from agentrec.testing.faulty_server import Fault, FaultPlan, FaultyServer
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -23,7 +23,7 @@ from agentrec.catalog import Catalog, Item
 from agentrec.evaluation.metrics import ndcg
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 

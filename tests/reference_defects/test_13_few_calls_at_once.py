@@ -22,8 +22,8 @@ from agentrec.app.learning.reward_measurement import fill_reward_table
 from agentrec.graphs.recommendation.build_offer import offer_hints
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.journal.journal import CallJournal
-from agentrec.llm.limits.limits import CallLimiter, CallLimits
+from agentrec.llm.journal import CallJournal
+from agentrec.llm.rate_limits import CallLimiter, CallLimits
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.trainer import ScoringPPOTrainer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel

@@ -21,7 +21,7 @@ from agentrec.errors import InputError, ModelCallError
 from agentrec.hints import Hint
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.policy import PPOHintPolicy

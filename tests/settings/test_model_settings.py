@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 from agentrec.assembly import component_settings
 from agentrec.components import Components
 from agentrec.llm.gateway.retry_policy import RetryPolicy
-from agentrec.llm.limits.limits import CallLimits
+from agentrec.llm.rate_limits import CallLimits
 from agentrec.settings.model_settings import LimitsSettings, RetriesSettings
 from agentrec.settings.run_settings import RunSettings
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from agentrec.batch.budget_split import BatchEngine
     from agentrec.batch.progress import BatchProgress
     from agentrec.batch.run_batch import BatchSummary
-    from agentrec.llm.cost.prices import PriceTable
+    from agentrec.llm.cost.usage import PriceTable
 
 Choice = TypeVar("Choice", bound=str)
 

@@ -39,10 +39,9 @@ from agentrec.graphs.hint_learning.trials import FIRST_LOOK
 from agentrec.graphs.recommendation.ranking import ground, recommend
 from agentrec.hints import Hint
 from agentrec.llm.cost.estimate import CallEstimate, PlannedCalls, estimate_calls
-from agentrec.llm.cost.prices import PriceTable
-from agentrec.llm.cost.usage import Spending
+from agentrec.llm.cost.usage import PriceTable, Spending
 from agentrec.llm.gateway.gateway import ModelGateway
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 from agentrec.llm.prompts.templates import Prompts
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.progress import ProgressDisplay

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agentrec.errors import InputError, ModelCallError
-from agentrec.llm.cost.prices import PriceTable
-from agentrec.llm.cost.usage import Spending
+from agentrec.llm.cost.usage import PriceTable, Spending
 
 
 @dataclass(frozen=True)

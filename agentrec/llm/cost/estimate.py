@@ -9,8 +9,8 @@ from statistics import fmean
 
 from langchain_core.messages import BaseMessage
 
-from agentrec.llm.cost.prices import PriceTable
-from agentrec.llm.limits.limits import CallLimits
+from agentrec.llm.cost.usage import PriceTable
+from agentrec.llm.rate_limits import CallLimits
 
 # English prose, for most tokenizers. Only estimates before the first answer depend on it.
 CHARACTERS_PER_TOKEN = 4.0

@@ -1,4 +1,4 @@
-"""Usage counts and OpenTelemetry metrics and spans for model calls.
+"""Counts of model calls, for reports and as OpenTelemetry metrics and spans.
 
 Names follow the OpenTelemetry semantic conventions for generative AI where these define one.
 Prompts, answers and error texts are never exported.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from opentelemetry.trace import SpanKind
 
-from agentrec.llm.cost.prices import Price, PriceTable
-from agentrec.llm.cost.usage import NodeUsage, Usage
+from agentrec.llm.cost.usage import NodeUsage, Price, PriceTable, Usage
 from agentrec.llm.gateway.replies import Reply
 from agentrec.timed_spans import METER, TimedSpan
 
@@ -56,8 +55,8 @@ _PROVIDERS = {
 }
 
 
-class CallTelemetry:
-    """Exports metrics and spans of the calls to one model.
+class CallMeter:
+    """Counts the calls to one model and their tokens by node, and exports them.
 
     Args:
         name: The model's name at the gateway.
@@ -76,101 +75,22 @@ class CallTelemetry:
             self._model["gen_ai.provider.name"] = _PROVIDERS.get(provider, provider)
         self._price = prices.price(name)
         self._currency = prices.currency
-        self._by_node: dict[str, _NodeAttributes] = {}
+        self._attributes: dict[str, _NodeAttributes] = {}
+        self._nodes: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def call(self, node: str, attempt: int) -> CallSpan:
-        """Return the span of a call that is made now.
+        """Count a call that is made now, and return its span.
 
         Args:
             node: What it is for.
             attempt: Number of the attempt, from 1.
         """
-        attributes = self._attributes(node)
+        self._nodes[node]["made"] += 1
+        self._nodes[node]["retried"] += attempt > 1
+        attributes = self._attributes_of(node)
         if attempt > 1:
             _RETRIES.add(1, attributes.call)
         return CallSpan(attributes, attempt, self._price)
-
-    def cached(self, node: str) -> None:
-        """Count an answer that needed no call of its own."""
-        _CACHED.add(1, self._attributes(node).call)
-
-    def _attributes(self, node: str) -> _NodeAttributes:
-        known = self._by_node.get(node)
-        if known is None:
-            call = {**self._model, "agentrec.node": node}
-            known = self._by_node[node] = _NodeAttributes(
-                call,
-                {**call, "gen_ai.token.type": "input"},
-                {**call, "gen_ai.token.type": "output"},
-                {**call, **({"agentrec.currency": self._currency} if self._currency else {})},
-            )
-        return known
-
-
-@dataclass(frozen=True, slots=True)
-class _NodeAttributes:
-    """Attributes of a node's calls, input tokens, output tokens and cost; made once."""
-
-    call: Mapping[str, str]
-    input: Mapping[str, str]
-    output: Mapping[str, str]
-    cost: Mapping[str, str]
-
-
-class CallSpan(TimedSpan):
-    """The span of one call, from its permit on.
-
-    Args:
-        attributes: Attributes of its node.
-        attempt: Number of the attempt, from 1.
-        price: Price of tokens; ``None`` if it is not known.
-    """
-
-    __slots__ = ("_node", "_price")
-
-    def __init__(self, attributes: _NodeAttributes, attempt: int, price: Price | None) -> None:
-        name = f"chat {attributes.call['gen_ai.request.model']}"
-        super().__init__(name, _DURATION, attributes.call, _error_type, SpanKind.CLIENT)
-        self.span.set_attribute("agentrec.attempt", attempt)
-        self._node = attributes
-        self._price = price
-
-    def replied(self, reply: Reply) -> None:
-        """Record what the call came to, be it a failure."""
-        if reply.problem is not None:
-            self.failed(reply.problem.kind)
-        if not reply.reported:
-            return
-        _TOKENS.record(reply.input_tokens, self._node.input)
-        _TOKENS.record(reply.output_tokens, self._node.output)
-        self.span.set_attribute("gen_ai.usage.input_tokens", reply.input_tokens)
-        self.span.set_attribute("gen_ai.usage.output_tokens", reply.output_tokens)
-        if self._price is not None:
-            money = self._price.of(reply.input_tokens, reply.output_tokens)
-            _MONEY.add(money, self._node.cost)
-            self.span.set_attribute("agentrec.cost", money)
-
-
-def _error_type(error: BaseException) -> str:
-    # A client's exceptions have become replies already; what is raised here mostly ends the task.
-    return "failed" if isinstance(error, Exception) else "cancelled"
-
-
-class UsageMeter:
-    """Counts calls and tokens by node.
-
-    Args:
-        telemetry: Receives cached answers too.
-    """
-
-    def __init__(self, telemetry: CallTelemetry) -> None:
-        self._telemetry = telemetry
-        self._nodes: defaultdict[str, Counter[str]] = defaultdict(Counter)
-
-    def made(self, node: str, attempt: int) -> None:
-        """Count a call that is being made, as the attempt of that number, from 1."""
-        self._nodes[node]["made"] += 1
-        self._nodes[node]["retried"] += attempt > 1
 
     def failed(self, node: str) -> None:
         """Count a call that failed."""
@@ -184,7 +104,7 @@ class UsageMeter:
     def cached(self, node: str) -> None:
         """Count an answer that needed no call of its own."""
         self._nodes[node]["cached"] += 1
-        self._telemetry.cached(node)
+        _CACHED.add(1, self._attributes_of(node).call)
 
     @property
     def calls(self) -> Mapping[str, Mapping[str, int]]:
@@ -202,8 +122,10 @@ class UsageMeter:
             for kind in ("input", "output")
         }
 
-    def usage(self, price: Price | None) -> Usage:
-        """Return all counts, with their cost."""
+    @property
+    def usage(self) -> Usage:
+        """All counts, with their cost."""
+        price = self._price
         return Usage(
             {
                 node: NodeUsage(
@@ -218,3 +140,56 @@ class UsageMeter:
                 for node, counts in sorted(self._nodes.items())
             }
         )
+
+    def _attributes_of(self, node: str) -> _NodeAttributes:
+        if node not in self._attributes:
+            call = {**self._model, "agentrec.node": node}
+            self._attributes[node] = _NodeAttributes(
+                call,
+                {**call, "gen_ai.token.type": "input"},
+                {**call, "gen_ai.token.type": "output"},
+                {**call, **({"agentrec.currency": self._currency} if self._currency else {})},
+            )
+        return self._attributes[node]
+
+
+class _NodeAttributes(NamedTuple):
+    """Attributes of a node's calls, input tokens, output tokens and cost; made once."""
+
+    call: Mapping[str, str]
+    input: Mapping[str, str]
+    output: Mapping[str, str]
+    cost: Mapping[str, str]
+
+
+class CallSpan(TimedSpan):
+    """The span of one call, from its permit on."""
+
+    __slots__ = ("_node", "_price")
+
+    def __init__(self, attributes: _NodeAttributes, attempt: int, price: Price | None) -> None:
+        name = f"chat {attributes.call['gen_ai.request.model']}"
+        super().__init__(name, _DURATION, attributes.call, _error_type, SpanKind.CLIENT)
+        self.span.set_attribute("agentrec.attempt", attempt)
+        self._node = attributes
+        self._price = price
+
+    def replied(self, reply: Reply) -> None:
+        """Record a reply, be it a failure."""
+        if reply.problem is not None:
+            self.failed(reply.problem.kind)
+        if not reply.reported:
+            return
+        _TOKENS.record(reply.input_tokens, self._node.input)
+        _TOKENS.record(reply.output_tokens, self._node.output)
+        self.span.set_attribute("gen_ai.usage.input_tokens", reply.input_tokens)
+        self.span.set_attribute("gen_ai.usage.output_tokens", reply.output_tokens)
+        if self._price is not None:
+            money = self._price.of(reply.input_tokens, reply.output_tokens)
+            _MONEY.add(money, self._node.cost)
+            self.span.set_attribute("agentrec.cost", money)
+
+
+def _error_type(error: BaseException) -> str:
+    # A client's exceptions have become replies already; what is raised here mostly ends the task.
+    return "failed" if isinstance(error, Exception) else "cancelled"

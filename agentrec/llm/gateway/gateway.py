@@ -15,8 +15,7 @@ from pydantic import BaseModel
 
 from agentrec.errors import ModelCallError
 from agentrec.llm.cost.budget import BudgetAccount
-from agentrec.llm.cost.prices import PriceTable
-from agentrec.llm.cost.usage import Usage
+from agentrec.llm.cost.usage import PriceTable, Usage
 from agentrec.llm.gateway.model_caller import CallInterest, ModelCaller
 from agentrec.llm.gateway.requests import Request, Sampling, call_key
 from agentrec.llm.gateway.retry_policy import RetryPolicy
@@ -27,9 +26,9 @@ from agentrec.llm.gateway.structured_output import (
     StructuredMode,
     StructuredSupport,
 )
-from agentrec.llm.journal.journal import CallJournal
-from agentrec.llm.journal.journal_file import JournaledAnswer
-from agentrec.llm.limits.limits import CallLimiter, CallLimits
+from agentrec.llm.journal import CallJournal
+from agentrec.llm.journal_file import JournaledAnswer
+from agentrec.llm.rate_limits import CallLimiter, CallLimits
 
 # The one question that finds out about structured output is counted under this node.
 PROBE_NODE = "probe"
@@ -88,7 +87,6 @@ class ModelGateway:
         self.model = model
         self.name = name
         self._journal = journal
-        self._prices = PriceTable() if prices is None else prices
         self._answers: dict[str, JournaledAnswer] = {}
         self._in_flight: dict[str, _SharedCall] = {}
         self._structured = StructuredSupport(model, name, structured, journal)
@@ -99,7 +97,7 @@ class ModelGateway:
             limiter=_limiter(limiter, max_concurrency, requests_per_minute),
             retries=RetryPolicy() if retries is None else retries,
             account=account,
-            prices=self._prices,
+            prices=PriceTable() if prices is None else prices,
             journal=journal,
             jitter=Random(seed),
         )
@@ -178,7 +176,7 @@ class ModelGateway:
 
         For all attempts of a run see ``lifelong_usage`` and ``CallJournal.spendings``.
         """
-        return self._caller.meter.usage(self._prices.price(self.name))
+        return self._caller.meter.usage
 
     async def aclose(self, patience: float | None = None) -> None:
         """Wait for calls in flight, so that their answers are stored.

@@ -13,18 +13,16 @@ from langchain_core.messages import BaseMessage
 from agentrec.errors import ModelCallError
 from agentrec.llm.cost.budget import BudgetAccount, Reservation
 from agentrec.llm.cost.estimate import TokenEstimator
-from agentrec.llm.cost.prices import PriceTable
-from agentrec.llm.gateway.call_errors import as_model_call_error
-from agentrec.llm.gateway.call_metering import CallTelemetry, UsageMeter
-from agentrec.llm.gateway.replies import Reply, read_reply
+from agentrec.llm.cost.usage import PriceTable
+from agentrec.llm.gateway.call_metering import CallMeter
+from agentrec.llm.gateway.replies import Reply, as_model_call_error, read_reply
 from agentrec.llm.gateway.requests import Request
 from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.gateway.structured_output import StructuredCaller
-from agentrec.llm.journal.journal import CallJournal
-from agentrec.llm.journal.journal_file import JournaledAnswer, JournaledFailure
-from agentrec.llm.limits.limits import CallLimiter
-from agentrec.llm.limits.pacing import Permit
-from agentrec.llm.providers.secrets import secrets_of
+from agentrec.llm.journal import CallJournal
+from agentrec.llm.journal_file import JournaledAnswer, JournaledFailure
+from agentrec.llm.rate_limits import CallLimiter, Permit
+from agentrec.llm.secrets import secrets_of
 
 # With these, ``Retry-After`` speaks for all calls; with other codes only for this request.
 _OVERLOADED = frozenset({429, 503, 529})
@@ -52,7 +50,7 @@ class ModelCaller:
         limiter: The limits.
         retries: Which failures are retried, and when.
         account: The budget, if there is one.
-        prices: What tokens cost, for telemetry.
+        prices: What tokens cost, for counts.
         journal: Where failures are noted, if anywhere.
         jitter: Source of the jitter in waits.
     """
@@ -79,8 +77,7 @@ class ModelCaller:
         self._jitter = jitter
         self._estimator = TokenEstimator()
         self._secrets = secrets_of(model)
-        self._telemetry = CallTelemetry(name, prices)
-        self.meter = UsageMeter(self._telemetry)
+        self.meter = CallMeter(name, prices)
 
     async def answer(self, request: Request, interest: CallInterest) -> JournaledAnswer:
         """Call the model, and again where a failure is transient.
@@ -119,8 +116,7 @@ class ModelCaller:
         try:
             async with self._limiter.acquire(sum(estimate)) as permit:
                 interest.sent = True
-                self.meter.made(request.node, attempt)
-                with self._telemetry.call(request.node, attempt) as span:
+                with self.meter.call(request.node, attempt) as span:
                     reply = await self._reply(request)
                     span.replied(reply)
                 spent = self._count_tokens(request, reply, estimate, permit)

@@ -14,7 +14,7 @@ from langchain_core.runnables import Runnable, RunnableParallel, RunnableSequenc
 from pydantic import BaseModel
 
 from agentrec.errors import ModelCallError
-from agentrec.llm.journal.journal import CallJournal
+from agentrec.llm.journal import CallJournal
 
 StructuredMode = Literal["auto", "never"]
 

@@ -13,7 +13,7 @@ from weakref import WeakSet
 from langchain_core.language_models import BaseChatModel
 
 from agentrec.errors import InputError
-from agentrec.llm.providers.secrets import is_secret_name, masked, without_secrets
+from agentrec.llm.secrets import is_secret_name, masked, without_secrets
 
 EMBEDDED = "catalog-lm"
 # Added to the gateway's time limit, so that the gateway's error is the one people see.

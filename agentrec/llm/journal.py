@@ -23,7 +23,7 @@ from types import TracebackType
 
 from agentrec.errors import AgentRecError
 from agentrec.llm.cost.usage import Spending
-from agentrec.llm.journal.journal_file import (
+from agentrec.llm.journal_file import (
     Batch,
     JournaledAnswer,
     JournaledFailure,

@@ -1,1 +1,0 @@
-"""Every paid answer, on disk before use."""

@@ -1,1 +1,0 @@
-"""Limits on requests, tokens and concurrency."""

@@ -1,1 +1,0 @@
-"""Opening chat models by name."""
