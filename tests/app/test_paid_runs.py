@@ -164,7 +164,7 @@ def test_what_was_paid_is_shown_by_what_it_was_for(
         assert f"{row['money']:,.4f}" in result.stdout
 
 
-def test_answers_are_told_of(server: OpenAIServer, call: Call, tmp_path: Path) -> None:
+def test_answers_are_reported(server: OpenAIServer, call: Call, tmp_path: Path) -> None:
     result = call(server)
     assert result.exit_code == 0, result.output
     told = json.loads((tmp_path / "run" / "answers.json").read_text())
@@ -174,11 +174,11 @@ def test_answers_are_told_of(server: OpenAIServer, call: Call, tmp_path: Path) -
         assert quality["rankings"] == quality["clean"] == TESTED
     assert "Answers on test sessions" in result.stdout
     assert "100.0%" in result.stdout
-    assert "target in places 1-" in result.stdout
+    assert "target at positions 1-" in result.stdout
     again = call(server)
     assert again.exit_code == 0
     assert "nothing is computed again" in again.stdout
-    for line in ("Calls to the model", "target in places 1-"):
+    for line in ("Calls to the model", "target at positions 1-"):
         assert line in again.stdout
     assert "sk-hush-hush" not in (tmp_path / "run" / "manifest.json").read_text()
 
