@@ -22,7 +22,6 @@ SLOW = (
     "architecture/test_light_import",
     "graphs/test_faulty_endpoint",
     "llm/test_journal_kill",
-    "llm/test_spread_connections",
     "stores/hints/test_embedded",
     "stores/hints/test_hint_store_sequences",
     "stores/pairs/test_card",

@@ -281,9 +281,9 @@ class CallJournal:
             self._writer = None
 
     def _count(self, batch: Batch, written: Written) -> None:
-        self._answers += written.answers
-        self._tokens_read += written.input_tokens
-        self._tokens_written += written.output_tokens
+        self._answers += len(written.new)
+        self._tokens_read += sum(each.input_tokens for each in written.new)
+        self._tokens_written += sum(each.output_tokens for each in written.new)
         for key, _, _ in batch.answers:
             self._recent.hold(key, written.kept[key])
 

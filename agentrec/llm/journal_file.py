@@ -1,18 +1,16 @@
 """The SQLite file behind a call journal: its rows and its transactions. Everything here blocks.
 
 A table of totals stands beside the rows and changes in the same transactions, so the cost of a run
-is known without reading a million answers. Files from versions without failures, totals or model
-names are migrated when they are opened.
+is known without reading a million answers.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 from agentrec.errors import FailureKind, InputError
@@ -28,7 +26,7 @@ class JournaledAnswer:
         text: The answer.
         input_tokens: Tokens read for it, 0 if not reported.
         output_tokens: Tokens written, 0 if not reported.
-        model: The model's name at the gateway; empty in journals of old versions.
+        model: The model's name at the gateway.
         attempt: Number of the attempt that brought it, from 1.
     """
 
@@ -101,28 +99,23 @@ _TABLES = (
         value TEXT NOT NULL
     ) WITHOUT ROWID
     """,
+    """
+    CREATE TABLE IF NOT EXISTS sums (
+        node TEXT NOT NULL,
+        model TEXT NOT NULL,
+        answers INTEGER NOT NULL,
+        failures INTEGER NOT NULL,
+        input_tokens INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL,
+        lost_input_tokens INTEGER NOT NULL,
+        lost_output_tokens INTEGER NOT NULL,
+        retries INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (node, model)
+    ) WITHOUT ROWID
+    """,
 )
-_CREATE_TOTALS = """
-CREATE TABLE sums (
-    node TEXT NOT NULL,
-    model TEXT NOT NULL,
-    answers INTEGER NOT NULL,
-    failures INTEGER NOT NULL,
-    input_tokens INTEGER NOT NULL,
-    output_tokens INTEGER NOT NULL,
-    lost_input_tokens INTEGER NOT NULL,
-    lost_output_tokens INTEGER NOT NULL,
-    retries INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (node, model)
-) WITHOUT ROWID
-"""
-_FILL_TOTALS = """
-INSERT INTO sums
-SELECT node, model, COUNT(*), 0, SUM(input_tokens), SUM(output_tokens), 0, 0, 0
-FROM answers GROUP BY node, model
-"""
-_ADD_TO_TOTALS = """
-INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (node, model) DO UPDATE SET
+_ADD_TO_SUMS = """
+ON CONFLICT (node, model) DO UPDATE SET
     answers = answers + excluded.answers,
     failures = failures + excluded.failures,
     input_tokens = input_tokens + excluded.input_tokens,
@@ -131,13 +124,6 @@ INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (node, model) DO
     lost_output_tokens = lost_output_tokens + excluded.lost_output_tokens,
     retries = retries + excluded.retries
 """
-_TOTALLED = ("answers", "failures", "read", "written", "lost read", "lost written", "retries")
-# Columns that files of old versions lack.
-_ADDED_COLUMNS = (
-    ("answers", "model", "TEXT NOT NULL DEFAULT ''"),
-    ("answers", "attempt", "INTEGER NOT NULL DEFAULT 1"),
-    ("sums", "retries", "INTEGER NOT NULL DEFAULT 0"),
-)
 
 
 @dataclass
@@ -157,15 +143,11 @@ class Written:
     """The result of writing a batch.
 
     Attributes:
-        answers: Number of new answers.
-        input_tokens: Tokens read for them.
-        output_tokens: Tokens written for them.
-        kept: The stored answers, by key.
+        new: The answers that were not in the file before.
+        kept: The stored answers of all keys in the batch.
     """
 
-    answers: int
-    input_tokens: int
-    output_tokens: int
+    new: Sequence[JournaledAnswer]
     kept: Mapping[str, JournaledAnswer]
 
 
@@ -205,71 +187,27 @@ class JournalFile:
 
     def write(self, batch: Batch) -> Written:
         """Write all rows or none; of several answers under one key the first stays."""
-        totals: dict[tuple[str, str], Counter[str]] = {}
         with self._transaction() as connection:
             earlier = self.answers([key for key, _, _ in batch.answers])
             new: dict[str, tuple[str, JournaledAnswer]] = {}
             for key, node, answer in batch.answers:
                 if key not in earlier:
                     new.setdefault(key, (node, answer))
-            for node, answer in new.values():
-                total = totals.setdefault((node, answer.model), Counter())
-                total["answers"] += 1
-                total["read"] += answer.input_tokens
-                total["written"] += answer.output_tokens
-                total["retries"] += answer.attempt > 1
-            insert_rows(
-                connection,
-                "INSERT INTO answers"
-                " (key, node, text, input_tokens, output_tokens, model, attempt)",
-                [
-                    (
-                        key,
-                        node,
-                        answer.text,
-                        answer.input_tokens,
-                        answer.output_tokens,
-                        answer.model,
-                        answer.attempt,
-                    )
-                    for key, (node, answer) in new.items()
-                ],
-            )
-            insert_rows(
-                connection,
-                "INSERT INTO failures",
-                [
-                    (
-                        each.key,
-                        each.node,
-                        each.kind,
-                        each.problem,
-                        each.time,
-                        each.attempt,
-                        each.model,
-                        each.input_tokens,
-                        each.output_tokens,
-                    )
-                    for each in batch.failures
-                ],
-            )
-            for each in batch.failures:
-                total = totals.setdefault((each.node, each.model), Counter())
-                total["failures"] += 1
-                total["lost read"] += each.input_tokens
-                total["lost written"] += each.output_tokens
-                total["retries"] += each.attempt > 1
+            rows = [(key, node, *astuple(answer)) for key, (node, answer) in new.items()]
+            insert_rows(connection, "INSERT INTO answers", rows)
+            insert_rows(connection, "INSERT INTO failures", [astuple(f) for f in batch.failures])
             connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", batch.facts)
-            for (node, model), total in totals.items():
-                connection.execute(
-                    _ADD_TO_TOTALS, (node, model, *(total[name] for name in _TOTALLED))
-                )
-        return Written(
-            sum(total["answers"] for total in totals.values()),
-            sum(total["read"] for total in totals.values()),
-            sum(total["written"] for total in totals.values()),
-            earlier | {key: answer for key, (_, answer) in new.items()},
-        )
+            answered = [
+                (node, a.model, 1, 0, a.input_tokens, a.output_tokens, 0, 0, a.attempt > 1)
+                for node, a in new.values()
+            ]
+            failed = [
+                (f.node, f.model, 0, 1, 0, 0, f.input_tokens, f.output_tokens, f.attempt > 1)
+                for f in batch.failures
+            ]
+            insert_rows(connection, "INSERT INTO sums", [*answered, *failed], _ADD_TO_SUMS)
+        added = {key: answer for key, (_, answer) in new.items()}
+        return Written(tuple(added.values()), earlier | added)
 
     def spendings(self) -> tuple[Spending, ...]:
         """Return what was paid, by node and model."""
@@ -287,20 +225,10 @@ class JournalFile:
     def _prepare(self) -> None:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
-        # Two processes that open an old file at the same time migrate it one after the other.
         with self._transaction() as connection:
             for table in _TABLES:
                 connection.execute(table)
-            for table, column, kind in _ADDED_COLUMNS:
-                columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
-                if columns and column not in columns:
-                    connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
-            if not connection.execute(
-                "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sums'"
-            ).fetchone():
-                connection.execute(_CREATE_TOTALS)
-                connection.execute(_FILL_TOTALS)
-        # Fails on tables of other programs with the same names.
+        # These fail on tables of other programs with the same names.
         self.answers([""])
         self.facts()
 

@@ -39,6 +39,7 @@ from agentrec.graphs.hint_learning.graph import build_hint_learning_graph
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.journal import CallJournal
+from agentrec.llm.rate_limits import CallLimiter, CallLimits
 from agentrec.stores.hints.opening import open_hint_store
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
@@ -88,7 +89,12 @@ async def explore_in(folder: Path, model: ChatOpenAI) -> None:
     ):
         retries = RetryPolicy(max_attempts=1)
         gateway = ModelGateway(
-            model, NAME, journal, max_concurrency=16, retries=retries, structured="never"
+            model,
+            NAME,
+            journal,
+            limiter=CallLimiter(CallLimits(16)),
+            retries=retries,
+            structured="never",
         )
         await explored(gateway, store)
         await gateway.aclose()

@@ -13,6 +13,7 @@ from app.mortal_explorer import DIMENSION, NAME, answer, explored
 
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal import CallJournal
+from agentrec.llm.rate_limits import CallLimiter, CallLimits
 from agentrec.stores.hints.opening import open_hint_store
 from agentrec.testing.loop_watch import LoopWatch
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
@@ -42,7 +43,7 @@ async def test_exploring_never_blocks_the_loop(tmp_path: Path) -> None:
         await CallJournal.open(tmp_path / "calls.sqlite") as journal,
         await open_hint_store(tmp_path / "hints", DIMENSION) as store,
     ):
-        gateway = ModelGateway(model, NAME, journal, max_concurrency=16)
+        gateway = ModelGateway(model, NAME, journal, limiter=CallLimiter(CallLimits(16)))
         async with LoopWatch(0.05) as watch:
             done = await explored(gateway, store)
         await gateway.aclose()

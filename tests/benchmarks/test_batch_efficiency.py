@@ -33,6 +33,7 @@ from agentrec.graphs.recommendation.recommend_many import recommend_many
 from agentrec.llm.chat_models import open_chat_model
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal import CallJournal
+from agentrec.llm.rate_limits import CallLimiter, CallLimits
 
 LIMIT, LIMITED_FOR = 1200, 90
 """Requests a minute, and for how many seconds they are made."""
@@ -90,8 +91,7 @@ async def by_recommend_many(task: Task) -> float:
             model,
             "paced",
             journal,
-            max_concurrency=task.concurrency,
-            requests_per_minute=task.per_minute,
+            limiter=CallLimiter(CallLimits(task.concurrency, task.per_minute)),
         )
         components = await parts(gateway)
         many = sessions(task.count)

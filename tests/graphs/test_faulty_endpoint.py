@@ -80,7 +80,6 @@ async def components_for(server: OpenAIServer, dataset: Dataset, **options: Any)
         model=ModelGateway(
             chat,
             "local",
-            max_concurrency=64,
             # Two attempts, so that some sessions fail for good and are seen to.
             retries=RetryPolicy(max_attempts=2, first_wait=0.02, longest_wait=0.1),
             seed=0,

@@ -21,6 +21,7 @@ from langchain_openai import ChatOpenAI
 
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.journal import CallJournal
+from agentrec.llm.rate_limits import CallLimiter, CallLimits
 
 NAME = "m"
 
@@ -32,7 +33,7 @@ def say(line: str) -> None:
 
 async def ask_all(path: Path, model: ChatOpenAI, texts: range, seed: int) -> None:
     async with await CallJournal.open(path) as journal:
-        gateway = ModelGateway(model, NAME, journal, max_concurrency=16)
+        gateway = ModelGateway(model, NAME, journal, limiter=CallLimiter(CallLimits(16)))
 
         async def ask(text: str) -> None:
             answer = await gateway.ask("rank", [HumanMessage(text)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from langchain_core.messages import HumanMessage
+from llm.conversations import asking
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
 from testing.recorded_telemetry import RecordedTelemetry
@@ -27,19 +27,15 @@ def gateway(model: ScriptedChatModel, name: str = "test:scripted", **options) ->
     return ModelGateway(model, name, retries=retries, prices=PRICES, **options)
 
 
-def asked(text: str) -> list[HumanMessage]:
-    return [HumanMessage(text)]
-
-
 async def test_metrics_are_what_the_gateway_counts(telemetry: RecordedTelemetry) -> None:
     """Tokens, money, calls, further attempts and cached answers, by node."""
     script = ["one two", BUSY, "three", "", "four five six", BUSY, BUSY, "seven"]
     model = gateway(ScriptedChatModel(script))
     for node, text in [("recommend", "a b"), ("recommend", "c"), ("reflect", "d e f")]:
-        await model.ask(node, asked(text))
-    await model.ask("repair", asked("g"))
-    await model.ask("reflect", asked("a b"))
-    await asyncio.gather(*(model.ask("repair", asked("g")) for _ in range(3)))
+        await model.ask(node, asking(text))
+    await model.ask("repair", asking("g"))
+    await model.ask("reflect", asking("a b"))
+    await asyncio.gather(*(model.ask("repair", asking("g")) for _ in range(3)))
     usage = model.usage.by_node
     assert sum(one.retries for one in usage.values()) == 4
 
@@ -63,7 +59,7 @@ async def test_metrics_are_what_the_gateway_counts(telemetry: RecordedTelemetry)
 
 
 async def test_a_call_is_a_span(telemetry: RecordedTelemetry) -> None:
-    await gateway(ScriptedChatModel(["one two"]), "openai:scripted").ask("reflect", asked("a"))
+    await gateway(ScriptedChatModel(["one two"]), "openai:scripted").ask("reflect", asking("a"))
     (span,) = telemetry.spans()
     assert (span.name, span.kind) == ("chat scripted", SpanKind.CLIENT)
     assert dict(span.attributes or {}) == {
@@ -84,7 +80,7 @@ async def test_a_failure_is_a_kind_and_no_words(telemetry: RecordedTelemetry) ->
     model = gateway(ScriptedChatModel([ModelCallError(secret, kind="refused"), ValueError(secret)]))
     for text in ("first", "second"):
         with pytest.raises(ModelCallError):
-            await model.ask("recommend", asked(f"{text} {secret}"))
+            await model.ask("recommend", asking(f"{text} {secret}"))
     told = [(span.attributes or {})["error.type"] for span in telemetry.spans()]
     assert told == ["refused", "failed"]
     for span in telemetry.spans():
@@ -96,9 +92,9 @@ async def test_a_failure_is_a_kind_and_no_words(telemetry: RecordedTelemetry) ->
 
 async def test_a_cancelled_call_is_reported_as_cancelled(telemetry: RecordedTelemetry) -> None:
     model = gateway(ScriptedChatModel(["late"], latency=60))
-    asking = asyncio.create_task(model.ask("recommend", asked("a")))
+    late = asyncio.create_task(model.ask("recommend", asking("a")))
     await asyncio.sleep(0.01)
-    asking.cancel()
+    late.cancel()
     await model.aclose(0)
     assert telemetry.counts(DURATION, "error.type") == {"cancelled": 1}
     assert [(span.attributes or {})["error.type"] for span in telemetry.spans()] == ["cancelled"]
@@ -111,7 +107,7 @@ async def test_a_shared_call_belongs_to_whoever_asked_first(telemetry: RecordedT
 
     async def caller(name: str) -> str:
         with tracer.start_as_current_span(name):
-            return await model.ask("recommend", asked("the same"))
+            return await model.ask("recommend", asking("the same"))
 
     first = asyncio.create_task(caller("first"))
     await asyncio.sleep(0)
@@ -128,7 +124,7 @@ async def test_what_is_not_sampled_above_is_not_sampled_below(telemetry: Recorde
     above = NonRecordingSpan(SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(0)))
     with trace.use_span(above):
         model = gateway(ScriptedChatModel(["one"]))
-        await model.ask("recommend", asked("a"))
+        await model.ask("recommend", asking("a"))
     assert not telemetry.spans()
     assert telemetry.counts(DURATION, "agentrec.node") == {"recommend": 1}
 
@@ -145,7 +141,7 @@ async def test_what_is_not_sampled_above_is_not_sampled_below(telemetry: Recorde
 async def test_a_model_is_reported_by_provider_and_name(
     name: str, provider: str | None, model: str, telemetry: RecordedTelemetry
 ) -> None:
-    await gateway(ScriptedChatModel(["one"]), name).ask("recommend", asked("a"))
+    await gateway(ScriptedChatModel(["one"]), name).ask("recommend", asking("a"))
     assert telemetry.counts(DURATION, "gen_ai.provider.name") == {provider: 1}
     assert telemetry.counts(DURATION, "gen_ai.request.model") == {model: 1}
     assert [span.name for span in telemetry.spans()] == [f"chat {model}"]

@@ -15,10 +15,6 @@ from agentrec.llm.rate_limits import CallLimits
 SMALL, LARGE = Price(1, 2), Price(10, 20)
 
 
-def test_money_is_per_million_tokens() -> None:
-    assert Price(0.15, 0.6).of(2_000_000, 500_000) == pytest.approx(0.6)
-
-
 @pytest.mark.parametrize("wrong", [(-1, 0), (0, math.inf), (math.nan, 0)])
 def test_impossible_prices_are_refused(wrong: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="prices"):

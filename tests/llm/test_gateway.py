@@ -2,19 +2,20 @@ import asyncio
 import gc
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from llm.conversations import echo, until
 
 from agentrec.errors import ModelCallError
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.gateway.retry_policy import RetryPolicy
 from agentrec.llm.journal import CallJournal
 from agentrec.llm.journal_file import Batch, JournalFile, Written
+from agentrec.llm.rate_limits import CallLimiter, CallLimits
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 ONCE = RetryPolicy(max_attempts=1)
@@ -24,19 +25,9 @@ def asking(text: str) -> list[BaseMessage]:
     return [SystemMessage("You rank."), HumanMessage(text)]
 
 
-def echo(messages: Sequence[BaseMessage]) -> str:
-    return "re: " + messages[-1].text
-
-
 async def turns(number: int = 5) -> None:
     for _ in range(number):
         await asyncio.sleep(0)
-
-
-async def until(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not done():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture(params=["journal", "memory"])
@@ -168,7 +159,7 @@ async def test_an_answer_that_is_being_written_is_not_paid_for_again(
 
 async def test_what_nobody_wants_any_more_is_not_sent() -> None:
     model = ScriptedChatModel([echo] * 3, latency=0.03)
-    gateway = ModelGateway(model, "m", max_concurrency=1)
+    gateway = ModelGateway(model, "m", limiter=CallLimiter(CallLimits(1)))
     tasks = [asyncio.create_task(gateway.ask("rank", asking(str(n)))) for n in range(20)]
     wanted = asyncio.create_task(gateway.ask("rank", asking("7")))
     await until(lambda: bool(model.calls))
@@ -243,30 +234,6 @@ def test_a_key_is_a_hash_of_the_content_alone() -> None:
     content = rb'["m", 2, ["system", "You rank."], ["human", "\u00e9"]]'
     key = ModelGateway(ScriptedChatModel(), "m").key(asking("é"), 2)
     assert key == hashlib.sha256(content).hexdigest()
-
-
-async def test_concurrency_is_bounded_and_used() -> None:
-    model = ScriptedChatModel([echo] * 40, latency=0.01)
-    gateway = ModelGateway(model, "m", max_concurrency=7)
-    answers = await asyncio.gather(*(gateway.ask("rank", asking(str(n))) for n in range(40)))
-    assert answers == [f"re: {n}" for n in range(40)]
-    assert model.most_at_once == 7
-    assert gateway.calls["made"] == {"rank": 40}
-
-
-async def test_failures_give_their_slot_back() -> None:
-    model = ScriptedChatModel([ValueError("x"), "", "fine"])
-    gateway = ModelGateway(model, "m", max_concurrency=1, retries=ONCE)
-    for _ in range(2):
-        with pytest.raises(ModelCallError):
-            await gateway.ask("rank", asking("a"))
-    assert await asyncio.wait_for(gateway.ask("rank", asking("a")), 5) == "fine"
-
-
-@pytest.mark.parametrize("limit", [0, -1])
-def test_a_concurrency_below_one_is_refused(limit: int) -> None:
-    with pytest.raises(ValueError, match="max_concurrency"):
-        ModelGateway(ScriptedChatModel(), "m", max_concurrency=limit)
 
 
 async def test_closing_with_patience_gives_up_what_takes_longer() -> None:

@@ -4,15 +4,16 @@ import asyncio
 import sqlite3
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_openai import ChatOpenAI
+from llm.conversations import asking, echo, until
 
 from agentrec.errors import InputError, ModelCallError
 from agentrec.llm.cost.budget import Budget, BudgetAccount
@@ -26,20 +27,6 @@ from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 SOON = RetryPolicy(first_wait=0.001)
 ONCE = RetryPolicy(max_attempts=1)
-
-
-def asking(text: str) -> list[BaseMessage]:
-    return [HumanMessage(text)]
-
-
-def echo(messages: Sequence[BaseMessage]) -> str:
-    return "re: " + messages[-1].text
-
-
-async def until(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not done():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.001)
 
 
 class OverloadedError(Exception):
@@ -59,13 +46,6 @@ async def test_a_call_is_made_again_until_it_is_answered() -> None:
     assert gateway.calls == {"made": {"rank": 4}, "failed": {"rank": 3}, "cached": {}}
     # The empty answer was paid for too.
     assert gateway.usage.by_node == {"rank": NodeUsage(4, 3, 3, 0, 2, 1, 2.0)}
-    model.assert_exhausted()
-
-
-async def test_what_does_not_pass_is_not_tried_again() -> None:
-    model = ScriptedChatModel([ValueError("wrong")])
-    with pytest.raises(ModelCallError, match="wrong"):
-        await ModelGateway(model, "m", retries=SOON).ask("rank", asking("a"))
     model.assert_exhausted()
 
 
@@ -91,7 +71,9 @@ async def test_a_call_that_fails_after_all_have_left_is_not_made_again() -> None
 
 async def test_waiting_for_a_retry_takes_no_slot() -> None:
     model = ScriptedChatModel([TimeoutError(), "other"])
-    gateway = ModelGateway(model, "m", max_concurrency=1, retries=RetryPolicy(first_wait=30))
+    gateway = ModelGateway(
+        model, "m", limiter=CallLimiter(CallLimits(1)), retries=RetryPolicy(first_wait=30)
+    )
     waiting = asyncio.create_task(gateway.ask("rank", asking("a")))
     await until(lambda: bool(gateway.calls["failed"]))
     assert await asyncio.wait_for(gateway.ask("rank", asking("b")), 20) == "other"
@@ -255,12 +237,10 @@ async def test_failed_calls_give_back_what_was_set_aside() -> None:
     assert account.tokens_spent == 2
 
 
-def test_a_budget_of_money_needs_a_price_and_limits_are_given_once() -> None:
+def test_a_budget_of_money_needs_a_price() -> None:
     account = BudgetAccount(Budget(money=1))
     with pytest.raises(InputError, match="price of 'm'"):
         ModelGateway(ScriptedChatModel(), "m", account=account)
-    with pytest.raises(ValueError, match="twice"):
-        ModelGateway(ScriptedChatModel(), "m", limiter=CallLimiter(), max_concurrency=3)
 
 
 async def test_a_real_client_and_a_bad_day(tmp_path: Path) -> None:

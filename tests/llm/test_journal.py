@@ -180,18 +180,6 @@ async def test_closed_is_closed(path: Path) -> None:
     assert await journal.get("k") == JournaledAnswer("x")
 
 
-async def test_two_journals_on_one_file_lose_nothing(path: Path) -> None:
-    async with await CallJournal.open(path) as one, await CallJournal.open(path) as other:
-        await asyncio.gather(
-            *(
-                j.put(f"{i}-{n}", "n", JournaledAnswer("x"))
-                for n in range(50)
-                for i, j in enumerate((one, other))
-            )
-        )
-    assert len(rows_on_disk(path)) == 100
-
-
 async def test_what_is_no_journal_is_named(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("not a data base " * 100)
@@ -246,13 +234,6 @@ async def test_memory_is_bounded_and_everything_is_still_found(path: Path) -> No
             assert answer.text == "x" * 600 + str(n)
 
 
-async def test_a_journal_without_memory_works(path: Path) -> None:
-    async with await CallJournal.open(path, memory=0) as journal:
-        await journal.put("k", "n", JournaledAnswer("x"))
-        assert journal.in_memory("k") is None
-        assert await journal.get("k") == JournaledAnswer("x")
-
-
 async def test_what_another_process_answered_is_seen_and_stays(path: Path) -> None:
     async with await CallJournal.open(path) as one, await CallJournal.open(path) as other:
         assert await other.get("k") is None
@@ -305,21 +286,6 @@ def test_what_was_not_used_for_longest_makes_room() -> None:
     # One large answer takes the place of several small ones.
     recent.hold("e", JournaledAnswer("x" * 600))
     assert [key for key in "acde" if recent.get(key)] == ["d", "e"]
-
-
-def test_what_is_larger_than_all_memory_is_not_held() -> None:
-    recent = RecentAnswers(500)
-    recent.hold("a", JournaledAnswer("x" * 1000))
-    assert len(recent) == 0
-    recent.hold("b", JournaledAnswer("x"))
-    assert recent.get("b") == JournaledAnswer("x")
-
-
-def test_the_first_answer_under_a_key_is_held() -> None:
-    recent = RecentAnswers(10_000)
-    recent.hold("a", JournaledAnswer("first"))
-    recent.hold("a", JournaledAnswer("second"))
-    assert recent.get("a") == JournaledAnswer("first")
 
 
 def test_impossible_memory_is_refused() -> None:

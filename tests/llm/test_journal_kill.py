@@ -10,26 +10,23 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import HumanMessage
+from llm.conversations import echo
 
 from agentrec.llm.gateway.requests import call_key
 from agentrec.llm.journal import CallJournal
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
-ROUNDS = 30
+ROUNDS = 16
 NEW_EACH_ROUND = 40
 ASKED_AGAIN = 5 * NEW_EACH_ROUND
-
-
-def echo(messages: Sequence[BaseMessage]) -> str:
-    return "re: " + messages[-1].text
 
 
 class Mortal:

@@ -4,21 +4,16 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
 
 import pytest
 from blockbuster import blockbuster_ctx
-from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_openai import ChatOpenAI
+from llm.conversations import asking, echo
 
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.llm.rate_limits import CallLimiter, CallLimits, Permit
 from agentrec.testing.openai_server import OpenAIServer
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
-
-
-def echo(messages: Sequence[BaseMessage]) -> str:
-    return "re: " + messages[-1].text
 
 
 async def hold(limiter: CallLimiter, running: Counter[str], seconds: float = 0.005) -> Permit:
@@ -57,25 +52,19 @@ async def test_gateways_that_share_a_limiter_share_its_limits() -> None:
     gateways = [ModelGateway(model, name, limiter=limiter) for name in ("a", "b")]
     begun = time.monotonic()
     await asyncio.gather(
-        *(gateway.ask("n", [HumanMessage(str(n))]) for n in range(20) for gateway in gateways)
+        *(gateway.ask("n", asking(str(n))) for n in range(20) for gateway in gateways)
     )
     assert model.most_at_once == 3
     # 40 calls of 0.05 s, three at a time.
     assert time.monotonic() - begun > 0.6
 
 
-async def test_a_pause_holds_everybody_back_even_without_a_rate() -> None:
-    limiter = CallLimiter()
-    begun = time.monotonic()
-    limiter.pause(0.2)
-    starts = await asyncio.gather(*(hold(limiter, Counter()) for _ in range(30)))
-    assert min(start.at for start in starts) - begun >= 0.2
-    await asyncio.wait_for(hold(limiter, Counter()), 5)
-
-
-async def test_no_pause_is_longer_than_allowed() -> None:
+async def test_a_pause_holds_everybody_back_as_long_as_allowed() -> None:
     limiter = CallLimiter(CallLimits(longest_pause=0.05))
+    begun = time.monotonic()
     limiter.pause(10_000)
+    starts = await asyncio.gather(*(hold(limiter, Counter()) for _ in range(30)))
+    assert min(start.at for start in starts) - begun >= 0.05
     await asyncio.wait_for(hold(limiter, Counter()), 5)
 
 
@@ -113,13 +102,12 @@ def test_impossible_limits_are_refused(wrong: dict[str, float]) -> None:
 
 
 async def test_a_server_sees_calls_in_order_and_within_the_rate() -> None:
-    # The same on a small scale as the measurement among the benchmarks.
     per_minute, number = 6000, 150
     with OpenAIServer(ScriptedChatModel([echo] * number)) as server:
         model = ChatOpenAI(model="m", base_url=server.base_url, api_key="unused", max_retries=0)
-        gateway = ModelGateway(model, "m", requests_per_minute=per_minute, max_concurrency=8)
+        gateway = ModelGateway(model, "m", limiter=CallLimiter(CallLimits(8, per_minute)))
         asked = [str(n) for n in range(number)]
-        await asyncio.gather(*(gateway.ask("n", [HumanMessage(text)]) for text in asked))
+        await asyncio.gather(*(gateway.ask("n", asking(text)) for text in asked))
         arrived = [messages[-1].text for messages in server.asked]
         arrivals = server.arrivals
     assert sorted(arrived, key=int) == asked
@@ -127,76 +115,3 @@ async def test_a_server_sees_calls_in_order_and_within_the_rate() -> None:
     assert sum(abs(int(text) - index) for index, text in enumerate(arrived)) < 8 * number
     # However busy the machine, this many cannot have been let through faster.
     assert arrivals[-1] - arrivals[0] > 0.7 * (number - 1) * 60 / per_minute
-
-
-class Clock:
-    """A scripted reply that notes when its call started, and for what."""
-
-    def __init__(self) -> None:
-        self.starts: list[float] = []
-        self.texts: list[str] = []
-
-    def __call__(self, messages: Sequence[BaseMessage]) -> str:
-        self.starts.append(time.monotonic())
-        self.texts.append(messages[-1].text)
-        return "answer"
-
-
-def ask_all(gateway: ModelGateway, number: int) -> "asyncio.Future[list[str]]":
-    return asyncio.gather(*(gateway.ask("rank", [HumanMessage(str(n))]) for n in range(number)))
-
-
-async def test_calls_start_within_the_rate_and_in_order() -> None:
-    clock = Clock()
-    model = ScriptedChatModel([clock] * 30, latency=0.2)
-    await ask_all(ModelGateway(model, "m", requests_per_minute=600), 30)
-    # However busy this process is: none starts before its time, counted from the first one, whose
-    # own note may be late.
-    assert all(start - clock.starts[0] > 0.1 * n - 0.5 for n, start in enumerate(clock.starts))
-    assert clock.texts == [str(n) for n in range(30)]
-    assert model.most_at_once >= 2
-
-
-async def test_a_high_rate_is_not_held_far_below_what_is_allowed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    slept: list[float] = []
-    sleep = asyncio.sleep
-
-    async def noted(seconds: float) -> None:
-        slept.append(seconds)
-        await sleep(seconds)
-
-    monkeypatch.setattr(asyncio, "sleep", noted)
-    gateway = ModelGateway(
-        ScriptedChatModel(["answer"] * 1000), "m", requests_per_minute=60 * 1000, max_concurrency=4
-    )
-    await ask_all(gateway, 1000)
-    # The second half may start half a second after the first. Counted is the waiting that was
-    # asked for, not how long it took on a busy machine.
-    assert sum(slept) < 2
-
-
-async def test_a_cached_answer_does_not_wait() -> None:
-    gateway = ModelGateway(ScriptedChatModel([Clock()]), "m", requests_per_minute=1)
-    await ask_all(gateway, 1)
-    await asyncio.wait_for(ask_all(gateway, 1), 30)
-
-
-async def test_a_cancelled_caller_uses_up_no_quota() -> None:
-    clock = Clock()
-    gateway = ModelGateway(ScriptedChatModel([clock] * 2), "m", requests_per_minute=60)
-    leaving = ask_all(gateway, 20)
-    await asyncio.sleep(0.05)
-    leaving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await leaving
-    await asyncio.wait_for(gateway.ask("rank", [HumanMessage("last")]), 10)
-    assert clock.texts == ["0", "last"]
-    assert clock.starts[1] - clock.starts[0] > 0.5
-
-
-@pytest.mark.parametrize("rate", [0, -1, -0.5, math.nan, math.inf])
-def test_impossible_rates_are_refused(rate: float) -> None:
-    with pytest.raises(ValueError, match="requests_per_minute"):
-        ModelGateway(ScriptedChatModel(), "m", requests_per_minute=rate)

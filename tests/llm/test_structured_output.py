@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableLambda
 from langchain_openai import ChatOpenAI
+from llm.conversations import asking, echo
 from pydantic import BaseModel
 
 from agentrec.errors import ModelCallError
@@ -29,14 +30,6 @@ class Ranking(BaseModel):
     """A ranking."""
 
     handles: list[str]
-
-
-def asking(text: str) -> list[BaseMessage]:
-    return [HumanMessage(text)]
-
-
-def echo(messages: Sequence[BaseMessage]) -> str:
-    return "re: " + messages[-1].text
 
 
 def write_json(messages: Sequence[BaseMessage], schema: Mapping[str, Any]) -> str:

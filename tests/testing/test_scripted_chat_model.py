@@ -3,7 +3,6 @@ import time
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
-from pydantic import ValidationError
 
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
@@ -61,21 +60,3 @@ async def test_calls_wait_side_by_side() -> None:
     await asyncio.gather(*(model.ainvoke(str(n)) for n in range(10)))
     assert time.perf_counter() - start >= 0.05
     assert model.most_at_once == 10
-
-
-def test_a_synchronous_call_does_not_wait() -> None:
-    start = time.perf_counter()
-    ScriptedChatModel(["y"], latency=60).invoke("x")
-    assert time.perf_counter() - start < 60
-
-
-def test_two_models_share_nothing() -> None:
-    one, other = ScriptedChatModel(["a"]), ScriptedChatModel(["b"])
-    one.invoke("x")
-    assert other.calls == []
-    assert other.invoke("y").text == "b"
-
-
-def test_a_negative_latency_is_refused() -> None:
-    with pytest.raises(ValidationError):
-        ScriptedChatModel(latency=-1)

@@ -109,7 +109,7 @@ class Spending:
 
     Attributes:
         node: What the calls were for.
-        model: The model's name at the gateway; empty in journals of old versions.
+        model: The model's name at the gateway.
         answers: Answers kept.
         failures: Failed calls noted.
         input_tokens: Tokens read for the answers.

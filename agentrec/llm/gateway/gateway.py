@@ -28,7 +28,7 @@ from agentrec.llm.gateway.structured_output import (
 )
 from agentrec.llm.journal import CallJournal
 from agentrec.llm.journal_file import JournaledAnswer
-from agentrec.llm.rate_limits import CallLimiter, CallLimits
+from agentrec.llm.rate_limits import CallLimiter
 
 # The one question that finds out about structured output is counted under this node.
 PROBE_NODE = "probe"
@@ -47,9 +47,7 @@ class ModelGateway:
             answer differently need different names. Without a journal the default is the name
             that the model reports.
         journal: Where answers are stored; ``None`` to keep them in memory for this object's life.
-        max_concurrency: Most concurrent calls, at least 1; for a limiter of this gateway's own.
-        requests_per_minute: Most calls a minute, spread over the minute; ``None`` for no limit.
-        limiter: Limits instead of those two; several gateways may share it.
+        limiter: Limits on the calls; several gateways may share it.
         retries: When a failed call is made again.
         account: A hard budget; several gateways may share it. ``None`` for none.
         prices: What tokens cost, for ``usage``; by default those of the account.
@@ -58,7 +56,7 @@ class ModelGateway:
         seed: Seed of the jitter in waits between attempts; ``None`` for a different one each time.
 
     Raises:
-        ValueError: If a limit is out of range or is given twice, or a journal lacks a name.
+        ValueError: If there is a journal but no name.
         InputError: If the account needs a price that it does not have.
     """
 
@@ -68,8 +66,6 @@ class ModelGateway:
         name: str | None = None,
         journal: CallJournal | None = None,
         *,
-        max_concurrency: int | None = None,
-        requests_per_minute: float | None = None,
         limiter: CallLimiter | None = None,
         retries: RetryPolicy | None = None,
         account: BudgetAccount | None = None,
@@ -94,7 +90,7 @@ class ModelGateway:
         self._caller = ModelCaller(
             model,
             name,
-            limiter=_limiter(limiter, max_concurrency, requests_per_minute),
+            limiter=CallLimiter() if limiter is None else limiter,
             retries=RetryPolicy() if retries is None else retries,
             account=account,
             prices=PriceTable() if prices is None else prices,
@@ -285,14 +281,3 @@ class _SharedCall(CallInterest):
 def _reported_name(model: BaseChatModel) -> str:
     names = (getattr(model, field, None) for field in ("model_name", "model"))
     return next((name for name in names if isinstance(name, str) and name), type(model).__name__)
-
-
-def _limiter(
-    limiter: CallLimiter | None, max_concurrency: int | None, requests_per_minute: float | None
-) -> CallLimiter:
-    if limiter is None:
-        concurrency = 64 if max_concurrency is None else max_concurrency
-        return CallLimiter(CallLimits(concurrency, requests_per_minute))
-    if max_concurrency is not None or requests_per_minute is not None:
-        raise ValueError("limits are given twice: as a limiter and as numbers")
-    return limiter
