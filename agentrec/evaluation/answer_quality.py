@@ -178,17 +178,16 @@ def shown_order(
 ) -> CandidateOrder:
     """Return the order in which prompts show candidates at the first attempt.
 
-    Args:
-        catalog: The items.
-        seed: Seed of the prompts; see ``SessionView.of``.
-        max_candidates: Most candidates that were shown.
-        ordered: Whether the sessions' candidates come best first.
+    The arguments are those of ``SessionView.of``.
     """
-    return lambda session: (
-        SessionView.of(
+
+    def order(session: Session) -> Sequence[str]:
+        view = SessionView.of(
             session, catalog, seed, max_candidates=max_candidates, ordered=ordered
-        ).candidate_ids
-    )
+        )
+        return view.candidate_ids
+
+    return order
 
 
 def thirds(positions: int) -> list[tuple[int, int]]:

@@ -41,16 +41,14 @@ class HintAttribution(BaseModel):
         hint_id: The hint, ``None`` for no hint.
         sessions: How often it was chosen.
         share: The same as a share of all sessions, 0 to 1.
-        lift: Mean gain over no hint where it was chosen, with its interval; ``None`` for no hint
-            and where it was never chosen. For a single session the interval has width 0 and says
-            nothing.
+        lift: Mean gain over no hint where it was chosen; ``None`` for no hint and if never chosen.
         wins: Sessions that it made better.
         ties: Sessions that it left as they were.
         losses: Sessions that it made worse.
-        harm_rate: Share of its sessions that it made worse, 0 to 1; ``None`` if never chosen.
+        harm_rate: ``losses`` as a share of ``sessions``; ``None`` if never chosen.
         contribution: Its part of the policy's mean gain: the sum of its gains by all sessions.
-        for_everyone: Mean gain, had every session been given it, with its interval; ``None``
-            unless it was measured on all of them.
+        for_everyone: Mean gain had every session been given it; ``None`` unless it was measured on
+            all of them.
         regret: Mean gain of the best measured option minus its own, where it was chosen, at
             least 0; ``None`` without measurements or if never chosen.
     """
@@ -71,15 +69,7 @@ class HintAttribution(BaseModel):
 
 
 class SliceHint(BaseModel):
-    """What one hint did where the policy chose it for sessions of a slice.
-
-    Attributes:
-        hint_id: The hint, ``None`` for no hint.
-        sessions: How often it was chosen, at least 1.
-        share: The same as a share of the slice.
-        lift: Mean gain over no hint there, with its interval; ``None`` for no hint. Its level
-            holds by itself: of lifts that are nothing, a share of ``1 - level`` excludes 0.
-    """
+    """A hint that was chosen in a slice; fields as in ``HintAttribution``, within the slice."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -95,10 +85,9 @@ class SliceAttribution(BaseModel):
     Attributes:
         name: Name of the slice.
         sessions: How many, at least 1.
-        gain: Mean gain over no hint, with its interval.
+        gain: Mean gain over no hint.
         p_value: How often, with gains assigned to sessions at random, some slice would differ
-            from all sessions as clearly as this one does, 0 to 1. Adjusted for all slices: where
-            nothing differs, one of them is below 0.05 in 1 of 20 cases.
+            from all sessions as clearly as this one does: adjusted for the number of slices.
         hints: What was chosen, most often first.
     """
 

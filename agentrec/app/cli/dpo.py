@@ -95,14 +95,15 @@ def evaluate(
 ) -> None:
     """Compare a tuned model with the original, on pairs that it was not tuned on."""
     with exit_with_error(debug, stopped="Stopped."):
-        from agentrec.app.preferences.model_tuning import dpo_eval, print_judgement
+        from agentrec.app.preferences.model_tuning import dpo_eval, judgement_report
+        from agentrec.app.reports.tables import show
 
         console = Console(stderr=True) if json_ else _stdout
         judgement = asyncio.run(dpo_eval(pairs, base, tuned, console, beta=beta, seed=seed))
         if json_:
             sys.stdout.write(judgement.model_dump_json() + "\n")
         else:
-            print_judgement(judgement, _stdout)
+            show(judgement_report(judgement), _stdout)
 
 
 def _config(given: Mapping[str, Any], set_: Sequence[str]) -> AlignmentConfig:

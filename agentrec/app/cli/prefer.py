@@ -84,13 +84,14 @@ def stats(
     """Summarise a collection of pairs: kinds, gaps, lengths, and why some sessions have none."""
     with exit_with_error(debug):
         from agentrec.app.preferences.run_collection import pairs_file, statistics_of
-        from agentrec.app.reports.preference_report import print_statistics
+        from agentrec.app.reports.preference_report import statistics_report
+        from agentrec.app.reports.tables import show
 
         found = statistics_of(pairs_file(run, pairs))
         if json_:
             sys.stdout.write(found.model_dump_json(ensure_ascii=True) + "\n")
         else:
-            print_statistics(found, Console())
+            show(statistics_report(found), Console())
 
 
 @prefer_app.command()

@@ -1,18 +1,18 @@
-"""Teaching the embedded model from a catalogue, and examining it on sessions it never saw."""
+"""Training the embedded model on a catalogue, and evaluating it on sessions it never saw."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from agentrec.app.cli.progress import ConsoleProgress
-from agentrec.app.reports.run_report import metrics_table
+from agentrec.app.learning.run_baselines import rank_in
+from agentrec.app.reports.run_report import metrics_tables
 from agentrec.app.reports.tables import Column, Report, Table
 from agentrec.assembly import (
     CatalogKnowledge,
@@ -46,11 +46,7 @@ from agentrec.stores.hints.logged_store import InMemoryHintStore
 from agentrec.streaming.stream import map_concurrently
 
 _CONCURRENCY = 64
-_COMPARED = (
-    ("no_hint", "text_similarity"),
-    ("no_hint", "rule"),
-    ("no_hint", "random"),
-)
+_COMPARED = tuple(("no_hint", other) for other in ("text_similarity", "rule", "random"))
 
 
 @dataclass(frozen=True)
@@ -67,20 +63,20 @@ class ModelEvaluation:
 
 
 async def train_model(settings: RunSettings, out: Path, console: Console) -> CatalogChatModel:
-    """Teach a model from the items of a data set, or go on, and put its folder somewhere.
+    """Train a model on the items of a data set, or resume, and copy its folder.
 
     Args:
-        settings: Data, embeddings and steps; the rest is not looked at.
-        out: Where the folder goes; nothing may be there yet.
+        settings: Data, embeddings and steps; the rest is ignored.
+        out: Folder to create.
         console: Where progress is shown.
 
     Raises:
-        InputError: If something is there already, or the data cannot be used.
-        FetchError: If something that has to be downloaded cannot be had.
+        InputError: If the folder exists, or the data cannot be used.
+        FetchError: If something cannot be downloaded.
     """
     use_one_thread()
     if await asyncio.to_thread(out.exists):
-        raise InputError("is there already; name a folder that is not", file=out)
+        raise InputError("exists already; name a new folder", file=out)
     display = ConsoleProgress(console)
     dataset, knowledge = await _prepared(settings, display)
     model = await teach_embedded_model(dataset.catalog, knowledge, display, settings.lm_steps)
@@ -94,17 +90,17 @@ async def train_model(settings: RunSettings, out: Path, console: Console) -> Cat
 async def examine_model(
     folder: Path, settings: RunSettings, split: SplitName, console: Console
 ) -> ModelEvaluation:
-    """Examine a model on a data set's catalogue and on its validation or test sessions.
+    """Evaluate a model on a data set's catalogue and on its sessions.
 
     Args:
         folder: A model folder.
-        settings: Data, embeddings and seed; the rest is not looked at.
-        split: ``train``, ``valid`` or ``test``.
+        settings: Data, embeddings and seed; the rest is ignored.
+        split: The sessions.
         console: Where progress is shown.
 
     Raises:
         InputError: If the folder or the data cannot be used, or do not belong together.
-        FetchError: If something that has to be downloaded cannot be had.
+        FetchError: If something cannot be downloaded.
     """
     use_one_thread()
     display = ConsoleProgress(console)
@@ -117,10 +113,7 @@ async def examine_model(
     teacher = Teacher(knowledge.features, aspects, RuleWeights())
     corpus = Corpus(knowledge.features, teacher, model.catalog_model.vocabulary, settings.seed)
 
-    def examined(check: Callable[[], None]) -> Examination:
-        return examine(model.catalog_model, corpus)
-
-    examination = await run_blocking(examined)
+    examination = await run_blocking(lambda check: examine(model.catalog_model, corpus))
     components = _components(model, dataset, knowledge, settings.seed)
     with display.counting(f"Ranking {split} sessions", len(sessions)) as advance:
 
@@ -134,23 +127,18 @@ async def examine_model(
         "text_similarity": TextSimilarityRanker(ids, knowledge.text_vectors, seed=settings.seed),
         "rule": RuleRanker(dataset.catalog, teacher, settings.seed),
     }
-    ranks: dict[str, list[int | None]] = {
-        name: [_rank(ranker.rank(session), session) for session in sessions]
+    ranks = {
+        name: [rank_in(ranker.rank(session), session) for session in sessions]
         for name, ranker in rankers.items()
     }
     pairs = zip(sessions, rankings, strict=True)
-    ranks["no_hint"] = [_rank(ranking.item_ids, session) for session, ranking in pairs]
+    ranks["no_hint"] = [rank_in(ranking.item_ids, session) for session, ranking in pairs]
     metrics = await asyncio.to_thread(build_report, ranks, _COMPARED, {}, settings.seed)
     return ModelEvaluation(examination, metrics)
 
 
 def model_report(evaluation: ModelEvaluation, split: str) -> Report:
-    """Report how good a model is.
-
-    Args:
-        evaluation: Its evaluation.
-        split: Name of the sessions.
-    """
+    """Report how good a model is on prompts and on the sessions of a split."""
     found, metrics = evaluation.examination, evaluation.metrics
     shares = {
         "first choice out of all tokens is a candidate": found.candidate_first,
@@ -177,8 +165,7 @@ def model_report(evaluation: ModelEvaluation, split: str) -> Report:
             (Column("prefer ..."), Column("the model", ".2f"), Column("the rule", ".2f")),
             tuple((grade.phrase, grade.with_property, grade.rule) for grade in found.hints),
         ),
-        metrics_table(title, "method", metrics, paired=False),
-        metrics_table(title, "difference", metrics, paired=True),
+        *metrics_tables(title, "Paired differences", metrics),
     ]
 
 
@@ -205,12 +192,8 @@ def _components(
     )
 
 
-def _rank(ranked: tuple[str, ...], session: Session) -> int | None:
-    return ranked.index(session.target) + 1 if session.target in ranked else None
-
-
 def _copy(folder: Path, out: Path) -> None:
-    """Put a copy of a folder somewhere, whole or not at all."""
+    """Copy a folder, whole or not at all."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))

@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.reports.plots import draw_alignment
-from agentrec.app.reports.run_report import new_table
+from agentrec.app.reports.tables import GAIN, Column, Report, Table, show
 from agentrec.assembly import use_one_thread
-from agentrec.evaluation.intervals import Interval
 from agentrec.policies.alignment.config import AlignmentConfig
 from agentrec.policies.alignment.training import Alignment, align
 from agentrec.policies.alignment.tuning_evaluation import TuningEvaluation, judge
@@ -63,7 +61,7 @@ async def dpo_train(
             return done
 
         done = await run_blocking(work)
-    _print_alignment(done, console)
+    show(_alignment_report(done), console)
     return done
 
 
@@ -103,52 +101,66 @@ async def dpo_eval(
         return await run_blocking(work)
 
 
-def print_judgement(judgement: TuningEvaluation, console: Console) -> None:
-    """Print what tuning did."""
-    told = judgement
-    table = new_table(f"{told.pairs} pairs of {told.sessions} sessions; 95 % intervals over these")
-    table.add_column("measure", overflow="fold")
-    table.add_column("value", justify="right")
-    for name, value in (
-        ("pairs in order, tuned relative to base", _interval(told.accuracy)),
-        ("pairs in order, base by itself", _interval(told.base_accuracy)),
-        ("reward margin (nats x beta)", _interval(told.margin, "+")),
-        ("chosen text: log-probability gained (nats)", _interval(told.chosen_gain, "+")),
-        ("rejected text: log-probability gained (nats)", _interval(told.rejected_gain, "+")),
-    ):
-        table.add_row(name, value)
-    if told.in_form is not None:
-        base, tuned = told.in_form
-        table.add_row("lines in form, written freely", f"{base:.1%} -> {tuned:.1%}")
-    console.print(table)
-    _print_left_out(told.left_out, console)
+def judgement_report(judgement: TuningEvaluation) -> Report:
+    """Report what tuning changed."""
+    return [
+        Table(
+            f"{judgement.pairs} pairs of {judgement.sessions} sessions; 95 % intervals over these",
+            (
+                Column("measure"),
+                Column("share", ".3f"),
+                Column("nats", GAIN),
+                Column("base -> tuned", ">"),
+            ),
+            (
+                ("pairs in order, tuned relative to base", judgement.accuracy, None, None),
+                ("pairs in order, base by itself", judgement.base_accuracy, None, None),
+                ("reward margin (times beta)", None, judgement.margin, None),
+                ("chosen text: log-probability gained", None, judgement.chosen_gain, None),
+                ("rejected text: log-probability gained", None, judgement.rejected_gain, None),
+                *(
+                    []
+                    if judgement.in_form is None
+                    else [
+                        (
+                            "lines in form, written freely",
+                            None,
+                            None,
+                            " -> ".join(f"{share:.1%}" for share in judgement.in_form),
+                        )
+                    ]
+                ),
+            ),
+            _left_out(judgement.left_out),
+        )
+    ]
 
 
-def _print_alignment(done: Alignment, console: Console) -> None:
+def _alignment_report(done: Alignment) -> Report:
     record = done.record
-    table = new_table(f"{record.config.method}, {record.tuned} parameters, {record.device}")
-    table.add_column("measure", overflow="fold")
-    table.add_column("value", justify="right")
-    table.add_row("pairs given", f"{record.pairs:,}")
-    table.add_row("learnt from", f"{record.trained_on:,}")
-    table.add_row("kept out", f"{record.held_out:,}")
-    table.add_row("steps, kept of them", f"{record.steps:,}, {record.kept_step:,}")
+    rows = {
+        "pairs given": f"{record.pairs:,}",
+        "learnt from": f"{record.trained_on:,}",
+        "kept out": f"{record.held_out:,}",
+        "steps, kept of them": f"{record.steps:,}, {record.kept_step:,}",
+    }
     looks = [point for point in done.points if point.part == "held_out"] or list(done.points)
-    last = next((p for p in looks if p.step == record.kept_step), looks[-1] if looks else None)
-    if last is not None:
+    if looks:
+        last = next((p for p in looks if p.step == record.kept_step), looks[-1])
         what = "pairs kept out" if last.part == "held_out" else "pairs of the last step"
-        table.add_row(f"loss, {what}", f"{last.loss:.3f}")
+        rows[f"loss, {what}"] = f"{last.loss:.3f}"
         if last.margin is not None and last.accuracy is not None:
-            table.add_row(f"reward margin, {what}", f"{last.margin:+.3f}")
-            table.add_row(f"pairs in order, {what}", f"{last.accuracy:.1%}")
-    console.print(table)
-    _print_left_out(record.left_out, console)
+            rows[f"reward margin, {what}"] = f"{last.margin:+.3f}"
+            rows[f"pairs in order, {what}"] = f"{last.accuracy:.1%}"
+    return [
+        Table(
+            f"{record.config.method}, {record.tuned} parameters, {record.device}",
+            (Column("measure"), Column("value", ">")),
+            tuple(rows.items()),
+            _left_out(record.left_out),
+        )
+    ]
 
 
-def _print_left_out(left_out: Mapping[str, int], console: Console) -> None:
-    for why, count in left_out.items():
-        console.print(Text(f"{count:,} pairs left out: {why}"), highlight=False)
-
-
-def _interval(value: Interval, sign: str = "") -> str:
-    return f"{value.mean:{sign}.3f} [{value.low:{sign}.3f}, {value.high:{sign}.3f}]"
+def _left_out(left_out: Mapping[str, int]) -> tuple[str, ...]:
+    return tuple(f"{count:,} pairs left out: {why}" for why, count in left_out.items())

@@ -20,8 +20,9 @@ from agentrec.app.preferences.collection import (
     embedded_folder,
 )
 from agentrec.app.preferences.reward_modelling import obtain_reward_model
-from agentrec.app.reports.preference_report import print_collection
+from agentrec.app.reports.preference_report import collection_report
 from agentrec.app.reports.run_report import usage_printer
+from agentrec.app.reports.tables import show
 from agentrec.data import Dataset
 from agentrec.errors import InputError
 from agentrec.named_components import NamedModel, open_model
@@ -91,7 +92,7 @@ async def collect_in_run(settings: RunSettings, console: Console) -> Collection:
             folder = parts.folder.preferences_of(other.identity)
             async with with_model(parts, other) as components:
                 told = await collect_pairs(parts, prefer, folder, components)
-        print_collection(told, console)
+        show(collection_report(told), console)
         file = folder / PAIRS_FILE
         model = embedded_folder(components) or "MODEL_FOLDER"
     for line in (

@@ -7,12 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
 
-from agentrec.app.reports.tables import GAIN, Cell, Column, Report, Table, show
+from agentrec.app.reports.tables import GAIN, Column, Report, Table, show
 from agentrec.evaluation.answer_quality import AnswerReport
 from agentrec.evaluation.intervals import Interval
 from agentrec.evaluation.metrics import METRICS
@@ -24,13 +21,7 @@ from agentrec.runs.usage_report import UsageReport
 
 
 def run_report(folder: RunFolder, metrics: MetricsReport, data: str) -> Report:
-    """Report a finished run: hints, answers, metrics and what may go live. Reads its files.
-
-    Args:
-        folder: The run.
-        metrics: Its metrics.
-        data: Name of the data.
-    """
+    """Report a finished run on some data: hints, answers, metrics and what may go live."""
     return [
         _exploration(folder.exploration),
         _hints(folder.hints),
@@ -51,13 +42,7 @@ def usage_report(report: UsageReport) -> Report:
     if not report.by_node:
         return []
     rows = {**report.by_node, "total": report.total}
-    priced = any(row.money is not None for row in rows.values())
-
-    def money(row_money: float | None) -> Cell:
-        if row_money is not None:
-            return f"{row_money:,.4f}"
-        return "not known" if priced else None
-
+    unknown = "not known" if any(row.money is not None for row in rows.values()) else None
     counts = ("calls", "failed", "retried", "tokens read", "tokens written")
     return [
         Table(
@@ -70,12 +55,8 @@ def usage_report(report: UsageReport) -> Report:
             tuple(
                 (
                     node,
-                    row.calls,
-                    row.failures,
-                    row.retries,
-                    row.input_tokens,
-                    row.output_tokens,
-                    money(row.money),
+                    *row.model_dump(exclude={"money"}).values(),
+                    unknown if row.money is None else f"{row.money:,.4f}",
                 )
                 for node, row in rows.items()
             ),
@@ -98,22 +79,24 @@ def usage_printer(console: Console, *, always: bool) -> Callable[[UsageReport, b
     return print_usage
 
 
-def metrics_table(title: str, heading: str, report: MetricsReport, *, paired: bool) -> Table:
-    """Table of the methods of a report, or of their paired differences."""
+def metrics_tables(title: str, differences: str, report: MetricsReport) -> Iterator[Table]:
+    """Tables of the methods of a report and of their paired differences, with these titles."""
     first, *others = METRICS
-    spec = GAIN if paired else ".3f"
-    return Table(
-        f"{title}: mean [95 % interval over sessions]",
-        (
-            Column(heading, "<"),
-            Column(first, spec),
-            *(Column(metric, spec, wide_interval=True) for metric in others),
-        ),
-        tuple(
-            (name, *(row[metric] for metric in METRICS))
-            for name, row in (report.differences if paired else report.methods).items()
-        ),
-    )
+    for name, heading, methods, spec in (
+        (title, "method", report.methods, ".3f"),
+        (differences, "difference", report.differences, GAIN),
+    ):
+        yield Table(
+            f"{name}: mean [95 % interval over sessions]",
+            (
+                Column(heading, "<"),
+                Column(first, spec),
+                *(Column(metric, spec, wide_interval=True) for metric in others),
+            ),
+            tuple(
+                (method, *(row[metric] for metric in METRICS)) for method, row in methods.items()
+            ),
+        )
 
 
 def _exploration(file: Path) -> str:
@@ -157,20 +140,17 @@ def _answers(report: AnswerReport) -> Iterator[str | Table]:
         "Answers on test sessions, before they were filled up",
         (Column("method", "<"), *(Column(name, ".1%") for name in headings)),
         tuple(
-            (
-                method,
-                *(
-                    quality.share(count)
-                    for count in (
-                        quality.clean,
-                        quality.structured,
-                        quality.repaired,
-                        quality.illegal_answers,
-                        quality.backfilled,
-                    )
-                ),
-            )
-            for method, quality in report.quality.items()
+            (method, *map(found.share, counts))
+            for method, found in report.quality.items()
+            for counts in [
+                (
+                    found.clean,
+                    found.structured,
+                    found.repaired,
+                    found.illegal_answers,
+                    found.backfilled,
+                )
+            ]
         ),
     )
     if bias := report.position_bias.get("no_hint"):
@@ -183,8 +163,7 @@ def _answers(report: AnswerReport) -> Iterator[str | Table]:
 
 def _metrics(report: MetricsReport, data: str) -> Iterator[str | Table]:
     title = f"{data}, {report.sessions} test sessions"
-    yield metrics_table(title, "method", report, paired=False)
-    yield metrics_table("Paired differences", "difference", report, paired=True)
+    yield from metrics_tables(title, "Paired differences", report)
     gain = report.differences.get("policy - no_hint")
     if gain is not None:
         yield _verdict(gain["ndcg@10"])
@@ -198,10 +177,3 @@ def _verdict(gain: Interval) -> str:
     if gain.high < 0:
         return "The policy harms: the whole interval of its gain over no hint is below 0."
     return "Not shown to help: the interval of the policy's gain over no hint contains 0."
-
-
-def new_table(title: str) -> RichTable:
-    """A table without columns yet, in the style of all."""
-    return RichTable(
-        title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, title_style="bold"
-    )
