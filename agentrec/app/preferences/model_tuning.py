@@ -10,7 +10,14 @@ from rich.console import Console
 
 from agentrec.app.cli.progress import ConsoleProgress
 from agentrec.app.reports.plots import draw_alignment
-from agentrec.app.reports.tables import GAIN, Column, Report, Table, show
+from agentrec.app.reports.tables import (
+    GAIN,
+    Column,
+    Report,
+    Table,
+    format_interval,
+    show,
+)
 from agentrec.assembly import use_one_thread
 from agentrec.policies.alignment.config import AlignmentConfig
 from agentrec.policies.alignment.training import Alignment, align
@@ -103,37 +110,20 @@ async def dpo_eval(
 
 def judgement_report(judgement: TuningEvaluation) -> Report:
     """Report what tuning changed."""
-    return [
-        Table(
-            f"{judgement.pairs} pairs of {judgement.sessions} sessions; 95 % intervals over these",
-            (
-                Column("measure"),
-                Column("share", ".3f"),
-                Column("nats", GAIN),
-                Column("base -> tuned", ">"),
-            ),
-            (
-                ("pairs in order, tuned relative to base", judgement.accuracy, None, None),
-                ("pairs in order, base by itself", judgement.base_accuracy, None, None),
-                ("reward margin (times beta)", None, judgement.margin, None),
-                ("chosen text: log-probability gained", None, judgement.chosen_gain, None),
-                ("rejected text: log-probability gained", None, judgement.rejected_gain, None),
-                *(
-                    []
-                    if judgement.in_form is None
-                    else [
-                        (
-                            "lines in form, written freely",
-                            None,
-                            None,
-                            " -> ".join(f"{share:.1%}" for share in judgement.in_form),
-                        )
-                    ]
-                ),
-            ),
-            _left_out(judgement.left_out),
-        )
-    ]
+    rows = {
+        "pairs in order, tuned relative to base": format_interval(judgement.accuracy, ".3f"),
+        "pairs in order, base by itself": format_interval(judgement.base_accuracy, ".3f"),
+        "reward margin (nats x beta)": format_interval(judgement.margin, GAIN),
+        "chosen text: log-probability gained (nats)": format_interval(judgement.chosen_gain, GAIN),
+        "rejected text: log-probability gained (nats)": format_interval(
+            judgement.rejected_gain, GAIN
+        ),
+    }
+    if judgement.in_form is not None:
+        base, tuned = judgement.in_form
+        rows["lines in form, written freely"] = f"{base:.1%} -> {tuned:.1%}"
+    title = f"{judgement.pairs} pairs of {judgement.sessions} sessions; 95 % intervals over these"
+    return [_measures(title, rows, judgement.left_out)]
 
 
 def _alignment_report(done: Alignment) -> Report:
@@ -152,15 +142,14 @@ def _alignment_report(done: Alignment) -> Report:
         if last.margin is not None and last.accuracy is not None:
             rows[f"reward margin, {what}"] = f"{last.margin:+.3f}"
             rows[f"pairs in order, {what}"] = f"{last.accuracy:.1%}"
-    return [
-        Table(
-            f"{record.config.method}, {record.tuned} parameters, {record.device}",
-            (Column("measure"), Column("value", ">")),
-            tuple(rows.items()),
-            _left_out(record.left_out),
-        )
-    ]
+    title = f"{record.config.method}, {record.tuned} parameters, {record.device}"
+    return [_measures(title, rows, record.left_out)]
 
 
-def _left_out(left_out: Mapping[str, int]) -> tuple[str, ...]:
-    return tuple(f"{count:,} pairs left out: {why}" for why, count in left_out.items())
+def _measures(title: str, rows: Mapping[str, str], left_out: Mapping[str, int]) -> Table:
+    return Table(
+        title,
+        (Column("measure"), Column("value", ">")),
+        tuple(rows.items()),
+        tuple(f"{count:,} pairs left out: {why}" for why, count in left_out.items()),
+    )

@@ -17,7 +17,7 @@ from agentrec.app.preferences.reranking import (
 from agentrec.app.preferences.reward_modelling import obtain_reward_model
 from agentrec.app.preferences.run_collection import opened
 from agentrec.app.preferences.text_writing import factors_of, texts_for
-from agentrec.app.reports.preference_report import texts_report
+from agentrec.app.reports.preference_report import text_comparison_report
 from agentrec.app.reports.tables import show
 from agentrec.components import Components
 from agentrec.data.dataset import SplitName
@@ -74,7 +74,7 @@ async def evaluate_texts(
         with writing(parts.folder.path):
             told = report.model_dump(mode="json")
             await asyncio.to_thread(write_json, parts.folder.path / name, told)
-        show(texts_report(report, f"{parts.dataset.name}, {split}"), console)
+        show(text_comparison_report(report, f"{parts.dataset.name}, {split}"), console)
     return report
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from agentrec.app.reports.tables import GAIN, Cell, Column, Report, Table
+from agentrec.app.reports.tables import GAIN, Cell, Column, Report, Table, format_interval
 from agentrec.evaluation.attribution import Attribution, HintAttribution
 from agentrec.evaluation.intervals import Interval
 from agentrec.evaluation.policy_comparison import PolicyComparison
@@ -81,10 +81,9 @@ def attribution_report(attribution: Attribution, texts: Mapping[str, str]) -> Re
         attribution: The gain by hint and by slice.
         texts: Hints by their ids; one that is missing is shown by its id.
     """
-    gain = attribution.gain
     yield (
-        f"Gain over no hint {gain.mean:{GAIN}} [{gain.low:{GAIN}}, {gain.high:{GAIN}}] on"
-        f" {attribution.sessions} sessions, {attribution.level * 100:g} % intervals."
+        f"Gain over no hint {format_interval(attribution.gain, GAIN)} on {attribution.sessions}"
+        f" sessions, {attribution.level * 100:g} % intervals."
     )
     yield _chosen_hints(attribution, texts)
     yield from _hints_for_everyone(attribution, texts)

@@ -54,7 +54,7 @@ def statistics_report(statistics: PairStatistics) -> Report:
             yield f"{origin.replace('_', ' ')}: {name}, {count}"
 
 
-def texts_report(report: TextsReport, data: str) -> Report:
+def text_comparison_report(report: TextsReport, data: str) -> Report:
     """Report what texts do to rankings of the sessions of some data."""
     for scope, metrics in (("the next item", NEXT), ("all that came after", REST)):
         for heading, rows, spec in (

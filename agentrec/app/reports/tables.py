@@ -103,6 +103,12 @@ def to_json(result: object) -> str:
     return json.dumps(to_jsonable_python(result, inf_nan_mode="null"))
 
 
+def format_interval(interval: Interval, spec: str) -> str:
+    """Return the mean and the ends of an interval, each formatted as ``spec`` says."""
+    mean, low, high = (format(end, spec) for end in (interval.mean, interval.low, interval.high))
+    return f"{mean} [{low}, {high}]"
+
+
 def _show_line(line: str, console: Console, style: str = "") -> None:
     text = clean_text(line, _MAX_LINE)
     # A path that is broken cannot be copied.
@@ -146,8 +152,8 @@ def _text(cell: Cell, column: Column, wide: bool) -> str:
         return clean_text(cell, column.max_length)
     if not isinstance(cell, Interval):
         return format(cell, column.format)
-    mean, low, high = (format(end, column.format) for end in (cell.mean, cell.low, cell.high))
     # An interval of width 0, as of one session, says nothing.
     if cell.low == cell.high or (column.wide_interval and not wide):
-        return mean
-    return f"{mean} [{low}, {high}]" if wide else f"{mean} [{low},{high}]"
+        return format(cell.mean, column.format)
+    text = format_interval(cell, column.format)
+    return text if wide else text.replace(", ", ",")
