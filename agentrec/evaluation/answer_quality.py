@@ -232,11 +232,6 @@ class AnswerReport(BaseModel):
     quality: Mapping[str, AnswerQuality]
     position_bias: Mapping[str, PositionBias]
 
-    @classmethod
-    def load(cls, file: Path) -> AnswerReport:
-        """Read a saved report."""
-        return cls.model_validate_json(file.read_bytes())
-
     def save(self, file: Path) -> None:
         """Write it, whole or not at all."""
         write_atomically(file, (self.model_dump_json(indent=2) + "\n").encode())

@@ -151,12 +151,10 @@ def attribute(
         level: Share of the draws inside an interval, between 0 and 1.
 
     Raises:
-        ValueError: If there is no session, a shape does not fit, or a gain is not finite or,
-            without a hint, not 0.
+        ValueError: If there is no session, or a gain is not finite.
     """
     gains = np.asarray(gained, dtype=np.float64)
     named = dict(slices or {})
-    _check(chosen, gains, measured, named)
     best = None if measured is None else _best(measured, gains)
     columns: dict[str, _Doubles] = {}
     if measured is not None:
@@ -232,27 +230,6 @@ def _best(measured: MeasuredHints, gains: _Doubles) -> _Doubles:
     known = np.where(np.isnan(measured.gains), -np.inf, measured.gains)
     best: _Doubles = np.maximum(known.max(axis=1, initial=0.0), gains)
     return best
-
-
-def _check(
-    chosen: Sequence[str | None],
-    gains: _Doubles,
-    measured: MeasuredHints | None,
-    slices: Mapping[str, _Bools],
-) -> None:
-    if not len(chosen) or gains.shape != (len(chosen),):
-        raise ValueError(f"{len(chosen)} choices and gains of shape {list(gains.shape)}")
-    if unknown := int((~np.isfinite(gains)).sum()):
-        raise ValueError(f"no gain was measured on {unknown} of {len(gains)} sessions")
-    if any(one is None and gain for one, gain in zip(chosen, gains.tolist(), strict=True)):
-        raise ValueError("the gain of no hint is 0")
-    if measured is not None and len(measured.gains) != len(gains):
-        raise ValueError(f"{len(gains)} sessions, and hints measured on {len(measured.gains)}")
-    for name, mask in slices.items():
-        if mask.shape != gains.shape or mask.dtype != np.bool_ or not mask.any():
-            raise ValueError(
-                f"slice {name!r} must be a mask of {len(gains)} sessions with at least one"
-            )
 
 
 def standard_slices(

@@ -14,7 +14,7 @@ _Floats = npt.NDArray[np.floating]
 _Doubles = npt.NDArray[np.float64]
 _Bools = npt.NDArray[np.bool_]
 
-NO_HINT = "no_hint"
+_NO_HINT = "no_hint"
 _BEST_SINGLE = "best_single"
 
 
@@ -87,20 +87,19 @@ def compare_policies(
         ndcg: By policy, NDCG@10 of each session, 0 to 1, ``[seeds, sessions]``; the same sessions
             in the same order for all.
         given: By policy, in which of these a hint was given, ``[seeds, sessions]``.
-        seed: Seed of the bootstrap; the same seed and values give the same intervals.
-        resamples: Draws, at least 1.
+        seed: Seed of the bootstrap.
+        resamples: Its draws, at least 1.
         level: Share of the draws inside an interval, between 0 and 1.
 
     Raises:
-        ValueError: If ``no_hint`` is missing or gives a hint, a shape or value is not as above,
-            two that are compared have different numbers of seeds, both above 1, or an option of
-            the bootstrap is out of range.
+        ValueError: If two that are compared have different numbers of seeds, both above 1, a
+            value is not finite, or an option of the bootstrap is out of range.
     """
-    values = _checked(ndcg, given)
+    values = {name: np.asarray(own, dtype=np.float64) for name, own in ndcg.items()}
     columns: list[_Doubles] = []
     per_seed: dict[str, _Doubles] = {}
     for name, own in values.items():
-        gains = _differences(name, NO_HINT, values)
+        gains = _differences(name, _NO_HINT, values)
         # A single seed has one gain, however many seeds no hint has: their spread is not the
         # policy's.
         means = gains.mean(axis=1)
@@ -144,28 +143,3 @@ def _differences(first: str, second: str, values: Mapping[str, _Doubles]) -> _Do
     # The difference before the mean: equal values differ by 0, not by a rounding error.
     differences: _Doubles = own - other
     return differences
-
-
-def _checked(ndcg: Mapping[str, _Floats], given: Mapping[str, _Bools]) -> dict[str, _Doubles]:
-    if NO_HINT not in ndcg:
-        raise ValueError(f"{NO_HINT!r} is not among the policies: {', '.join(ndcg) or 'none'}")
-    if odd := sorted(set(ndcg) ^ set(given)):
-        raise ValueError(f"NDCG and given hints are not of the same policies: {', '.join(odd)}")
-    for name, values in ndcg.items():
-        shape = values.shape
-        if len(shape) != 2 or not all(shape):
-            raise ValueError(f"{name!r} has shape {list(shape)}, not [seeds, sessions]")
-        if not bool(((values >= 0) & (values <= 1)).all()):
-            raise ValueError(f"{name!r} has an NDCG that is not a number from 0 to 1")
-        hints = given[name]
-        if hints.shape != shape or hints.dtype != np.bool_:
-            raise ValueError(
-                f"given hints of {name!r} are {hints.dtype} of shape {list(hints.shape)}, not "
-                f"bool of {list(shape)}"
-            )
-    if len({values.shape[1] for values in ndcg.values()}) > 1:
-        counts = {name: values.shape[1] for name, values in ndcg.items()}
-        raise ValueError(f"all policies need values for the same sessions, not {counts}")
-    if bool(given[NO_HINT].any()):
-        raise ValueError(f"{NO_HINT!r} gives hints")
-    return {name: np.asarray(values, dtype=np.float64) for name, values in ndcg.items()}

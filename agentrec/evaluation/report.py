@@ -1,4 +1,4 @@
-"""The numbers of a comparison, in the one shape in which they are written down."""
+"""The metrics of a run, as they are written to ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class MetricsReport(BaseModel):
         differences: By ``"first - second"`` and name of the metric, the paired mean difference;
             above 0 means that the first is better.
         sessions: How many sessions every number is over.
-        llm_calls: What was asked of a language model, by name of the count.
+        llm_calls: Counts of model calls and tokens, by name.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,10 +50,10 @@ def build_report(
     All numbers come from the same draws of sessions.
 
     Args:
-        ranks_by_method: For each method one rank a session, at least 1, ``None`` where the
+        ranks_by_method: For each method one rank per session, at least 1, ``None`` where the
             target is not in its list; the same sessions in the same order for all methods.
         differences: Pairs of methods; ``("policy", "no_hint")`` becomes ``"policy - no_hint"``.
-        llm_calls: Counts to carry along.
+        llm_calls: Counts to include.
         seed: Seed of the bootstrap.
         resamples: Draws of the bootstrap, at least 1.
 

@@ -113,13 +113,12 @@ def test_each_option_has_its_numbers() -> None:
     assert rows[0] == "> 1 1.000 0.62 0.90 +0.050 +0.131 Prefer number 0."
     assert rows[1] == "2 0.750 0.57 0.85 +0.040 Prefer number 1."
     assert rows[3] == "4 0.100 0.10 +0.000 +0.000 (no hint)"
-    assert "alike: cosine" in _flat(_choice())
 
 
 def test_what_nobody_knows_gets_no_column() -> None:
     text = _printed(_bare(), 200)
     assert _rows(text, "on offer") == ["> 1 0.100 (no hint)"]
-    for heading in ("prob", "alike", "expected", "measured", "unusual", "falls", "next", "Mean"):
+    for heading in ("prob", "cosine", "predicted", "measured", "unusual", "falls", "next", "Mean"):
         assert heading not in text
 
 

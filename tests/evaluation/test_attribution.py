@@ -150,20 +150,11 @@ def test_the_attribution_survives_json() -> None:
     assert json.loads(told.model_dump_json())["hints"][-1]["hint_id"] is None
 
 
-def test_input_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="no gain was measured on 2 of 8"):
+def test_every_session_needs_a_gain() -> None:
+    with pytest.raises(ValueError, match="finite"):
         attribute(CHOSEN, np.where(GAINED < 0, np.nan, GAINED), seed=0)
-    with pytest.raises(ValueError, match="no hint is 0"):
-        attribute(CHOSEN, GAINED + 0.1, seed=0)
-    with pytest.raises(ValueError, match="0 choices"):
+    with pytest.raises(ValueError, match="at least one session"):
         attribute([], np.zeros(0), seed=0)
-    with pytest.raises(ValueError, match="8 choices"):
-        attribute(CHOSEN, GAINED[1:], seed=0)
-    with pytest.raises(ValueError, match="measured on 7"):
-        _attributed(measured=MeasuredHints(TABLE.hint_ids, TABLE.gains[1:]))
-    for mask in (np.zeros(8, bool), np.ones(7, bool), np.ones(8)):
-        with pytest.raises(ValueError, match="'odd' must be a mask"):
-            _attributed(slices={"odd": mask})
 
 
 def sliced(lengths: np.ndarray | None = None, ndcg: np.ndarray | None = None, **categories: Any):

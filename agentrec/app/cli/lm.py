@@ -106,6 +106,11 @@ def chat(
 def _converse(chat: CatalogChat) -> None:
     from agentrec.app.cli.catalog_chat import HELP
 
+    async def answer(line: str) -> None:
+        async for piece in chat.answer(line):
+            _say(piece)
+        _say("\n")
+
     interactive = sys.stdin.isatty()
     if interactive:
         _say(HELP + "\n")
@@ -119,13 +124,7 @@ def _converse(chat: CatalogChat) -> None:
                 return
             if not interactive:
                 _say(f"> {line.strip()}\n")
-            runner.run(_answer(chat, line))
-
-
-async def _answer(chat: CatalogChat, line: str) -> None:
-    async for piece in chat.answer(line):
-        _say(piece)
-    _say("\n")
+            runner.run(answer(line))
 
 
 def _say(text: str) -> None:

@@ -116,14 +116,12 @@ _ERROR_SHARE = 0.6
 _REPAIRING_SHARE = 0.33
 _PROMISING_SHARE = 0.5
 _REPEATED_SHARE = 0.05
+# No hint, and four ways of choosing one.
 _TEST_METHODS = 5
-"""No hint, and four ways of choosing one."""
-_SAMPLES = 8
-"""For how many sessions prompts of a run are made."""
-_BATCH_SAMPLES = 16
-"""For how many sessions prompts of a batch are made."""
-_BATCH_ROWS = 2000
-"""How many rows are read to find the share of usable ones."""
+# Sessions for which prompts are made.
+_SAMPLES, _BATCH_SAMPLES = 8, 16
+# Rows of a batch that are read to find the share of usable ones.
+_BATCH_ROWS = 2_000
 _REFLECTION = "x" * 600
 _SECONDS_PER_CALL = 2.0
 _ASSUMED_TOKENS: Mapping[str, int] = {
@@ -163,7 +161,9 @@ async def plan_run(
     samples = f"{len(asked['recommend'])} training sessions"
     lengths, basis = _answer_lengths(spendings, samples)
     train = {session.session_id for session in dataset.train[-settings.max_rewarded :]}
-    explored = spread(dataset.train, settings.max_explored)[: _until_full(settings)]
+    stored = _ERROR_SHARE * HINTS_PER_ERROR * _REPAIRING_SHARE * _PROMISING_SHARE
+    until_full = math.ceil(settings.max_hints / stored) + settings.limits.max_concurrency
+    explored = spread(dataset.train, settings.max_explored)[:until_full]
     errors = round(_ERROR_SHARE * len(explored))
     proposals = errors * HINTS_PER_ERROR
     probes = min(settings.num_probes, len(dataset.train) - 1)
@@ -205,12 +205,6 @@ async def plan_run(
             basis,
         ),
     )
-
-
-def _until_full(settings: RunSettings) -> int:
-    """The sessions until the knowledge base is full, those active then included."""
-    stored = _ERROR_SHARE * HINTS_PER_ERROR * _REPAIRING_SHARE * _PROMISING_SHARE
-    return math.ceil(settings.max_hints / stored) + settings.limits.max_concurrency
 
 
 async def _sampled_prompts(
@@ -259,16 +253,7 @@ async def estimate_run(settings: RunSettings, display: ProgressDisplay) -> Repor
 async def estimate_batch(
     settings: RunSettings, options: BatchOptions, display: ProgressDisplay
 ) -> Report:
-    """Report calls, tokens, money and time of a batch.
-
-    Args:
-        settings: Settings of the run whose model, hints and policy are used.
-        options: What the batch is asked to do.
-        display: Where progress is shown.
-
-    Raises:
-        InputError: If a file or a setting cannot be used.
-    """
+    """Report the same for a batch with the model of a run; see ``estimate_run``."""
     run = await resolve_run(settings, display)
     paid = await _paid_in(RunFolder(options.out, "--out").calls)
     earlier = (*paid, *await _paid_in(run.folder.calls))

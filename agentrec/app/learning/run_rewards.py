@@ -86,10 +86,6 @@ class RunRewards:
     async def table(self, split: Split, plan: SuccessiveHalving | None = None) -> RewardTable:
         """Measure a split under every hint that its sessions are offered, or as planned.
 
-        Args:
-            split: The sessions.
-            plan: Which hints are tried on which session.
-
         Raises:
             ModelCallError: If a call failed for good; ask again to resume.
         """
@@ -119,11 +115,7 @@ class RunRewards:
         return table
 
     async def measured(self, split: Split, choices: Iterable[HintChoices]) -> RewardTable:
-        """Measure a split under no hint and under what policies chose for its sessions.
-
-        Args:
-            split: The sessions.
-            choices: Made on ``offer(split)``.
+        """Measure a split under no hint and under policies' choices on ``offer(split)``.
 
         Raises:
             ModelCallError: If a call failed for good; ask again to resume.
@@ -174,16 +166,10 @@ class RunRewards:
     async def _filled(
         self, split: Split, cells: Iterable[Cell], known: RewardTable | None
     ) -> RewardTable:
-        run = self._run
+        run, sessions, title = self._run, self.sessions(split), _title(split)
+        at_once, display = run.concurrency, run.display
         table = await fill_cells(
-            self.sessions(split),
-            self.hints,
-            cells,
-            run.components,
-            run.concurrency,
-            run.display,
-            _title(split),
-            known=known,
+            sessions, self.hints, cells, run.components, at_once, display, title, known=known
         )
         await self._keep(split, table)
         return table

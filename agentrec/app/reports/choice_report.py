@@ -51,15 +51,13 @@ class ExplainedChoice:
         policy: Name or kind of the policy.
         options: Everything on offer, best score first; exactly one is chosen.
         log_probability: Natural log of the probability with which the choice was made, at most 0.
-        value: Gain in NDCG@10 over no hint that the policy expects of the session, -1 to 1; 0 of
-            policies that expect nothing.
+        value: Gain in NDCG@10 over no hint that the policy expects, -1 to 1; 0 if it expects none.
         state: Per part of the state, its distance from an average training session in standard
             deviations, at least 0; may be empty.
-        deciding: Per part of the state, how much the margin of the chosen option's score over the
-            best other one falls if the part is replaced by the average of training sessions.
-            Above 0 it speaks for the choice, below 0 against it. May be empty.
+        deciding: Per part of the state, how much ``margin`` falls if the part is replaced by the
+            average of training sessions: above 0 it speaks for the choice. May be empty.
         neighbours: Similar training sessions, most similar first: id, similarity (-1 to 1), and
-            the gain over no hint measured there with the chosen hint; may be empty.
+            the gain measured there with the chosen hint; may be empty.
         target: Title of the next item; ``None`` if not known.
         rank_without: Its rank without a hint, at least 1; 0 if it was not among the first 10,
             ``None`` if not measured.
@@ -131,27 +129,18 @@ def _history(history: Sequence[str]) -> Table:
 def _options(choice: ExplainedChoice) -> Table:
     options = choice.options
     chosen = options.index(choice.chosen)
-    indices = list(range(min(len(options), _MAX_OPTIONS)))
-    if chosen not in indices:
-        indices[-1] = chosen
-    rest = len(options) - len(indices)
-    meanings = {
-        "alike: cosine with this session": any(one.similarity is not None for one in options),
-        "expected: predicted gain in NDCG@10 over no hint": any(
-            one.predicted_gain is not None for one in options
-        ),
-        "measured: the gain on this session": any(one.measured_gain is not None for one in options),
-    }
-    meaning = "; ".join(text for text, shown in meanings.items() if shown)
+    shown = list(range(min(len(options), _MAX_OPTIONS)))
+    if chosen not in shown:
+        shown[-1] = chosen
     return Table(
-        "What was on offer, best score first",
+        "What was on offer, best score first; gains in NDCG@10 over no hint",
         (
             Column("", ">"),
             Column("score", ".3f"),
             Column("prob", "z.2f"),
-            Column("alike", "z.2f"),
-            Column("expected", GAIN),
-            Column("measured", GAIN),
+            Column("cosine", "z.2f"),
+            Column("predicted\ngain", GAIN),
+            Column("measured\ngain", GAIN),
             # The sentence above shows the chosen hint in full.
             Column("hint", max_length=80),
         ),
@@ -165,13 +154,10 @@ def _options(choice: ExplainedChoice) -> Table:
                 one.measured_gain,
                 "(no hint)" if one.hint_id is None else one.text,
             )
-            for index in indices
+            for index in shown
             for one in [options[index]]
         ),
-        (
-            *([f"... and {rest} more."] if rest else []),
-            *([f"{meaning}."] if meaning else []),
-        ),
+        _omitted(len(options) - len(shown)),
     )
 
 
@@ -187,19 +173,34 @@ def _state(choice: ExplainedChoice) -> Table:
         return f"{name} (without it, the choice would be another)" if turns else name
 
     known = "" if margin is None else f": the margin over the best other option is {margin:.3f}"
-    meaning = [
-        *(
-            ["falls by: change of the margin with the average of training sessions instead"]
-            * bool(falls)
-        ),
-        *(["unusual: standard deviations from the average training session"] * bool(unusual)),
-    ]
+    notes = (
+        "falls by: change of the margin if the part is that of an average training session.",
+        "unusual: standard deviations from the average training session.",
+    )
     return Table(
         f"What decided{known}" if falls else "How unusual the session is",
         (Column("falls by", GAIN), Column("unusual", ".1f"), Column("part of the state")),
         tuple((falls.get(name), unusual.get(name), label(name)) for name in names),
-        (f"{'; '.join(meaning)}.",),
+        tuple(note for note, values in zip(notes, (falls, unusual), strict=True) if values),
     )
+
+
+def _neighbours(choice: ExplainedChoice) -> Table:
+    gains = [gain for *_, gain in choice.neighbours]
+    shown = choice.neighbours[:_MAX_NEIGHBOURS]
+    return Table(
+        "The same choice on similar training sessions",
+        (Column("cosine", "z.2f"), Column("gain", GAIN), Column("session", max_length=60)),
+        tuple((similarity, gain, session_id) for session_id, similarity, gain in shown),
+        (
+            *_omitted(len(gains) - len(shown)),
+            f"Mean gain of all {len(gains)}: {sum(gains) / len(gains):{GAIN}}.",
+        ),
+    )
+
+
+def _omitted(count: int) -> tuple[str, ...]:
+    return (f"... and {count} more.",) if count else ()
 
 
 def _outcome(choice: ExplainedChoice) -> Iterator[str]:
@@ -218,18 +219,3 @@ def _outcome(choice: ExplainedChoice) -> Iterator[str]:
     if hinted and choice.chosen.measured_gain is not None:
         gain = f"{choice.chosen.measured_gain:{GAIN}}"
         yield f"Measured on this session, the hint changed NDCG@10 by {gain}."
-
-
-def _neighbours(choice: ExplainedChoice) -> Table:
-    gains = [gain for *_, gain in choice.neighbours]
-    shown = choice.neighbours[:_MAX_NEIGHBOURS]
-    rest = len(gains) - len(shown)
-    return Table(
-        "The same choice on similar training sessions",
-        (Column("alike", "z.2f"), Column("gain", GAIN), Column("session", max_length=60)),
-        tuple((similarity, gain, session_id) for session_id, similarity, gain in shown),
-        (
-            *([f"... and {rest} more."] if rest > 0 else []),
-            f"Mean gain of all {len(gains)}: {sum(gains) / len(gains):{GAIN}}.",
-        ),
-    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC
+from itertools import zip_longest
 
 from agentrec.app.knowledge_base.results import (
     AddedHint,
@@ -128,17 +129,11 @@ def _hint_table(
 ) -> Table:
     title = "1 hint" if len(hints) == 1 else f"{len(hints)} hints"
 
-    def row(index: int, hint: Hint) -> Iterator[Cell]:
-        evidence = hint.evidence
-        yield similarities[index] if similarities else None
-        yield ids.get(hint.hint_id, hint.hint_id)
-        yield hint.state
-        if evidence is None:
-            yield from (None, None)
-        else:
-            yield f"{evidence.mean_gain:{GAIN}} ({evidence.low:{GAIN}})"
-            yield f"{evidence.wins}/{evidence.ties}/{evidence.losses}"
-        yield hint.text
+    def evidence(hint: Hint) -> tuple[Cell, Cell]:
+        if (found := hint.evidence) is None:
+            return None, None
+        gain = f"{found.mean_gain:{GAIN}} ({found.low:{GAIN}})"
+        return gain, f"{found.wins}/{found.ties}/{found.losses}"
 
     return Table(
         "Most similar first" if similarities else title,
@@ -150,7 +145,16 @@ def _hint_table(
             Column("w/t/l", ">"),
             Column("hint"),
         ),
-        tuple(tuple(row(index, hint)) for index, hint in enumerate(hints)),
+        tuple(
+            (
+                similarity,
+                ids.get(hint.hint_id, hint.hint_id),
+                hint.state,
+                *evidence(hint),
+                hint.text,
+            )
+            for hint, similarity in zip_longest(hints, similarities)
+        ),
     )
 
 

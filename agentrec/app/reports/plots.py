@@ -72,18 +72,8 @@ def draw_alignment(
 ) -> None:
     """Draw loss, reward margin and accuracy of an alignment over its steps.
 
-    Fine-tuning has no rewards: its share of right tokens is drawn instead.
-
-    Args:
-        file: What to write, by its ending; an existing file is replaced in one step.
-        points: At least one.
-        kept_step: The step whose state was kept, marked with a line.
-        title: Shown above, in one line; none if empty.
-
-    Raises:
-        InputError: The name ends with neither ``.png`` nor ``.svg``.
-        ValueError: There is nothing to draw.
-        OSError: The file cannot be written.
+    Fine-tuning has no rewards: its share of right tokens is drawn instead. ``kept_step`` is
+    marked with a line; otherwise see ``draw_learning_curve``.
     """
     _write(file, bool(points), lambda: _alignment(points, kept_step, title))
 
@@ -136,16 +126,9 @@ def _learning_curve(
         if one.selected
     ]
     if selected:
-        gains.plot(
-            *zip(*selected, strict=True),
-            linestyle="",
-            marker="o",
-            markersize=6,
-            markerfacecolor="white",
-            markeredgecolor="black",
-            label="selected",
-            zorder=5,
-        )
+        at, values = zip(*selected, strict=True)
+        (dots,) = gains.plot(at, values, "o", label="selected", zorder=5)
+        dots.set(markersize=6, markerfacecolor="white", markeredgecolor="black")
     gains.axhline(0, color="black", linewidth=1, linestyle="--", label="no hint")
     if best_single is not None:
         gains.axhline(

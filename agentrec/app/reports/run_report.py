@@ -25,7 +25,7 @@ def run_report(folder: RunFolder, metrics: MetricsReport, data: str) -> Report:
     return [
         _exploration(folder.exploration),
         _hints(folder.hints),
-        *_answers(AnswerReport.load(folder.answers)),
+        *_answers(AnswerReport.model_validate_json(folder.answers.read_bytes())),
         *_metrics(metrics, data),
         *gate_report(folder.gate),
         f"Everything of this run is in {folder.path}",
