@@ -141,11 +141,7 @@ def position_bias_of(
     The target of a fused ranking was shown at several positions; the one in the first order
     counts, and a bias against it should be about as small as the luck of the other orders.
 
-    Args:
-        sessions: Sessions with targets.
-        rankings: One for each session, in any order; sessions without one, and those whose target
-            was not shown, are left out.
-        order: Gives the candidates of a session as they were shown.
+    Sessions without a ranking, and those whose target was not shown, are left out.
 
     Raises:
         ValueError: If a session has no target.

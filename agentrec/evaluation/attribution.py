@@ -164,6 +164,7 @@ def attribute(
     def interval(values: _Doubles) -> Interval:
         return bootstrap_interval(values, seed=seed, resamples=resamples, level=level)
 
+    gain = interval(gains)
     where = {one: np.array([each == one for each in chosen]) for one in dict.fromkeys(chosen)}
     hints = []
     for hint_id in dict.fromkeys([*where, *columns, None]):
@@ -193,7 +194,7 @@ def attribute(
     return Attribution(
         sessions=len(gains),
         level=level,
-        gain=interval(gains),
+        gain=gain,
         regret=None if best is None else float((best - gains).mean()),
         hints=tuple(hints),
         slices=tuple(

@@ -88,8 +88,8 @@ def compare_policies(
             in the same order for all.
         given: By policy, in which of these a hint was given, ``[seeds, sessions]``.
         seed: Seed of the bootstrap.
-        resamples: Its draws, at least 1.
-        level: Share of the draws inside an interval, between 0 and 1.
+        resamples: See ``bootstrap_intervals``.
+        level: See ``bootstrap_intervals``.
 
     Raises:
         ValueError: If two that are compared have different numbers of seeds, both above 1, a

@@ -134,11 +134,6 @@ def test_what_was_not_looked_at_in_an_iteration_is_left_out(
     assert len([line for line in seen[0].axes[0].lines if line.get_linewidth() < 1]) == 0
 
 
-def test_without_validation_there_is_no_such_line(tmp_path: Path, seen: list[Any]) -> None:
-    draw_learning_curve(tmp_path / "a.svg", _curve(validate_every=99))
-    assert list(_named(seen[0].axes[0])) == ["training sessions", "selected", "no hint"]
-
-
 def test_one_point_is_seen(tmp_path: Path, seen: list[Any]) -> None:
     draw_learning_curve(tmp_path / "a.png", _curve(members=1)[:1])
     assert _named(seen[0].axes[0])["training sessions"].get_marker() == "o"

@@ -76,11 +76,6 @@ def test_hints_come_by_contribution_then_those_never_chosen_then_no_hint() -> No
     assert (never.sessions, never.lift, never.harm_rate, never.regret) == (0, None, None, None)
 
 
-def test_no_hint_has_a_row_even_if_every_session_got_one() -> None:
-    told = attribute(["a"] * 3, np.array([0.1, 0.2, 0.3]), seed=0)
-    assert [(one.hint_id, one.sessions) for one in told.hints] == [("a", 3), (None, 0)]
-
-
 def test_a_hint_measured_on_all_sessions_has_a_gain_for_everyone() -> None:
     told = {one.hint_id: one for one in _attributed(measured=TABLE).hints}
     everyone = told["a"].for_everyone

@@ -86,12 +86,6 @@ def test_a_single_seed_stands_beside_every_seed() -> None:
     assert told["fixed"].over_no_hint.low == pytest.approx(alone.low)
 
 
-def test_without_the_best_single_hint_nothing_is_compared_with_it() -> None:
-    assert all(
-        one.over_best_single is None for one in _compared({"no_hint": NO_HINT, "ppo": PPO}).values()
-    )
-
-
 def test_what_is_the_same_differs_by_exactly_nothing() -> None:
     values = np.random.default_rng(0).random((1, 50))
     told = _compared({"no_hint": values, "best_single": values, "same": np.repeat(values, 3, 0)})
@@ -170,9 +164,3 @@ def test_seeds_that_do_not_pair_and_unknown_values_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         _compared(ndcg)
-
-
-@pytest.mark.parametrize("option", [{"resamples": 0}, {"level": 1.0}])
-def test_options_of_the_bootstrap_are_checked(option: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(option))):
-        _compared({"no_hint": NO_HINT}, **option)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from agentrec.app.learning.exploration import explore, spread
 from agentrec.app.learning.run_baselines import baseline_ranks, rank_in
-from agentrec.app.learning.run_rewards import RunRewards, TrainingData
+from agentrec.app.learning.run_rewards import RunRewards
 from agentrec.app.policies.training import let_live, store_policy, train_policy
 from agentrec.atomic_files import write_atomically
 from agentrec.components import Components
@@ -110,8 +110,9 @@ class ClosedLoop:
     ) -> tuple[HintPolicy, dict[str, StorableHintPolicy]]:
         """The best single hint, and the trained policies by name; the gate decides what is live."""
         settings, seed, encoder = self._settings.policy, self._settings.seed, self._encoder()
-        data = await rewards.training_data(settings.plan(seed), settings.shape)
-        noise = await self._noise(rewards)
+        plan, shape = settings.plan(seed), settings.shape
+        data = await rewards.training_data(plan, shape)
+        noise = await rewards.training_data(plan, shape, noise_seed=seed)
         trained = {}
         for name, title, part in (
             ("policy", settings.kind, data),
@@ -132,23 +133,6 @@ class ClosedLoop:
             encoder=encoder,
         )
         return BestSingleHintTrainer().fit(valid), trained
-
-    async def _noise(self, rewards: RunRewards) -> TrainingData:
-        """The same sessions with shuffled rewards."""
-        settings, seed = self._settings.policy, self._settings.seed
-        train = await rewards.table("train", settings.plan(seed))
-        valid = await rewards.table("valid")
-        offers = await rewards.offer("train"), await rewards.offer("valid")
-
-        def shuffled() -> TrainingData:
-            moved = valid.shuffled_across_sessions(seed + 1).rewarded(offers[1], settings.shape)
-            return TrainingData(
-                train.shuffled_across_sessions(seed).rewarded(offers[0], settings.shape),
-                moved.rows(slice(0, None, 2)),
-                moved.rows(slice(1, None, 2)),
-            )
-
-        return await asyncio.to_thread(shuffled)
 
     async def _evaluate(self, methods: Mapping[str, HintPolicy], saved_calls: int) -> None:
         """Rank the test sessions with every method and with the baselines; write the reports."""

@@ -149,14 +149,7 @@ class CallPlan:
 async def plan_run(
     settings: RunSettings, dataset: Dataset, prompts: Prompts, spendings: Iterable[Spending] = ()
 ) -> CallPlan:
-    """Count the calls of a run; no call is made.
-
-    Args:
-        settings: The settings.
-        dataset: The sessions.
-        prompts: The prompts.
-        spendings: What earlier attempts paid: they tell the length of answers.
-    """
+    """Count the calls of a run; what earlier attempts paid tells the length of answers."""
     asked = await _sampled_prompts(settings, dataset, prompts)
     samples = f"{len(asked['recommend'])} training sessions"
     lengths, basis = _answer_lengths(spendings, samples)

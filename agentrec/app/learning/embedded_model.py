@@ -63,12 +63,9 @@ class ModelEvaluation:
 
 
 async def train_model(settings: RunSettings, out: Path, console: Console) -> CatalogChatModel:
-    """Train a model on the items of a data set, or resume, and copy its folder.
+    """Train a model on the items of a data set, or resume, and copy its folder to ``out``.
 
-    Args:
-        settings: Data, embeddings and steps; the rest is ignored.
-        out: Folder to create.
-        console: Where progress is shown.
+    Of the settings, data, embeddings and steps matter.
 
     Raises:
         InputError: If the folder exists, or the data cannot be used.
@@ -92,11 +89,7 @@ async def examine_model(
 ) -> ModelEvaluation:
     """Evaluate a model on a data set's catalogue and on its sessions.
 
-    Args:
-        folder: A model folder.
-        settings: Data, embeddings and seed; the rest is ignored.
-        split: The sessions.
-        console: Where progress is shown.
+    Of the settings, data, embeddings and seed matter.
 
     Raises:
         InputError: If the folder or the data cannot be used, or do not belong together.

@@ -27,8 +27,8 @@ class Exploration:
     """The result of exploring.
 
     Attributes:
-        explored: Sessions that were explored.
-        errors: Sessions the model got wrong without a hint.
+        explored: Number of explored sessions.
+        errors: How many of them the model got wrong without a hint.
         refusals: How many proposals were refused, by reason.
         hints: The admitted hints at the end, in the order of storing.
         questions: Questions asked of the model, as ``StoppingRules`` counts them.
@@ -64,18 +64,9 @@ async def explore(
     """Run hint learning over sessions until a rule stops it or they are used up.
 
     What is stored does not depend on which session finishes first, and a run that was interrupted
-    stores the same when it starts again.
-
-    Args:
-        sessions: Training sessions with targets and candidates.
-        components: The components.
-        graph: The compiled hint-learning graph.
-        concurrency: Most sessions at a time.
-        on_done: Called after each session.
-        probes: Training sessions to try hints on.
-        num_probes: How many of them a hint is tried on: those most like its own session, for it
-            will be used on such sessions.
-        rules: When to stop; a full knowledge base always ends it.
+    stores the same when it starts again. A hint is tried on the ``num_probes`` training sessions
+    among ``probes`` that are most like its own, for it will be used on such sessions. A full
+    knowledge base always ends the exploration. ``on_done`` is called after each session.
 
     Raises:
         ModelCallError: If a call failed for good.

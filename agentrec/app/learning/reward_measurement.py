@@ -31,15 +31,8 @@ async def fill_reward_table(
     """Measure NDCG@10 of sessions under no hint and under hints.
 
     Every answer is in the gateway's journal before it counts here, and the plan follows from the
-    answers, so filling again after a crash asks only for what is missing.
-
-    Args:
-        sessions: Sessions with targets and candidates.
-        hints: The hints, in the order of the table's columns.
-        components: The components.
-        concurrency: Most calls at a time.
-        on_done: Called after each cell, ``num_cells`` times.
-        halving: Which hints to try on which session; ``None`` for all on all.
+    answers, so filling again after a crash asks only for what is missing. ``on_done`` is called
+    after each of the ``num_cells`` cells. Without ``halving``, all hints are tried on all sessions.
 
     Raises:
         ValueError: If a hint occurs twice.
@@ -79,18 +72,10 @@ async def fill_cells(
     *,
     known: RewardTable | None = None,
 ) -> RewardTable:
-    """Measure NDCG@10 of sessions under no hint, and of some of them under some hints.
+    """Measure NDCG@10 of sessions under no hint, and in the given cells of their table.
 
-    Args:
-        sessions: Sessions with targets and candidates.
-        hints: The hints, in the order of the table's columns.
-        cells: Rows of ``sessions``, and columns of the table.
-        components: The components.
-        concurrency: Most calls at a time.
-        display: Where progress is shown, unless nothing is to be measured.
-        title: Title of the progress.
-        known: Earlier measurements of any sessions and hints; they are not measured again, and
-            those that belong to the table are included.
+    Values in ``known``, a table of any sessions and hints, are taken over and not measured again.
+    Progress is shown only if something is measured.
 
     Raises:
         ModelCallError: If a call failed for good; what was answered so far is in the journal.

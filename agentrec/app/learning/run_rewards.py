@@ -133,13 +133,12 @@ class RunRewards:
         shape: RewardShape = "ndcg",
         *,
         judged: bool = True,
+        noise_seed: int | None = None,
     ) -> TrainingData:
-        """Measure the data that a policy is trained on.
+        """Measure the data that a policy is trained on; all for selection unless ``judged``.
 
-        Args:
-            plan: Which hints are tried on which training session; ``None`` for all on all.
-            shape: What counts as reward.
-            judged: Whether some validation sessions are reserved for judging.
+        ``plan`` says which hints are tried on which training session. With ``noise_seed``, rewards
+        are shuffled between sessions and hints.
 
         Raises:
             InputError: If there is no training session, or no pair of validation sessions.
@@ -157,9 +156,15 @@ class RunRewards:
         offers = await self.offer("train"), await self.offer("valid")
 
         def split() -> TrainingData:
-            picking = valid.rewarded(offers[1], shape).rows(slice(0, None, 2 if judged else 1))
-            judging = valid.rewarded(offers[1]).rows(slice(1, None, 2) if judged else slice(0))
-            return TrainingData(train.rewarded(offers[0], shape), picking, judging)
+            tables = train, valid
+            if noise_seed is not None:
+                tables = (
+                    train.shuffled_across_sessions(noise_seed),
+                    valid.shuffled_across_sessions(noise_seed + 1),
+                )
+            picking = tables[1].rewarded(offers[1], shape).rows(slice(0, None, 2 if judged else 1))
+            judging = tables[1].rewarded(offers[1]).rows(slice(1, None, 2) if judged else slice(0))
+            return TrainingData(tables[0].rewarded(offers[0], shape), picking, judging)
 
         return await asyncio.to_thread(split)
 
@@ -228,10 +233,7 @@ async def reopen_run(
 ) -> AsyncIterator[tuple[OpenRun, RunRewards]]:
     """Open a run that has hints, with the rewards of its sessions.
 
-    Args:
-        settings: From ``settings_of_run``.
-        console: Where progress and usage are shown.
-        nearest: Among how many of the nearest hints policies choose; ``None`` for the default.
+    Policies choose among the ``nearest`` hints. The settings are those of ``settings_of_run``.
 
     Raises:
         InputError: If settings or data are not those of the run, or it has no hint yet.

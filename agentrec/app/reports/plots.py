@@ -51,7 +51,7 @@ def draw_learning_curve(
     Args:
         file: What to write, by its ending; an existing file is replaced in one step.
         curves: One per training run, each with one or more members; at least one point in all.
-        best_single: Mean validation gain of the best single hint, -1 to 1, for comparison.
+        best_single: Mean validation gain of the best single hint, for comparison.
         title: Shown above, in one line; none if empty.
 
     Raises:

@@ -16,12 +16,7 @@ _MIN_FOR_INTERVAL = 5
 
 
 def comparison_report(comparison: PolicyComparison, note: str = "") -> Report:
-    """Report several policies on the same sessions, one row each.
-
-    Args:
-        comparison: The policies.
-        note: What else there is to say of all numbers, such as what the negatives are.
-    """
+    """Report several policies on the same sessions, one row each, and a note on all numbers."""
     trained = sorted({one.seeds for one in comparison.policies if one.seeds > 1})
     seeds = " or ".join(map(str, trained)) or "several"
     return [
@@ -60,12 +55,7 @@ def comparison_report(comparison: PolicyComparison, note: str = "") -> Report:
 
 
 def attribution_record(attribution: Attribution, texts: Mapping[str, str]) -> dict[str, object]:
-    """Return the JSON document of an attribution; the texts of its hints come along.
-
-    Args:
-        attribution: The gain of a policy by hint.
-        texts: Hints by their ids.
-    """
+    """Return the JSON document of an attribution, with the texts (by id) of its hints."""
     known = {
         one.hint_id: texts[one.hint_id]
         for one in attribution.hints
@@ -77,9 +67,7 @@ def attribution_record(attribution: Attribution, texts: Mapping[str, str]) -> di
 def attribution_report(attribution: Attribution, texts: Mapping[str, str]) -> Report:
     """Report which hints the gain of a policy comes from, and on which sessions.
 
-    Args:
-        attribution: The gain by hint and by slice.
-        texts: Hints by their ids; one that is missing is shown by its id.
+    A hint whose text (by id) is missing is shown by its id.
     """
     yield (
         f"Gain over no hint {format_interval(attribution.gain, GAIN)} on {attribution.sessions}"

@@ -65,12 +65,7 @@ def usage_report(report: UsageReport) -> Report:
 
 
 def usage_printer(console: Console, *, always: bool) -> Callable[[UsageReport, bool], None]:
-    """Return what prints usage when a run is closed.
-
-    Args:
-        console: Where to print.
-        always: Whether to print even if no call was made now.
-    """
+    """Return what prints usage when a run is closed, ``always`` or only if a call was made now."""
 
     def print_usage(report: UsageReport, made_now: bool) -> None:
         if always or made_now:
