@@ -12,16 +12,16 @@ from agentrec.app.reports.choice_report import ExplainedChoice, ExplainedOption,
 from agentrec.app.reports.tables import show, to_json
 
 
-def _option(place: int, **more: Any) -> ExplainedOption:
+def _option(index: int, **more: Any) -> ExplainedOption:
     option = ExplainedOption(
-        hint_id=f"h{place}",
-        text=f"Prefer number {place}.",
-        score=1 - 0.25 * place,
-        probability=0.62 - 0.05 * place,
-        similarity=0.9 - 0.05 * place,
-        predicted_gain=0.05 - 0.01 * place,
-        measured_gain=None if place % 2 else 0.131,
-        chosen=place == 0,
+        hint_id=f"h{index}",
+        text=f"Prefer number {index}.",
+        score=1 - 0.25 * index,
+        probability=0.62 - 0.05 * index,
+        similarity=0.9 - 0.05 * index,
+        predicted_gain=0.05 - 0.01 * index,
+        measured_gain=None if index % 2 else 0.131,
+        chosen=index == 0,
     )
     return replace(option, **more)
 
@@ -41,7 +41,7 @@ NO_HINT = ExplainedOption(
 def _choice(**more: Any) -> ExplainedChoice:
     choice = ExplainedChoice(
         session_id="s-17",
-        history=tuple(f"Film {place}" for place in range(1, 8)),
+        history=tuple(f"Film {index}" for index in range(1, 8)),
         policy="scoring_ppo",
         options=(_option(0), _option(1), _option(2), NO_HINT),
         log_probability=0.0,
@@ -120,10 +120,10 @@ def test_what_nobody_knows_gets_no_column() -> None:
 
 
 def test_at_most_ten_options_are_shown_the_chosen_one_among_them() -> None:
-    options = tuple(_option(place, chosen=place == 12, score=-place) for place in range(14))
+    options = tuple(_option(index, chosen=index == 12, score=-index) for index in range(14))
     text = _printed(_choice(options=options), 200)
     rows = _rows(text, "on offer")
-    assert [row.split()[0] for row in rows[:9]] == [str(place) for place in range(1, 10)]
+    assert [row.split()[0] for row in rows[:9]] == [str(index) for index in range(1, 10)]
     assert rows[9].startswith("> 13 ")
     assert "... and 4 more." in text
     assert "number 9" not in text
@@ -175,8 +175,8 @@ def test_similar_sessions_are_shown_and_counted() -> None:
 
 def test_80_columns_hold_every_number_whole() -> None:
     options = tuple(
-        _option(place, text="Prefer what is long. " * 30, score=-1234.5 - place)
-        for place in range(12)
+        _option(index, text="Prefer what is long. " * 30, score=-1234.5 - index)
+        for index in range(12)
     )
     text = _printed(_choice(options=options))
     assert max(map(cell_len, text.splitlines())) <= 80

@@ -79,9 +79,9 @@ def test_the_command_line_names_policy_and_halving(
 ) -> None:
     (tmp_path / "agentrec.toml").write_text("[policy]\nhalving = true\nsettings.iterations = 3")
     few, all_ = dry_run("--policy=linucb"), dry_run("--no-halving")
-    for result, told in ((few, "9 of them each"), (all_, "20 of them each")):
+    for result, message in ((few, "9 of them each"), (all_, "20 of them each")):
         assert result.exit_code == 0, result.output
-        assert f"20 hints, 40 sessions rewarded with {told}" in " ".join(result.stdout.split())
+        assert f"20 hints, 40 sessions rewarded with {message}" in " ".join(result.stdout.split())
     (tmp_path / "agentrec.toml").unlink()
     assert dry_run("--halving").stdout.splitlines()[:-1] == few.stdout.splitlines()[1:-1]
     assert not (tmp_path / "runs").exists()

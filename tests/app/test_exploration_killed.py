@@ -27,7 +27,7 @@ from agentrec.testing.scripted_chat_model import ScriptedChatModel
 KILLS = 30
 
 
-def told(hints: Sequence[Hint]) -> list[dict[str, object]]:
+def as_records(hints: Sequence[Hint]) -> list[dict[str, object]]:
     return [hint.model_dump(exclude={"embedding"}) for hint in hints]
 
 
@@ -35,7 +35,7 @@ async def uninterrupted() -> tuple[list[dict[str, object]], int]:
     store = InMemoryHintStore(DIMENSION)
     model = ScriptedChatModel([answer] * 20_000)
     await explored(ModelGateway(model, NAME), store)
-    return told(await store.all(STATES)), len(model.calls)
+    return as_records(await store.all(STATES)), len(model.calls)
 
 
 class Explorer:
@@ -84,7 +84,7 @@ async def kept(folder: Path, keys: Sequence[str]) -> set[str]:
 
 async def knowledge(folder: Path) -> list[dict[str, object]]:
     async with await open_hint_store(folder / "hints", DIMENSION) as store:
-        return told(await store.all(STATES))
+        return as_records(await store.all(STATES))
 
 
 def test_whenever_it_is_killed_it_comes_to_the_same(tmp_path: Path) -> None:

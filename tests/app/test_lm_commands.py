@@ -60,9 +60,9 @@ def test_the_report_holds_the_rule_and_text_similarity(
     call: Call, model: Path, planted: PlantedSessions
 ) -> None:
     options = (f"--data={planted.folder}", "--embeddings=hashed")
-    told = call("eval", model, *options, "--split=test", "--json")
-    assert told.exit_code == 0, told.output
-    report = json.loads(told.stdout)
+    printed = call("eval", model, *options, "--split=test", "--json")
+    assert printed.exit_code == 0, told.output
+    report = json.loads(printed.stdout)
     assert set(report["metrics"]["methods"]) == {"random", "text_similarity", "rule", "no_hint"}
     assert report["metrics"]["sessions"] == 80
     assert 0 <= report["examination"]["candidate_first"] <= 1
@@ -73,19 +73,19 @@ def test_the_report_holds_the_rule_and_text_similarity(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["eval", "nowhere"], "nowhere"),
         (["chat", "nowhere"], "nowhere"),
         (["eval", "{model}", "--split=tset"], "tset"),
     ],
 )
-def test_mistakes_are_one_line(call: Call, model: Path, arguments: list[str], told: str) -> None:
+def test_mistakes_are_one_line(call: Call, model: Path, arguments: list[str], message: str) -> None:
     result = call(*(argument.format(model=model) for argument in arguments))
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
-    assert told in result.stderr
+    assert message in result.stderr
 
 
 def test_a_model_of_another_catalogue_is_not_examined(
@@ -156,9 +156,9 @@ def test_ctrl_c_at_the_prompt_ends_it_at_once(model: Path) -> None:
             assert piece, shown
             shown += piece
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert told.split()[-1] == b"Bye."
+        assert stderr.split()[-1] == b"Bye."
     finally:
         process.kill()
         process.wait()

@@ -65,7 +65,7 @@ def position(hint: str | None, last: str) -> int | str:
 
 @dataclass(frozen=True)
 class Opened:
-    """A run that is open, with a model that tells how often it was asked."""
+    """A run that is open, with a model that counts its calls."""
 
     parts: OpenRun
     rewards: RunRewards

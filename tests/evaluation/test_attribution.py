@@ -60,38 +60,38 @@ def test_what_each_hint_did_is_counted() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_contributions_sum_up_to_the_mean_gain(seed: int) -> None:
     chosen, gained = _random(seed)
-    told = attribute(chosen, gained, seed=seed, resamples=100)
-    assert sum(one.contribution for one in told.hints) == pytest.approx(told.gain.mean)
-    assert told.gain.mean == pytest.approx(gained.mean())
-    assert sum(one.sessions for one in told.hints) == told.sessions == 200
-    for one in told.hints[:-1]:
+    result = attribute(chosen, gained, seed=seed, resamples=100)
+    assert sum(one.contribution for one in result.hints) == pytest.approx(result.gain.mean)
+    assert result.gain.mean == pytest.approx(gained.mean())
+    assert sum(one.sessions for one in result.hints) == result.sessions == 200
+    for one in result.hints[:-1]:
         assert one.lift is not None
         assert one.contribution == pytest.approx(one.share * one.lift.mean)
 
 
 def test_hints_come_by_contribution_then_those_never_chosen_then_no_hint() -> None:
-    told = _attributed(measured=TABLE)
-    assert [one.hint_id for one in told.hints] == ["a", "b", "c", None]
-    never = told.hints[2]
+    result = _attributed(measured=TABLE)
+    assert [one.hint_id for one in result.hints] == ["a", "b", "c", None]
+    never = result.hints[2]
     assert (never.sessions, never.lift, never.harm_rate, never.regret) == (0, None, None, None)
 
 
 def test_a_hint_measured_on_all_sessions_has_a_gain_for_everyone() -> None:
-    told = {one.hint_id: one for one in _attributed(measured=TABLE).hints}
-    everyone = told["a"].for_everyone
+    result = {one.hint_id: one for one in _attributed(measured=TABLE).hints}
+    everyone = result["a"].for_everyone
     assert everyone is not None
     assert everyone.mean == pytest.approx(0.05)
     assert everyone.low < everyone.mean < everyone.high
-    assert told["c"].for_everyone is None
-    assert told[None].for_everyone is None
+    assert result["c"].for_everyone is None
+    assert result[None].for_everyone is None
     assert all(one.for_everyone is None for one in _attributed().hints)
 
 
 def test_regret_is_against_the_best_measured_option_no_hint_among_them() -> None:
-    told = _attributed(measured=TABLE)
+    result = _attributed(measured=TABLE)
     best = np.array([0.4, 0.3, 0.5, 0.0, 0.0, 0.1, 0.2, 0.0])
-    assert told.regret == pytest.approx((best - GAINED).mean())
-    first, second, _, none = told.hints
+    assert result.regret == pytest.approx((best - GAINED).mean())
+    first, second, _, none = result.hints
     assert first.regret == pytest.approx((best - GAINED)[:4].mean())
     assert second.regret == pytest.approx((best - GAINED)[4:6].mean())
     assert none.regret == pytest.approx((best - GAINED)[6:].mean())
@@ -104,16 +104,16 @@ def test_regret_is_against_the_best_measured_option_no_hint_among_them() -> None
 
 def test_a_slice_has_the_hints_chosen_in_it_with_their_lifts() -> None:
     mask = np.array([True, True, False, False, True, False, True, True])
-    (told,) = _attributed(slices={"some": mask}).slices
-    assert (told.name, told.sessions) == ("some", 5)
-    assert told.gain == bootstrap_interval(GAINED[mask], seed=1, resamples=2_000)
-    assert [(one.hint_id, one.sessions, one.share) for one in told.hints] == [
+    (result,) = _attributed(slices={"some": mask}).slices
+    assert (result.name, result.sessions) == ("some", 5)
+    assert result.gain == bootstrap_interval(GAINED[mask], seed=1, resamples=2_000)
+    assert [(one.hint_id, one.sessions, one.share) for one in result.hints] == [
         (None, 2, 0.4),
         ("a", 2, 0.4),
         ("b", 1, 0.2),
     ]
-    assert told.hints[0].lift is None
-    assert told.hints[1].lift == bootstrap_interval([0.4, 0.2], seed=1, resamples=2_000)
+    assert result.hints[0].lift is None
+    assert result.hints[1].lift == bootstrap_interval([0.4, 0.2], seed=1, resamples=2_000)
 
 
 def test_a_slice_that_differs_is_found_and_others_are_not() -> None:
@@ -121,10 +121,10 @@ def test_a_slice_that_differs_is_found_and_others_are_not() -> None:
     generator = np.random.default_rng(4)
     slices = {str(at): generator.random(200) < 0.3 for at in range(8)}
     gained = gained + 0.3 * (slices["5"] & np.array([one is not None for one in chosen]))
-    told = attribute(chosen, gained, seed=0, slices=slices, resamples=500)
-    found = [one.name for one in told.slices if one.p_value < 0.05]
+    result = attribute(chosen, gained, seed=0, slices=slices, resamples=500)
+    found = [one.name for one in result.slices if one.p_value < 0.05]
     assert found == ["5"]
-    assert [one.name for one in told.slices] == list(slices)
+    assert [one.name for one in result.slices] == list(slices)
 
 
 def test_the_level_widens_intervals_and_the_seed_decides_the_rest() -> None:
@@ -140,9 +140,9 @@ def test_the_level_widens_intervals_and_the_seed_decides_the_rest() -> None:
 
 
 def test_the_attribution_survives_json() -> None:
-    told = _attributed(measured=TABLE, slices={"s": np.arange(8) < 3})
-    assert Attribution.model_validate_json(told.model_dump_json()) == told
-    assert json.loads(told.model_dump_json())["hints"][-1]["hint_id"] is None
+    result = _attributed(measured=TABLE, slices={"s": np.arange(8) < 3})
+    assert Attribution.model_validate_json(result.model_dump_json()) == result
+    assert json.loads(result.model_dump_json())["hints"][-1]["hint_id"] is None
 
 
 def test_every_session_needs_a_gain() -> None:

@@ -154,7 +154,7 @@ def test_with_one_relevant_item_it_is_the_metric_of_reports(rank: int | None) ->
 
 @pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize(
-    ("ranks", "k", "told"),
+    ("ranks", "k", "result"),
     [
         ([], 10, "no item is relevant"),
         ([1], 0, "k is at least 1"),
@@ -162,7 +162,7 @@ def test_with_one_relevant_item_it_is_the_metric_of_reports(rank: int | None) ->
     ],
 )
 def test_what_cannot_be_valued_is_refused(
-    measure: Callable[..., float], ranks: SomeRanks, k: int, told: str
+    measure: Callable[..., float], ranks: SomeRanks, k: int, result: str
 ) -> None:
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=result):
         measure(ranks, k)

@@ -65,33 +65,33 @@ def test_every_number_by_hand() -> None:
 
 def test_runs_are_paired_run_by_run() -> None:
     runs = np.array([[0.1, 0.3, 0.2], [0.6, 0.5, 0.9]])
-    told = _compared({"no_hint": runs, "ppo": runs + 0.05, "best_single": runs[::-1]})
-    assert told["ppo"].seed_means == pytest.approx((0.05, 0.05))
-    assert told["ppo"].seed_spread == pytest.approx(0)
-    assert told["ppo"].over_no_hint.low == pytest.approx(0.05)
-    assert told["ppo"].over_no_hint.high == pytest.approx(0.05)
+    result = _compared({"no_hint": runs, "ppo": runs + 0.05, "best_single": runs[::-1]})
+    assert result["ppo"].seed_means == pytest.approx((0.05, 0.05))
+    assert result["ppo"].seed_spread == pytest.approx(0)
+    assert result["ppo"].over_no_hint.low == pytest.approx(0.05)
+    assert result["ppo"].over_no_hint.high == pytest.approx(0.05)
     level = float((runs[1] - runs[0]).mean())
-    assert told["best_single"].seed_means == pytest.approx((level, -level))
-    assert set(told["no_hint"].seed_means) == {0}
-    assert told["no_hint"].seed_spread == 0
+    assert result["best_single"].seed_means == pytest.approx((level, -level))
+    assert set(result["no_hint"].seed_means) == {0}
+    assert result["no_hint"].seed_spread == 0
 
 
 def test_a_single_seed_stands_beside_every_seed() -> None:
-    told = _compared({"no_hint": PPO, "fixed": NO_HINT})
-    assert told["fixed"].seeds == 1
-    assert told["fixed"].seed_means == pytest.approx((float(NO_HINT.mean() - PPO.mean()),))
-    assert told["fixed"].seed_spread is None
+    result = _compared({"no_hint": PPO, "fixed": NO_HINT})
+    assert result["fixed"].seeds == 1
+    assert result["fixed"].seed_means == pytest.approx((float(NO_HINT.mean() - PPO.mean()),))
+    assert result["fixed"].seed_spread is None
     per_session = NO_HINT[0] - PPO.mean(axis=0)
     alone = bootstrap_interval(per_session, seed=1, resamples=2_000)
-    assert told["fixed"].over_no_hint.low == pytest.approx(alone.low)
+    assert result["fixed"].over_no_hint.low == pytest.approx(alone.low)
 
 
 def test_what_is_the_same_differs_by_exactly_nothing() -> None:
     values = np.random.default_rng(0).random((1, 50))
-    told = _compared({"no_hint": values, "best_single": values, "same": np.repeat(values, 3, 0)})
+    result = _compared({"no_hint": values, "best_single": values, "same": np.repeat(values, 3, 0)})
     nothing = Interval(mean=0, low=0, high=0)
-    assert told["same"].over_no_hint == told["same"].over_best_single == nothing
-    assert told["same"].seed_spread == 0
+    assert result["same"].over_no_hint == result["same"].over_best_single == nothing
+    assert result["same"].seed_spread == 0
 
 
 def test_planted_differences_are_found_and_noise_is_not() -> None:
@@ -102,7 +102,7 @@ def test_planted_differences_are_found_and_noise_is_not() -> None:
         drawn = sessions + gain + generator.normal(0, 0.05, (seeds, 400))
         return np.clip(drawn, 0, 1)
 
-    told = _compared(
+    result = _compared(
         {
             "no_hint": sessions,
             "best_single": policy(0.03, 1),
@@ -111,14 +111,14 @@ def test_planted_differences_are_found_and_noise_is_not() -> None:
             "bad": policy(-0.03, 2),
         }
     )
-    good = told["good"]
+    good = result["good"]
     assert good.over_no_hint.low > 0.04
     assert good.over_best_single is not None
     assert good.over_best_single.low > 0.01
     # Sessions differ far more than the policies do: unpaired, nothing would be seen.
-    assert good.ndcg.low < told["no_hint"].ndcg.mean + 0.06 < good.ndcg.high
-    assert told["noise"].over_no_hint.low < 0 < told["noise"].over_no_hint.high
-    assert told["bad"].over_no_hint.high < 0
+    assert good.ndcg.low < result["no_hint"].ndcg.mean + 0.06 < good.ndcg.high
+    assert result["noise"].over_no_hint.low < 0 < result["noise"].over_no_hint.high
+    assert result["bad"].over_no_hint.high < 0
     assert good.seed_spread is not None
     assert 0 < good.seed_spread < 0.02
 
@@ -128,8 +128,8 @@ def test_the_interval_of_no_difference_holds_0_about_as_often_as_it_says() -> No
     held = 0
     for _ in range(200):
         values = np.clip(generator.normal(0.5, 0.1, (2, 60)), 0, 1)
-        told = _compared({"no_hint": values[:1], "x": values[1:]}, resamples=300, level=0.9)
-        held += told["x"].over_no_hint.low <= 0 <= told["x"].over_no_hint.high
+        result = _compared({"no_hint": values[:1], "x": values[1:]}, resamples=300, level=0.9)
+        held += result["x"].over_no_hint.low <= 0 <= result["x"].over_no_hint.high
     assert 0.8 < held / 200 < 0.97
 
 

@@ -181,10 +181,10 @@ def test_a_run_from_before_there_was_one_goes_on_without(
     settings_for: Settings, dataset: Dataset, tmp_path: Path
 ) -> None:
     def manifest(settings: RunSettings) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(
+        record: dict[str, Any] = json.loads(
             json.dumps(manifest_of(settings, dataset, Prompts.load(), "openai:m"))
         )
-        return told
+        return record
 
     new = manifest(settings_for(tmp_path, llm="openai:m"))
     assert new["identity"]["backbone"] == "sasrec"
@@ -198,8 +198,8 @@ def test_a_run_from_before_there_was_one_goes_on_without(
 
 def test_policies_are_compared_with_it(finished: Any, tmp_path: Path) -> None:
     run = RunCopy.of(finished.folder, tmp_path / "run")
-    told = run.told("compare", "no_hint", "--seeds=1")
-    rows = {one["name"]: one for one in told["policies"]}
+    found = run.told("compare", "no_hint", "--seeds=1")
+    rows = {one["name"]: one for one in found["policies"]}
     assert list(rows) == ["no_hint", "popularity", "item_knn", "text_similarity", "sasrec"]
     for name, row in rows.items():
         assert row["given"] == 0
