@@ -61,7 +61,7 @@ def test_the_report_holds_the_rule_and_text_similarity(
 ) -> None:
     options = (f"--data={planted.folder}", "--embeddings=hashed")
     printed = call("eval", model, *options, "--split=test", "--json")
-    assert printed.exit_code == 0, told.output
+    assert printed.exit_code == 0, printed.output
     report = json.loads(printed.stdout)
     assert set(report["metrics"]["methods"]) == {"random", "text_similarity", "rule", "no_hint"}
     assert report["metrics"]["sessions"] == 80
