@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentrec.contracts import HintPolicy
 from agentrec.evaluation.intervals import Interval, bootstrap_intervals
-from agentrec.rewarded_offers import RewardedOffer
+from agentrec.hint_offers import RewardedOffer
 
 NO_HINT = "no_hint"
 """Name of what is live where nothing passed."""

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from agentrec.hint_offers import HintOffer
-from agentrec.rewarded_offers import RewardedOffer
+from agentrec.hint_offers import HintOffer, RewardedOffer
 
 
 def check_training(train: RewardedOffer, valid: RewardedOffer | None) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from agentrec.hint_offers import HintChoices, HintOffer
-from agentrec.rewarded_offers import RewardedOffer
+from agentrec.hint_offers import HintChoices, HintOffer, RewardedOffer
 
 
 class HintPolicy(Protocol):

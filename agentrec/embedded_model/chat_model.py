@@ -17,11 +17,10 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from agentrec.embedded_model.decoding import MicroBatcher, Sampling, rank_candidates, write_words
 from agentrec.embedded_model.folder import CatalogModel, load_model
-from agentrec.embedded_model.generation.batching import MicroBatcher
-from agentrec.embedded_model.generation.decoding import Sampling, rank_candidates, write_words
-from agentrec.embedded_model.language.prompt_parser import CompactPrompt, parse_prompt
-from agentrec.embedded_model.language.text_grammar import Detokenizer
+from agentrec.embedded_model.prompt_parser import CompactPrompt, parse_prompt
+from agentrec.embedded_model.text_grammar import Detokenizer
 
 
 class StopSequences:

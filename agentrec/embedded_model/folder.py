@@ -13,7 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, GPT2LMHeadModel
 
-from agentrec.embedded_model.language.vocabulary import Vocabulary
+from agentrec.embedded_model.vocabulary import Vocabulary
 from agentrec.errors import InputError
 from agentrec.llm.quiet_transformers import no_progress_bars
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from agentrec.contracts import HintPolicyTrainer
 from agentrec.errors import InputError
 from agentrec.policies.policy_kinds import find_kind, import_object, trainer_for
-from agentrec.policies.rewards.reward_shaping import RewardShape
+from agentrec.policies.rewards.reward_table import RewardShape
 from agentrec.policies.rewards.successive_halving import SuccessiveHalving
 from agentrec.settings.validation_messages import NestedError, first_error, validation_message
 

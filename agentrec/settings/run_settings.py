@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agentrec.data.negatives import Negatives
-from agentrec.graphs.hint_learning.admission_turns import StoppingRules
+from agentrec.graphs.hint_learning.admission import StoppingRules
 from agentrec.policies.sequential.config import BackboneKind
 from agentrec.session_encoding.blocks import DEFAULT_BLOCKS, BlockName
 from agentrec.settings.model_settings import (

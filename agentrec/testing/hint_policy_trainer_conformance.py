@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pytest
 
 from agentrec.contracts import HintPolicyTrainer
-from agentrec.rewarded_offers import RewardedOffer
+from agentrec.hint_offers import RewardedOffer
 from agentrec.testing.hint_policy_conformance import with_candidates_that_differ
-from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards
+from agentrec.testing.planted_sessions import PlantedRewards, planted_rewards
 
 
 class HintPolicyTrainerConformance:

@@ -26,8 +26,13 @@ from agentrec.errors import InputError
 from agentrec.evaluation.metrics import ndcg
 from agentrec.graphs.context import components_of
 from agentrec.graphs.hint_checks.rejection import HintRejectionReason, prepare, rejection_of
-from agentrec.graphs.hint_learning.admission import HintRejection, admit_hints, is_known
-from agentrec.graphs.hint_learning.admission_turns import AdmissionTurns, TurnOutcome
+from agentrec.graphs.hint_learning.admission import (
+    AdmissionTurns,
+    HintRejection,
+    TurnOutcome,
+    admit_hints,
+    is_known,
+)
 from agentrec.graphs.hint_learning.reflection import critique, diagnose, propose_hints
 from agentrec.graphs.hint_learning.trials import try_on
 from agentrec.graphs.recommendation.ranking import rank

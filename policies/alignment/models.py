@@ -18,8 +18,11 @@ from torch.nn import functional
 from agentrec.embedded_model.folder import CatalogModel, load_model
 from agentrec.errors import InputError
 from agentrec.llm.quiet_transformers import no_progress_bars
-from agentrec.policies.alignment.catalog_tokens import EmbeddedPairTokenizer
-from agentrec.policies.alignment.pair_encoding import ChatPairTokenizer, PairTokenizer
+from agentrec.policies.alignment.pair_encoding import (
+    ChatPairTokenizer,
+    EmbeddedPairTokenizer,
+    PairTokenizer,
+)
 
 HUB = "hub:"
 _ADAPTER = "adapter_config.json"

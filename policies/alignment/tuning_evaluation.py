@@ -11,10 +11,10 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch.nn import functional
 
-from agentrec.embedded_model.generation.decoding import MAX_WORDS, AnswerGrammar, CachedDecoding
-from agentrec.embedded_model.language.prompt_parser import CompactPrompt
-from agentrec.embedded_model.language.text_grammar import HINT_END, factor_token
-from agentrec.embedded_model.language.vocabulary import END, PAD, SPECIAL, Vocabulary
+from agentrec.embedded_model.decoding import MAX_WORDS, AnswerGrammar, CachedDecoding
+from agentrec.embedded_model.prompt_parser import CompactPrompt
+from agentrec.embedded_model.text_grammar import HINT_END, factor_token
+from agentrec.embedded_model.vocabulary import END, PAD, SPECIAL, Vocabulary
 from agentrec.errors import InputError
 from agentrec.evaluation.intervals import Interval, bootstrap_intervals
 from agentrec.policies.alignment.models import OpenedModel, open_tuned

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from agentrec.hint_offers import RewardedOffer
 from agentrec.policies.hint_policies.untrained import FixedHintPolicy, NoHintPolicy, NoSettings
 from agentrec.policies.training_data import align_to_hints, check_training, offered_hint_ids
-from agentrec.rewarded_offers import RewardedOffer
 
 
 class BestSingleHintTrainer:

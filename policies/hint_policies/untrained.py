@@ -11,10 +11,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentrec.contracts import HintPolicy
-from agentrec.hint_offers import HintChoices, HintOffer, choose_best, masked
+from agentrec.hint_offers import HintChoices, HintOffer, RewardedOffer, choose_best, masked
 from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
 from agentrec.policies.training_data import check_training
-from agentrec.rewarded_offers import RewardedOffer
 
 _BELOW_ANY_COSINE = -2.0
 

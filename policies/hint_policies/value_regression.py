@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from agentrec.hint_offers import HintChoices, HintOffer, choose_best, masked
+from agentrec.hint_offers import HintChoices, HintOffer, RewardedOffer, choose_best, masked
 from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy
 from agentrec.policies.standardiser import Standardiser
 from agentrec.policies.training_data import align_to_hints, check_training, offered_hint_ids
-from agentrec.rewarded_offers import RewardedOffer
 
 _Matrix = npt.NDArray[np.float64]
 

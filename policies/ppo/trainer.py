@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from agentrec.hint_offers import RewardedOffer
 from agentrec.policies.hint_policies.value_regression import ValueRegressionTrainer
 from agentrec.policies.ppo.config import CurvePoint, PPOConfig
 from agentrec.policies.ppo.networks import ActorCritics, ActorName, HintFeatures, OfferTensors
@@ -22,7 +23,6 @@ from agentrec.policies.ppo.training_state import (
 )
 from agentrec.policies.standardiser import Standardiser
 from agentrec.policies.training_data import check_training
-from agentrec.rewarded_offers import RewardedOffer
 
 # Keeps the seeds of an ensemble's members apart from those of runs with neighbouring seeds.
 _MEMBER_STRIDE = 1_000_003

@@ -8,6 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from agentrec.hint_offers import RewardedOffer
 from agentrec.policies.ppo.config import CurvePoint
 from agentrec.policies.ppo.networks import ActorCritics
 from agentrec.policies.ppo.rollout import PPOLearner
@@ -17,7 +18,6 @@ from agentrec.policies.training_checkpoint import (
     below,
     data_fingerprint,
 )
-from agentrec.rewarded_offers import RewardedOffer
 
 
 class BestWeights:

@@ -17,7 +17,7 @@ from agentrec.app.policies.training import train_policy
 from agentrec.policies.policy_files import StorableHintPolicy
 from agentrec.progress import ProgressDisplay, Report
 from agentrec.settings.policy_settings import PolicySettings
-from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards
+from agentrec.testing.planted_sessions import PlantedRewards, planted_rewards
 
 ITERATIONS = 12
 SMALL = {

@@ -23,7 +23,7 @@ from agentrec.policies.policy_files import PolicyOnDisk, StorableHintPolicy, rea
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.runs.run_folder import RunFolder
 from agentrec.settings.policy_settings import PolicySettings
-from agentrec.testing.planted_rewards import pure_noise_rewards
+from agentrec.testing.planted_sessions import pure_noise_rewards
 
 
 def digest(policy: object) -> str:

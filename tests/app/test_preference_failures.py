@@ -116,8 +116,8 @@ async def test_a_report_says_how_many_texts_it_lacks(
     fail(lambda _: True)
     said = io.StringIO()
     report = await evaluate_texts(settings, [], Console(file=said, width=300))
-    assert report.counts["texts failed"] == 2 * 40
-    assert "Texts of the run's model: 40 of 40 could not be written" in said.getvalue()
+    assert report.counts["texts failed"] == 2 * 80
+    assert "Texts of the run's model: 80 of 80 could not be written" in said.getvalue()
     # Without texts the recommender is its backbone, and the model ranks unaided.
     assert report.methods["told"] == report.methods["told foreign"] == report.methods["sasrec"]
     ranked = [report.methods[name] for name in ("reranked", "reranked foreign", "llm")]

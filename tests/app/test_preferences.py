@@ -105,9 +105,9 @@ async def test_texts_are_judged_by_rankings_of_sessions(
     for row in (*report.methods.values(), *report.differences.values()):
         assert list(row) == ["ndcg@10", "map@10", "rest ndcg@10", "rest map@10"]
     assert len(report.sessions) == 80
-    assert all(len(each) == 40 for row in report.values.values() for each in row.values())
+    assert all(len(each) == 80 for row in report.values.values() for each in row.values())
     assert 0 <= report.own_preferred["the run's model"].mean <= 1
-    assert len(json.loads((folder / "texts.json").read_text())["sessions"]) == 40
+    assert len(json.loads((folder / "texts.json").read_text())["sessions"]) == 80
     # Settings are chosen by other sessions, which leave the report of the test alone.
     test = (folder / "texts.json").read_bytes()
     shutil.rmtree(RunFolder(folder).live)

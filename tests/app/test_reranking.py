@@ -25,17 +25,17 @@ class Backbone:
         return torch.tensor([[3.0, 2.0, 1.0, 1.0, 1.0]]).repeat(len(sessions), 1)
 
 
-class Told:
+class AddingRecommender:
     """A text's vector is what it adds to every item."""
 
     recommender = Backbone()
 
-    def moves(self, vectors: np.ndarray) -> torch.Tensor:
+    def text_scores(self, vectors: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(vectors)
 
 
 def places(judged: Sequence[Continuation], *moves: Sequence[float]) -> list[list[int]]:
-    recommender = cast("AugmentedRecommender", Told())
+    recommender = cast("AugmentedRecommender", AddingRecommender())
     return places_told(recommender, judged, np.array(moves, dtype=np.float32))
 
 

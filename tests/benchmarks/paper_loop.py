@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.distributions import Categorical
 
-from agentrec.rewarded_offers import RewardedOffer
+from agentrec.hint_offers import RewardedOffer
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from agentrec.hint_offers import HintChoices, HintOffer, choose_best
+from agentrec.hint_offers import HintChoices, HintOffer, RewardedOffer, choose_best
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.policies.ppo.trainer import ScoringPPOTrainer
 from agentrec.policies.rewards.reward_table import RewardTable
 from agentrec.policies.rewards.successive_halving import SuccessiveHalving
-from agentrec.rewarded_offers import RewardedOffer
 from agentrec.session_encoding.blocks import BLOCK_NAMES, DEFAULT_BLOCKS, BlockName
 
 Floats = npt.NDArray[np.float32]

@@ -15,10 +15,10 @@ from agentrec.components import Components
 from agentrec.contracts import HintPolicy
 from agentrec.graphs.recommendation.build_offer import offer_hints
 from agentrec.graphs.recommendation.graph import build_recommendation_graph
+from agentrec.hint_offers import RewardedOffer
 from agentrec.llm.gateway.gateway import ModelGateway
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.trainer import ScoringPPOTrainer
-from agentrec.rewarded_offers import RewardedOffer
 from agentrec.sessions import Session
 
 RUNS = 200

@@ -16,10 +16,10 @@ import pytest
 import torch
 from benchmarks.paper_loop import PaperSettings, TimedTraining, train_one_session_a_step
 
+from agentrec.hint_offers import RewardedOffer
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.trainer import CategoricalPPOTrainer, PPOTrainer, ScoringPPOTrainer
-from agentrec.rewarded_offers import RewardedOffer
-from agentrec.testing.planted_rewards import planted_rewards
+from agentrec.testing.planted_sessions import planted_rewards
 
 HINTS, STATE_DIM, VALID, SEEDS = 20, 51, 1000, (0, 1, 2)
 PAPER = "paper's loop"

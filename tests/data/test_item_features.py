@@ -153,8 +153,8 @@ import hashlib
 import numpy as np
 from agentrec.catalog import Catalog, Item
 from agentrec.data.item_features import discover_features
-from agentrec.embedded_model.language.aspects import discover_aspects
-from agentrec.embedded_model.language.text_grammar import all_words
+from agentrec.embedded_model.aspects import discover_aspects
+from agentrec.embedded_model.text_grammar import all_words
 from agentrec.session_encoding.embeddings import HashedWordEmbeddings
 
 kinds = ("a", "b", "c", "d", "e", "f")

@@ -14,14 +14,14 @@ from transformers import GPT2LMHeadModel
 
 from agentrec.catalog import AttributeValue, Catalog, Item
 from agentrec.data.item_features import Floats, ItemFeatures, discover_features
+from agentrec.embedded_model.aspects import Aspect, discover_aspects
 from agentrec.embedded_model.folder import CatalogModel
-from agentrec.embedded_model.language.aspects import Aspect, discover_aspects
-from agentrec.embedded_model.language.prompt_parser import CompactPrompt, parse_prompt
-from agentrec.embedded_model.language.vocabulary import Vocabulary
-from agentrec.embedded_model.network.initialization import build_network
+from agentrec.embedded_model.initialization import build_network
+from agentrec.embedded_model.prompt_parser import CompactPrompt, parse_prompt
 from agentrec.embedded_model.teaching.corpus import Corpus
 from agentrec.embedded_model.teaching.teacher import RuleWeights, Teacher
 from agentrec.embedded_model.teaching.training import Checkpoint, TrainingPlan, train_network
+from agentrec.embedded_model.vocabulary import Vocabulary
 from agentrec.llm.answers.preference_statements import factor_block
 from agentrec.llm.prompts.session_view import SessionView, as_data, hint_block, numbered
 from agentrec.llm.prompts.templates import PromptName, Prompts

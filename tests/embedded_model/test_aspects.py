@@ -3,7 +3,7 @@ import pytest
 from embedded_model.planted import Planted
 
 from agentrec.catalog import AttributeValue, Catalog, Item
-from agentrec.embedded_model.language.aspects import FAME_WORDS, LEVEL_WORDS, plain_words
+from agentrec.embedded_model.aspects import FAME_WORDS, LEVEL_WORDS, plain_words
 
 ALL = 60
 

@@ -4,7 +4,7 @@ from concurrent.futures import wait
 
 import pytest
 
-from agentrec.embedded_model.generation.batching import MicroBatcher
+from agentrec.embedded_model.decoding import MicroBatcher
 
 
 class Doubling:

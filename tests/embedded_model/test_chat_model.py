@@ -23,8 +23,8 @@ from pydantic import ValidationError
 
 from agentrec.embedded_model import chat_model
 from agentrec.embedded_model.chat_model import SELF_DESCRIPTION, CatalogChatModel
+from agentrec.embedded_model.decoding import rank_candidates
 from agentrec.embedded_model.folder import CatalogModel, save_model
-from agentrec.embedded_model.generation.decoding import rank_candidates
 from agentrec.llm.answers.parsing import parse_ranking
 from agentrec.llm.chat_models import open_chat_model
 from agentrec.llm.prompts.session_view import SessionView

@@ -5,10 +5,10 @@ import torch
 from embedded_model.planted import Planted
 
 from agentrec.catalog import Catalog, Item
-from agentrec.embedded_model.language.text_grammar import known_words
 from agentrec.embedded_model.teaching.corpus import Corpus
 from agentrec.embedded_model.teaching.ranking_lessons import list_lesson
 from agentrec.embedded_model.teaching.text_lessons import text_lesson
+from agentrec.embedded_model.text_grammar import known_words
 from agentrec.llm.prompts.session_view import HISTORY_LENGTH
 
 

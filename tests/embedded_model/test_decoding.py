@@ -11,17 +11,17 @@ from embedded_model.planted import TEXT_TASKS, Planted, compact, factors, rank_p
 
 from agentrec.catalog import Catalog, Item
 from agentrec.embedded_model.chat_model import CatalogChatModel
-from agentrec.embedded_model.folder import CatalogModel
-from agentrec.embedded_model.generation.decoding import (
+from agentrec.embedded_model.decoding import (
     AnswerGrammar,
     Sampling,
     first_choice_logits,
     rank_candidates,
     write_words,
 )
-from agentrec.embedded_model.language.prompt_parser import CompactPrompt
-from agentrec.embedded_model.language.text_grammar import HINT_END, factor_token
-from agentrec.embedded_model.language.vocabulary import END, SPECIAL, prompt_tokens
+from agentrec.embedded_model.folder import CatalogModel
+from agentrec.embedded_model.prompt_parser import CompactPrompt
+from agentrec.embedded_model.text_grammar import HINT_END, factor_token
+from agentrec.embedded_model.vocabulary import END, SPECIAL, prompt_tokens
 from agentrec.llm.answers.parsing import parse_question
 from agentrec.llm.answers.preference_statements import parse_preference
 from agentrec.llm.prompts.templates import PromptName

@@ -10,9 +10,9 @@ from embedded_model.planted import Planted, compact, rank_prompt
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from agentrec.embedded_model.decoding import Sampling, rank_candidates
 from agentrec.embedded_model.folder import CatalogModel, load_model, save_model
-from agentrec.embedded_model.generation.decoding import Sampling, rank_candidates
-from agentrec.embedded_model.language.vocabulary import prompt_tokens
+from agentrec.embedded_model.vocabulary import prompt_tokens
 from agentrec.errors import InputError
 from agentrec.llm.prompts.session_view import SessionView, handle
 from agentrec.sessions import Session

@@ -5,7 +5,7 @@ import pytest
 from embedded_model.planted import Planted
 
 from agentrec.catalog import Catalog, Item
-from agentrec.embedded_model.network.initialization import (
+from agentrec.embedded_model.initialization import (
     FEATURE_DIMENSIONS,
     FEATURES,
     FILLER,

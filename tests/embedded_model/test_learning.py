@@ -21,12 +21,12 @@ from embedded_model.planted import (
 from transformers import GPT2LMHeadModel
 
 from agentrec.embedded_model.chat_model import CatalogChatModel
+from agentrec.embedded_model.decoding import Sampling, rank_candidates
 from agentrec.embedded_model.folder import CatalogModel
-from agentrec.embedded_model.generation.decoding import Sampling, rank_candidates
-from agentrec.embedded_model.language.text_grammar import detokenize, hint_words
 from agentrec.embedded_model.teaching.evaluation import Examination, examine
 from agentrec.embedded_model.teaching.ranking_lessons import list_lesson, list_loss
 from agentrec.embedded_model.teaching.teacher import Teacher
+from agentrec.embedded_model.text_grammar import detokenize, hint_words
 from agentrec.llm.answers.parsing import parse_lines, parse_question
 from agentrec.llm.answers.preference_statements import parse_preference
 

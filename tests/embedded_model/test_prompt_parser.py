@@ -16,8 +16,8 @@ from embedded_model.planted import (
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from agentrec.catalog import Catalog, Item
-from agentrec.embedded_model.language.prompt_parser import CompactPrompt, parse_prompt
-from agentrec.embedded_model.language.vocabulary import UNKNOWN
+from agentrec.embedded_model.prompt_parser import CompactPrompt, parse_prompt
+from agentrec.embedded_model.vocabulary import UNKNOWN
 from agentrec.llm.prompts.session_view import SessionView, as_data
 from agentrec.llm.prompts.templates import PromptName
 from agentrec.sessions import Session

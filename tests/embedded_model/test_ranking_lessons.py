@@ -5,7 +5,6 @@ import torch
 from embedded_model.planted import Planted
 
 from agentrec.catalog import Catalog, Item
-from agentrec.embedded_model.language.vocabulary import ANSWER, CANDIDATES_AT, MAX_CANDIDATES, NONE
 from agentrec.embedded_model.teaching.corpus import Corpus
 from agentrec.embedded_model.teaching.ranking_lessons import (
     SOFTNESS,
@@ -14,6 +13,7 @@ from agentrec.embedded_model.teaching.ranking_lessons import (
     list_loss,
     prompt_rows,
 )
+from agentrec.embedded_model.vocabulary import ANSWER, CANDIDATES_AT, MAX_CANDIDATES, NONE
 
 
 @pytest.fixture

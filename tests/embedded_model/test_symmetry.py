@@ -10,9 +10,8 @@ from embedded_model.planted import Planted
 from transformers import GPT2LMHeadModel
 
 from agentrec.embedded_model.folder import CatalogModel
-from agentrec.embedded_model.language.vocabulary import CANDIDATES_AT, MAX_CANDIDATES
-from agentrec.embedded_model.network.forward import blocks
-from agentrec.embedded_model.network.initialization import HANDLES
+from agentrec.embedded_model.forward import blocks
+from agentrec.embedded_model.initialization import HANDLES
 from agentrec.embedded_model.teaching.ranking_lessons import (
     choosing_loss,
     list_lesson,
@@ -20,6 +19,7 @@ from agentrec.embedded_model.teaching.ranking_lessons import (
     prompt_rows,
 )
 from agentrec.embedded_model.teaching.training import symmetric_gradients, text_loss
+from agentrec.embedded_model.vocabulary import CANDIDATES_AT, MAX_CANDIDATES
 
 SIZE = 12
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrec.catalog import Catalog, Item
-from agentrec.embedded_model.language.aspects import Aspect
-from agentrec.embedded_model.language.text_grammar import (
+from agentrec.embedded_model.aspects import Aspect
+from agentrec.embedded_model.text_grammar import (
     HINT_END,
     Detokenizer,
     Task,

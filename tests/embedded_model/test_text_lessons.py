@@ -7,9 +7,9 @@ from statistics import mean
 import pytest
 from embedded_model.planted import Planted
 
-from agentrec.embedded_model.language.text_grammar import detokenize, factor_token
-from agentrec.embedded_model.language.vocabulary import END, NONE, PAD, SAY, SECTIONS, TASKS
 from agentrec.embedded_model.teaching.text_lessons import IGNORED_LABEL, text_lesson
+from agentrec.embedded_model.text_grammar import detokenize, factor_token
+from agentrec.embedded_model.vocabulary import END, NONE, PAD, SAY, SECTIONS, TASKS
 from agentrec.llm.answers.preference_statements import parse_preference
 
 Row = tuple[list[int], list[int]]

@@ -5,8 +5,8 @@ import pytest
 from embedded_model.planted import HOSTILE, TEXT_TASKS, Planted, rank_prompt, text_prompt
 from transformers import AutoTokenizer
 
-from agentrec.embedded_model.language.prompt_parser import parse_prompt
-from agentrec.embedded_model.language.vocabulary import (
+from agentrec.embedded_model.prompt_parser import parse_prompt
+from agentrec.embedded_model.vocabulary import (
     ANSWER,
     END,
     MAX_CANDIDATES,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agentrec.contracts import HintPolicy
-from agentrec.hint_offers import HintChoices, HintOffer, choose_best
+from agentrec.hint_offers import HintChoices, HintOffer, RewardedOffer, choose_best
 from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
 from agentrec.policies.hint_policies.untrained import (
     FixedHintPolicy,
@@ -13,8 +13,7 @@ from agentrec.policies.hint_policies.untrained import (
 )
 from agentrec.policies.hint_policies.value_regression import ValueRegressionTrainer
 from agentrec.policies.no_regret_gate import GateVerdict, NoRegretGate
-from agentrec.rewarded_offers import RewardedOffer
-from agentrec.testing.planted_rewards import planted_rewards, pure_noise_rewards
+from agentrec.testing.planted_sessions import planted_rewards, pure_noise_rewards
 
 GATE = NoRegretGate(resamples=2_000)
 

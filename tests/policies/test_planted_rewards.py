@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from agentrec.testing.planted_rewards import planted_rewards, pure_noise_rewards
+from agentrec.testing.planted_sessions import planted_rewards, pure_noise_rewards
 
 
 def test_at_no_noise_the_measured_values_are_the_expected_ones() -> None:

@@ -21,7 +21,7 @@ from agentrec.policies.hint_policies.untrained import (
 )
 from agentrec.policies.policy_files import PolicyOnDisk, StoredPolicy, write_policy
 from agentrec.policies.policy_kinds import POLICY_KINDS, PolicyKind, load_policy, trainer_for
-from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards
+from agentrec.testing.planted_sessions import PlantedRewards, planted_rewards
 
 NUMPY_KINDS = [kind for kind in POLICY_KINDS if not kind.endswith("_ppo")]
 

@@ -7,17 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agentrec.hint_offers import HintChoices, HintOffer, choose_best, masked
+from agentrec.hint_offers import HintChoices, HintOffer, RewardedOffer, choose_best, masked
 from agentrec.hints import Hint
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
-from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.hint_policy_conformance import (
     UNKNOWN_HINTS,
     HintPolicyConformance,
     with_candidates_that_differ,
 )
 from agentrec.testing.hint_policy_trainer_conformance import HintPolicyTrainerConformance, _sparse
-from agentrec.testing.planted_rewards import planted_rewards
+from agentrec.testing.planted_sessions import planted_rewards
 
 HINTS = tuple(Hint(text=f"Prefer films of kind {number}.") for number in range(4))
 STATES = np.random.default_rng(7).standard_normal((40, 12)).astype(np.float32)

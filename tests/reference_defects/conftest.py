@@ -10,7 +10,7 @@ import torch
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.policies.ppo.trainer import CategoricalPPOTrainer, PPOTrainer, ScoringPPOTrainer
-from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards
+from agentrec.testing.planted_sessions import PlantedRewards, planted_rewards
 
 TRAINED = 300
 TRAINERS: dict[str, type[PPOTrainer]] = {

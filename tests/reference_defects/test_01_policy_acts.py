@@ -23,7 +23,7 @@ from agentrec.policies.policy_kinds import load_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.sessions import Session
 from agentrec.stores.hints.logged_store import InMemoryHintStore
-from agentrec.testing.planted_rewards import PlantedRewards
+from agentrec.testing.planted_sessions import PlantedRewards
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 

@@ -10,7 +10,7 @@ from agentrec.policies.ppo.loss import ppo_loss
 from agentrec.policies.ppo.networks import ActorCritics, HintFeatures, OfferTensors
 from agentrec.policies.ppo.rollout import Rollout, collect_rollout
 from agentrec.policies.standardiser import Standardiser
-from agentrec.testing.planted_rewards import PlantedRewards
+from agentrec.testing.planted_sessions import PlantedRewards
 
 SESSIONS = 40
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agentrec.hint_offers import HintOffer
+from agentrec.hint_offers import HintOffer, RewardedOffer
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.policies.ppo.trainer import PPOTrainer
 from agentrec.policies.rewards.reward_table import RewardTable
-from agentrec.rewarded_offers import RewardedOffer
-from agentrec.testing.planted_rewards import PlantedRewards
+from agentrec.testing.planted_sessions import PlantedRewards
 
 SHUFFLED = (3, 0, 4, 2, 1)
 

@@ -27,7 +27,7 @@ from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.policies.ppo.trainer import PPOTrainer
 from agentrec.policies.rewards.reward_table import RewardTable
-from agentrec.testing.planted_rewards import PlantedRewards
+from agentrec.testing.planted_sessions import PlantedRewards
 from agentrec.testing.scripted_chat_model import ScriptedChatModel
 
 SOON = RetryPolicy(max_attempts=3, first_wait=0.001)

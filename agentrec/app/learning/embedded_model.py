@@ -23,8 +23,8 @@ from agentrec.assembly import (
 from agentrec.components import Components
 from agentrec.data import Dataset
 from agentrec.data.dataset import SplitName
+from agentrec.embedded_model.aspects import discover_aspects
 from agentrec.embedded_model.chat_model import CatalogChatModel
-from agentrec.embedded_model.language.aspects import discover_aspects
 from agentrec.embedded_model.teaching.corpus import Corpus
 from agentrec.embedded_model.teaching.evaluation import Examination, examine
 from agentrec.embedded_model.teaching.teacher import RuleRanker, RuleWeights, Teacher

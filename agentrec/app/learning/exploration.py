@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrec.components import Components
-from agentrec.graphs.hint_learning.admission import HintRejection
-from agentrec.graphs.hint_learning.admission_turns import AdmissionTurns, StoppingRules
+from agentrec.graphs.hint_learning.admission import AdmissionTurns, HintRejection, StoppingRules
 from agentrec.graphs.hint_learning.graph import (
     HintLearningGraph,
     HintLearningInput,

@@ -18,12 +18,10 @@ from agentrec.app.learning.reward_measurement import fill_cells, fill_reward_tab
 from agentrec.app.reports.run_report import usage_printer
 from agentrec.errors import InputError
 from agentrec.graphs.recommendation.build_offer import offer_hints
-from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer
+from agentrec.hint_offers import NO_CANDIDATE, HintChoices, HintOffer, RewardedOffer
 from agentrec.hints import Hint
-from agentrec.policies.rewards.reward_shaping import RewardShape
-from agentrec.policies.rewards.reward_table import RewardTable
+from agentrec.policies.rewards.reward_table import RewardShape, RewardTable
 from agentrec.policies.rewards.successive_halving import Cell, SuccessiveHalving
-from agentrec.rewarded_offers import RewardedOffer
 from agentrec.runs.open_run import OpenRun, open_run, resolve_run
 from agentrec.runs.run_folder import writing
 from agentrec.sessions import Session

@@ -18,8 +18,8 @@ from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
 from agentrec.evaluation.metrics import as_ranks, ndcg_of_ranks
 from agentrec.evaluation.policy_comparison import PolicyComparison, compare_policies
+from agentrec.hint_offers import RewardedOffer
 from agentrec.progress import ProgressDisplay, run_blocking
-from agentrec.rewarded_offers import RewardedOffer
 from agentrec.runs.open_run import OpenRun
 from agentrec.runs.run_folder import writing
 from agentrec.sessions import Session

@@ -15,13 +15,13 @@ from agentrec.app.reports.plots import draw_learning_curve
 from agentrec.atomic_files import write_atomically
 from agentrec.contracts import HintPolicy
 from agentrec.errors import InputError
+from agentrec.hint_offers import RewardedOffer
 from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
 from agentrec.policies.hint_policies.untrained import NoHintPolicy
 from agentrec.policies.no_regret_gate import NO_HINT, GateVerdict, NoRegretGate
 from agentrec.policies.policy_files import EncoderRecord, StorableHintPolicy, write_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.progress import ProgressDisplay, run_blocking
-from agentrec.rewarded_offers import RewardedOffer
 from agentrec.runs.run_folder import RunFolder, write_json, writing
 from agentrec.settings.policy_settings import PolicySettings
 

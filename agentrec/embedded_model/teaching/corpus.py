@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from agentrec.data.item_features import ItemFeatures
-from agentrec.embedded_model.language.text_grammar import hint_words
-from agentrec.embedded_model.language.vocabulary import PAD, Vocabulary
 from agentrec.embedded_model.teaching.teacher import Teacher
+from agentrec.embedded_model.text_grammar import hint_words
+from agentrec.embedded_model.vocabulary import PAD, Vocabulary
 from agentrec.llm.prompts.session_view import HISTORY_LENGTH
 
 

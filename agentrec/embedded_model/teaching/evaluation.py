@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from agentrec.embedded_model.decoding import CachedDecoding, first_choice_logits
 from agentrec.embedded_model.folder import CatalogModel
-from agentrec.embedded_model.generation.decoding import CachedDecoding, first_choice_logits
-from agentrec.embedded_model.language.text_grammar import hint_words
-from agentrec.embedded_model.language.vocabulary import PAD
 from agentrec.embedded_model.teaching.corpus import Corpus, PromptSample
 from agentrec.embedded_model.teaching.ranking_lessons import prompt_rows
 from agentrec.embedded_model.teaching.teacher import Teacher
 from agentrec.embedded_model.teaching.training import TrainingPlan
+from agentrec.embedded_model.text_grammar import hint_words
+from agentrec.embedded_model.vocabulary import PAD
 
 _HELD_OUT_STEP = 10**9
 _LIST_LENGTH = 10

@@ -14,10 +14,9 @@ import portalocker
 
 from agentrec.catalog import Catalog
 from agentrec.data.item_features import ItemFeatures
+from agentrec.embedded_model.aspects import discover_aspects
 from agentrec.embedded_model.folder import CatalogModel, load_model, save_model
-from agentrec.embedded_model.language.aspects import discover_aspects
-from agentrec.embedded_model.language.vocabulary import Vocabulary
-from agentrec.embedded_model.network.initialization import build_network
+from agentrec.embedded_model.initialization import build_network
 from agentrec.embedded_model.teaching.corpus import Corpus
 from agentrec.embedded_model.teaching.evaluation import examine, model_card
 from agentrec.embedded_model.teaching.teacher import RuleWeights, Teacher
@@ -27,6 +26,7 @@ from agentrec.embedded_model.teaching.training import (
     TrainingPlan,
     train_network,
 )
+from agentrec.embedded_model.vocabulary import Vocabulary
 
 _RETRY_SECONDS = 0.2
 

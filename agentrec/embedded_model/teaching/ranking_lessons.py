@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from agentrec.embedded_model.language.vocabulary import (
+from agentrec.embedded_model.forward import blocks, choose, gather
+from agentrec.embedded_model.initialization import HEAD, WIDTH
+from agentrec.embedded_model.teaching.corpus import Corpus, PromptSample
+from agentrec.embedded_model.vocabulary import (
     ANSWER,
     CANDIDATES_AT,
     END,
     MAX_CANDIDATES,
     prompt_tokens,
 )
-from agentrec.embedded_model.network.forward import blocks, choose, gather
-from agentrec.embedded_model.network.initialization import HEAD, WIDTH
-from agentrec.embedded_model.teaching.corpus import Corpus, PromptSample
 
 SOFTNESS = 0.5
 """Temperature of the ranking labels, in the rule's standard deviations."""

@@ -14,7 +14,7 @@ import torch
 
 from agentrec.catalog import Catalog
 from agentrec.data.item_features import ItemFeatures
-from agentrec.embedded_model.language.aspects import Aspect
+from agentrec.embedded_model.aspects import Aspect
 from agentrec.evaluation.baselines import Ranker, order_by_score
 from agentrec.llm.prompts.session_view import HISTORY_LENGTH
 from agentrec.sessions import Session

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import torch
 
-from agentrec.embedded_model.language.text_grammar import (
+from agentrec.embedded_model.teaching.corpus import Corpus
+from agentrec.embedded_model.text_grammar import (
     SignedAspect,
     critique_words,
     diagnosis_words,
@@ -18,8 +19,7 @@ from agentrec.embedded_model.language.text_grammar import (
     preference_words,
     question_words,
 )
-from agentrec.embedded_model.language.vocabulary import END, prompt_tokens
-from agentrec.embedded_model.teaching.corpus import Corpus
+from agentrec.embedded_model.vocabulary import END, prompt_tokens
 
 PREDICTIONS = 10
 IGNORED_LABEL = -100

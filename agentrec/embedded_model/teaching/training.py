@@ -16,12 +16,12 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 from agentrec.atomic_files import write_atomically
-from agentrec.embedded_model.language.vocabulary import MAX_CANDIDATES
-from agentrec.embedded_model.network.forward import blocks, choose, gather
-from agentrec.embedded_model.network.initialization import HANDLES, HEAD, HEADS, WIDTH
+from agentrec.embedded_model.forward import blocks, choose, gather
+from agentrec.embedded_model.initialization import HANDLES, HEAD, HEADS, WIDTH
 from agentrec.embedded_model.teaching.corpus import Corpus
 from agentrec.embedded_model.teaching.ranking_lessons import choosing_loss, list_lesson, list_loss
 from agentrec.embedded_model.teaching.text_lessons import IGNORED_LABEL, text_lesson
+from agentrec.embedded_model.vocabulary import MAX_CANDIDATES
 
 CHECKPOINT_EVERY = 100
 _MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from agentrec.graphs.hint_learning.admission_turns import AdmissionTurns, StoppingRules, TurnOutcome
+from agentrec.graphs.hint_learning.admission import AdmissionTurns, StoppingRules, TurnOutcome
 
 IDS = [f"s{n}" for n in range(12)]
 

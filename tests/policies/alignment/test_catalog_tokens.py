@@ -8,15 +8,14 @@ from embedded_model import planted
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrec.embedded_model.language.text_grammar import (
+from agentrec.embedded_model.text_grammar import (
     HINT_END,
     detokenize,
     factor_token,
     preference_words,
 )
-from agentrec.embedded_model.language.vocabulary import END, prompt_tokens
-from agentrec.policies.alignment.catalog_tokens import EmbeddedPairTokenizer
-from agentrec.policies.alignment.pair_encoding import NotEncodableError
+from agentrec.embedded_model.vocabulary import END, prompt_tokens
+from agentrec.policies.alignment.pair_encoding import EmbeddedPairTokenizer, NotEncodableError
 from agentrec.preferences import ChatTurn
 
 ENCODER = EmbeddedPairTokenizer(world().vocabulary)

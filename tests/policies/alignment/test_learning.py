@@ -8,8 +8,8 @@ import numpy as np
 from app.planted_pairs import planted_pairs, world
 from embedded_model import planted
 
+from agentrec.embedded_model.decoding import Sampling, rank_candidates
 from agentrec.embedded_model.folder import load_model
-from agentrec.embedded_model.generation.decoding import Sampling, rank_candidates
 from agentrec.policies.alignment.config import AlignmentConfig
 from agentrec.policies.alignment.training import Alignment, align
 from agentrec.policies.alignment.tuning_evaluation import judge

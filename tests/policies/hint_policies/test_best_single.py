@@ -1,10 +1,9 @@
 import numpy as np
 
-from agentrec.hint_offers import HintOffer
+from agentrec.hint_offers import HintOffer, RewardedOffer
 from agentrec.hints import Hint
 from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
 from agentrec.policies.hint_policies.untrained import FixedHintPolicy, NoHintPolicy
-from agentrec.rewarded_offers import RewardedOffer
 
 A, B = sorted(
     (Hint(text="Prefer old films."), Hint(text="Prefer new films.")), key=lambda h: h.hint_id

@@ -28,7 +28,7 @@ from agentrec.policies.hint_policies.value_regression import (
 )
 from agentrec.testing.hint_policy_conformance import HintPolicyConformance
 from agentrec.testing.hint_policy_trainer_conformance import HintPolicyTrainerConformance
-from agentrec.testing.planted_rewards import PlantedRewards
+from agentrec.testing.planted_sessions import PlantedRewards
 
 SMALL = ValueRegressionConfig(
     max_components=8, max_hint_components=3, shared_ridges=(10.0, 1000.0), own_ridges=(30.0, 300.0)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from agentrec.evaluation.intervals import bootstrap_interval
-from agentrec.hint_offers import HintOffer
+from agentrec.hint_offers import HintOffer, RewardedOffer
 from agentrec.hints import Hint
 from agentrec.policies.hint_policies.best_single import BestSingleHintTrainer
 from agentrec.policies.hint_policies.linear_bandits import (
@@ -13,8 +13,7 @@ from agentrec.policies.hint_policies.linear_bandits import (
     ThompsonPolicy,
     ThompsonTrainer,
 )
-from agentrec.rewarded_offers import RewardedOffer
-from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards, pure_noise_rewards
+from agentrec.testing.planted_sessions import PlantedRewards, planted_rewards, pure_noise_rewards
 
 Trainer = type[LinUCBTrainer] | type[ThompsonTrainer]
 TRAINERS: list[Trainer] = [LinUCBTrainer, ThompsonTrainer]

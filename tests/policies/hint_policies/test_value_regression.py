@@ -3,18 +3,17 @@ import pytest
 
 from agentrec.contracts import HintPolicy
 from agentrec.evaluation.intervals import bootstrap_interval
-from agentrec.hint_offers import HintOffer
+from agentrec.hint_offers import HintOffer, RewardedOffer
 from agentrec.hints import Hint
 from agentrec.policies.hint_policies.value_regression import (
     ValueRegressionConfig,
     ValueRegressionPolicy,
     ValueRegressionTrainer,
 )
-from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.hint_policy_conformance import (
     with_candidates_that_differ,
 )
-from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards, pure_noise_rewards
+from agentrec.testing.planted_sessions import PlantedRewards, planted_rewards, pure_noise_rewards
 
 SMALL = ValueRegressionConfig(
     max_components=8, max_hint_components=3, shared_ridges=(10.0, 1000.0), own_ridges=(30.0, 300.0)

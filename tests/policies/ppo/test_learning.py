@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from agentrec.hint_offers import RewardedOffer
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.policies.ppo.trainer import PPOTrainer, ScoringPPOTrainer
 from agentrec.policies.rewards.reward_table import RewardTable
-from agentrec.rewarded_offers import RewardedOffer
-from agentrec.testing.planted_rewards import (
+from agentrec.testing.planted_sessions import (
     PlantedRewards,
     planted_rewards,
     pure_noise_rewards,

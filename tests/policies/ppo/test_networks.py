@@ -12,7 +12,7 @@ from agentrec.policies.ppo.networks import (
     StackedMLP,
 )
 from agentrec.policies.standardiser import Standardiser
-from agentrec.testing.planted_rewards import PlantedRewards
+from agentrec.testing.planted_sessions import PlantedRewards
 
 HIDDEN = (6,)
 

@@ -14,7 +14,7 @@ from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.networks import ActorCritics, ActorName, HintFeatures, OfferTensors
 from agentrec.policies.ppo.numpy_inference import NumpyActorCritics
 from agentrec.policies.standardiser import Standardiser
-from agentrec.testing.planted_rewards import PlantedRewards
+from agentrec.testing.planted_sessions import PlantedRewards
 
 
 def _offers(world: PlantedRewards) -> dict[str, HintOffer]:

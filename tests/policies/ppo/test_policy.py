@@ -13,7 +13,7 @@ from agentrec.hints import Hint
 from agentrec.policies.policy_kinds import load_policy
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.testing.hint_policy_conformance import HintPolicyConformance
-from agentrec.testing.planted_rewards import PlantedRewards
+from agentrec.testing.planted_sessions import PlantedRewards
 
 
 class _Trained(HintPolicyConformance):

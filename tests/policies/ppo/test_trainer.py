@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from agentrec.hint_offers import RewardedOffer
 from agentrec.policies.ppo.config import PPOConfig
 from agentrec.policies.ppo.policy import PPOHintPolicy
 from agentrec.policies.ppo.rollout import clip_gradients_per_network
 from agentrec.policies.ppo.trainer import PPOTrainer
-from agentrec.rewarded_offers import RewardedOffer
 from agentrec.testing.hint_policy_trainer_conformance import HintPolicyTrainerConformance
-from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards
+from agentrec.testing.planted_sessions import PlantedRewards, planted_rewards
 
 QUICK = PPOConfig(iterations=4, hidden_sizes=(8,), latent_size=4)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agentrec.evaluation.metrics import ndcg_of_ranks, score_sessions
-from agentrec.policies.rewards.reward_shaping import RewardShape, reciprocal_ranks, shaped_rewards
+from agentrec.policies.rewards.reward_table import RewardShape, reciprocal_ranks, shaped_rewards
 
 # From place 2 to 1, 1 to 3, none to 10, 10 to none, 7 to 7, none to none, 2 to not measured.
 BEFORE = ndcg_of_ranks(np.array([2, 1, 0, 10, 7, 0, 2])).astype(np.float32)

@@ -11,7 +11,7 @@ from agentrec.policies.rewards.successive_halving import (
     SuccessiveHalving,
     predicted_gains,
 )
-from agentrec.testing.planted_rewards import PlantedRewards, planted_rewards, pure_noise_rewards
+from agentrec.testing.planted_sessions import PlantedRewards, planted_rewards, pure_noise_rewards
 
 
 def measured_by(

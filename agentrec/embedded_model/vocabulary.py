@@ -12,8 +12,8 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedTokenizerFast
 
 from agentrec.catalog import Catalog
-from agentrec.embedded_model.language.aspects import Aspect
-from agentrec.embedded_model.language.text_grammar import all_words
+from agentrec.embedded_model.aspects import Aspect
+from agentrec.embedded_model.text_grammar import all_words
 from agentrec.llm.prompts.session_view import HISTORY_LENGTH, as_data, capped_label, handle
 
 PAD, UNKNOWN, END, NONE = "<pad>", "<unk>", "<end>", "<none>"

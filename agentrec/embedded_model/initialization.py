@@ -23,8 +23,9 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from agentrec.data.item_features import Floats, ItemFeatures
-from agentrec.embedded_model.language.aspects import Aspect
-from agentrec.embedded_model.language.vocabulary import (
+from agentrec.embedded_model.aspects import Aspect
+from agentrec.embedded_model.forward import blocks
+from agentrec.embedded_model.vocabulary import (
     ANSWER,
     CANDIDATES_AT,
     END,
@@ -36,7 +37,6 @@ from agentrec.embedded_model.language.vocabulary import (
     SPECIAL,
     Vocabulary,
 )
-from agentrec.embedded_model.network.forward import blocks
 from agentrec.llm.prompts.session_view import HISTORY_LENGTH
 
 HANDLE_DIMENSIONS = 104

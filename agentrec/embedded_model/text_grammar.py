@@ -7,7 +7,7 @@ import re
 from collections.abc import Container, Iterable, Sequence
 from typing import Literal
 
-from agentrec.embedded_model.language.aspects import Aspect
+from agentrec.embedded_model.aspects import Aspect
 
 Task = Literal["rank", "critique", "diagnose", "hints", "preference", "question"]
 

@@ -13,8 +13,8 @@ from typing import get_args
 
 from langchain_core.messages import BaseMessage
 
-from agentrec.embedded_model.language.text_grammar import Task, known_words
-from agentrec.embedded_model.language.vocabulary import MAX_CANDIDATES, UNKNOWN, Vocabulary
+from agentrec.embedded_model.text_grammar import Task, known_words
+from agentrec.embedded_model.vocabulary import MAX_CANDIDATES, UNKNOWN, Vocabulary
 from agentrec.llm.answers.preference_statements import parse_preference
 
 _TASK = re.compile(r"^Task: (\w+)\s*$", re.MULTILINE)

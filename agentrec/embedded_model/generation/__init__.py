@@ -1,1 +1,0 @@
-"""Answers of the embedded model, from prompt to text."""

@@ -1,1 +1,0 @@
-"""What the embedded model reads and writes: aspects of items, words, tokens and prompts."""

@@ -1,1 +1,0 @@
-"""The network: its initial weights and its forward pass."""
