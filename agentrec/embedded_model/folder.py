@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from agentrec.errors import InputError
 from agentrec.llm.quiet_transformers import no_progress_bars
 
 _VOCABULARY_FILE = "catalog_lm.json"
+# While transformers loads a network it changes state of the whole process: two threads that load at
+# once can end with weights that are not tied.
+_LOADING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def _load_network(folder: Path) -> GPT2LMHeadModel:
     except (SafetensorError, OSError) as error:
         raise InputError(f"cannot be read: {error}", file=weights) from error
     try:
-        with no_progress_bars():
+        with _LOADING, no_progress_bars():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 local_files_only=True,
