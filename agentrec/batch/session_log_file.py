@@ -30,7 +30,6 @@ REJECTED = "rejected.jsonl"
 
 _BUSY_TIMEOUT = 30.0
 # SQLite allows at least so many variables in a statement.
-_MAX_VARIABLES = 900
 _VERSION = 2
 
 _TABLES = f"""
@@ -185,19 +184,13 @@ class SessionLogFile:
 
     def known(self, session_ids: Sequence[str]) -> dict[str, KnownSession]:
         """Return what is known of sessions, by id."""
-        found: dict[str, KnownSession] = {}
         with self._typed_errors():
-            for start in range(0, len(session_ids), _MAX_VARIABLES):
-                asked = session_ids[start : start + _MAX_VARIABLES]
-                marks = ",".join("?" * len(asked))
-                rows = self._connection.execute(
-                    # The values are bound; only question marks are inserted.
-                    f"SELECT session_id, row_index, failure FROM sessions"  # noqa: S608
-                    f" WHERE session_id IN ({marks})",
-                    asked,
-                )
-                found.update({one: KnownSession(index, failure) for one, index, failure in rows})
-        return found
+            rows = self._connection.execute(
+                "SELECT session_id, row_index, failure FROM sessions"
+                " WHERE session_id IN (SELECT value FROM json_each(?))",
+                (json.dumps(session_ids),),
+            )
+            return {one: KnownSession(index, failure) for one, index, failure in rows}
 
     def keep(
         self, finished: Sequence[FinishedSession], rejected: Sequence[RejectedSession]

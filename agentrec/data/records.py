@@ -60,13 +60,15 @@ class RowError(InputError):
         super().__init__(problem, file=file, line=line, field=field)
 
 
-def read_json_lines(file: Path) -> Iterator[tuple[int, Record]]:
+def read_json_lines(file: Path, max_line_bytes: int | None = None) -> Iterator[tuple[int, Record]]:
     """Read a file of JSON objects.
 
     Blank lines and a byte order mark are skipped. ``NaN`` and ``Infinity`` are not JSON.
 
     Args:
         file: UTF-8 text, one object a line.
+        max_line_bytes: For files of strangers: a longer line, which could fill the memory, is
+            refused, and so is what is not a regular file. ``None`` for no limit.
 
     Yields:
         The 1-based line number and the object; at least one.
@@ -76,6 +78,8 @@ def read_json_lines(file: Path) -> Iterator[tuple[int, Record]]:
     """
     empty = True
     try:
+        if max_line_bytes is not None:
+            _check_lines(file, max_line_bytes)
         with file.open("rb") as stream:
             # Bytes split at line feeds only; text would also split at the separators U+2028 and
             # U+0085, which JSON allows inside a string.
@@ -92,6 +96,15 @@ def read_json_lines(file: Path) -> Iterator[tuple[int, Record]]:
         raise InputError(f"cannot be read ({error.strerror})", file=file) from error
     if empty:
         raise InputError("is empty; it needs one JSON object a line", file=file)
+
+
+def _check_lines(file: Path, max_bytes: int) -> None:
+    if file.exists() and not file.is_file():
+        raise InputError("is not a file", file=file)
+    with file.open("rb") as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(max_bytes + 1), b""), 1):
+            if len(line) > max_bytes:
+                raise InputError(f"is longer than {max_bytes:,} bytes", file=file, line=number)
 
 
 def parse_record(line: bytes) -> Record:

@@ -28,10 +28,22 @@ class MeasuredHints:
         hint_ids: The hints, none twice.
         gains: NDCG@10 with the hint minus without, -1 to 1, NaN if not measured, shape
             ``[sessions, hints]``.
+
+    Raises:
+        ValueError: If the shape does not fit, a hint comes twice or a gain is infinite.
     """
 
     hint_ids: Sequence[str]
     gains: _Floats
+
+    def __post_init__(self) -> None:
+        if self.gains.ndim != 2 or self.gains.shape[1] != len(self.hint_ids):
+            shape = list(self.gains.shape)
+            raise ValueError(f"{shape} is not sessions by {len(self.hint_ids)} hints")
+        if len(set(self.hint_ids)) != len(self.hint_ids):
+            raise ValueError("a hint was measured twice")
+        if bool(np.isinf(self.gains).any()):
+            raise ValueError("gains hold a value that is not finite")
 
 
 class HintAttribution(BaseModel):
@@ -151,10 +163,12 @@ def attribute(
         level: Share of the draws inside an interval, between 0 and 1.
 
     Raises:
-        ValueError: If there is no session, or a gain is not finite.
+        ValueError: If there is no session, a shape does not fit, a gain is not finite or that of
+            no hint is not 0, or a slice has no session.
     """
     gains = np.asarray(gained, dtype=np.float64)
     named = dict(slices or {})
+    _check(chosen, gains, measured, named)
     best = None if measured is None else _best(measured, gains)
     columns: dict[str, _Doubles] = {}
     if measured is not None:
@@ -216,6 +230,25 @@ def attribute(
             for (name, mask), p_value in zip(named.items(), p_values, strict=True)
         ),
     )
+
+
+def _check(
+    chosen: Sequence[str | None],
+    gains: _Doubles,
+    measured: MeasuredHints | None,
+    slices: Mapping[str, _Bools],
+) -> None:
+    if not len(chosen) or gains.shape != (len(chosen),):
+        raise ValueError(f"{len(chosen)} choices and gains of shape {list(gains.shape)}")
+    if unknown := int((~np.isfinite(gains)).sum()):
+        raise ValueError(f"nobody measured what was gained on {unknown} of {len(gains)} sessions")
+    if any(one is None and gain for one, gain in zip(chosen, gains.tolist(), strict=True)):
+        raise ValueError("the gain of no hint is 0")
+    if measured is not None and len(measured.gains) != len(gains):
+        raise ValueError(f"{len(gains)} sessions, and hints measured on {len(measured.gains)}")
+    for name, mask in slices.items():
+        if mask.shape != gains.shape or mask.dtype != np.bool_ or not mask.any():
+            raise ValueError(f"slice {name!r} is no mask of {len(gains)} sessions with one in it")
 
 
 def _most_often(

@@ -92,9 +92,11 @@ def compare_policies(
         level: See ``bootstrap_intervals``.
 
     Raises:
-        ValueError: If two that are compared have different numbers of seeds, both above 1, a
-            value is not finite, or an option of the bootstrap is out of range.
+        ValueError: If ``no_hint`` is missing or gives a hint, a shape or value is not as above,
+            two that are compared have different numbers of seeds, both above 1, or an option of
+            the bootstrap is out of range.
     """
+    _check(ndcg, given)
     values = {name: np.asarray(own, dtype=np.float64) for name, own in ndcg.items()}
     columns: list[_Doubles] = []
     per_seed: dict[str, _Doubles] = {}
@@ -130,6 +132,29 @@ def compare_policies(
             for name, means in per_seed.items()
         ),
     )
+
+
+def _check(ndcg: Mapping[str, _Floats], given: Mapping[str, _Bools]) -> None:
+    if _NO_HINT not in ndcg:
+        raise ValueError(f"{_NO_HINT!r} is not among the policies: {', '.join(ndcg) or 'none'}")
+    if odd := sorted(set(ndcg) ^ set(given)):
+        raise ValueError(f"NDCG and given hints are not of the same policies: {', '.join(odd)}")
+    for name, values in ndcg.items():
+        shape, hints = values.shape, given[name]
+        if len(shape) != 2 or not all(shape):
+            raise ValueError(f"{name!r} has shape {list(shape)}, not [seeds, sessions]")
+        if not bool(((values >= 0) & (values <= 1)).all()):
+            raise ValueError(f"{name!r} has an NDCG that is not a number from 0 to 1")
+        if hints.shape != shape or hints.dtype != np.bool_:
+            raise ValueError(
+                f"given hints of {name!r} are {hints.dtype} of shape {list(hints.shape)}, not "
+                f"bool of {list(shape)}"
+            )
+    if len({values.shape[1] for values in ndcg.values()}) > 1:
+        counts = {name: values.shape[1] for name, values in ndcg.items()}
+        raise ValueError(f"all policies need values for the same sessions, not {counts}")
+    if bool(given[_NO_HINT].any()):
+        raise ValueError(f"{_NO_HINT!r} gives hints")
 
 
 def _differences(first: str, second: str, values: Mapping[str, _Doubles]) -> _Doubles:

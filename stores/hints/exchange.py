@@ -83,10 +83,11 @@ def read_hints(file: Path) -> list[WrittenHint]:
         InputError: With file, line and field, if anything in it is no hint, a hint comes twice,
             or the file is too large.
     """
-    _check_size(file)
+    if file.is_file() and file.stat().st_size > MAX_FILE_BYTES:
+        raise InputError(f"is larger than {MAX_FILE_BYTES:,} bytes", file=file)
     hints: list[WrittenHint] = []
     places: dict[str, int] = {}
-    for line, fields in read_json_lines(file):
+    for line, fields in read_json_lines(file, MAX_LINE_BYTES):
         if len(hints) == MAX_HINTS:
             raise InputError(f"has more than {MAX_HINTS:,} hints", file=file, line=line)
         written = _hint(LocatedRecord(file, line, fields), line)
@@ -97,26 +98,6 @@ def read_hints(file: Path) -> list[WrittenHint]:
             )
         hints.append(written)
     return hints
-
-
-def _check_size(file: Path) -> None:
-    """Refuse a file or line that would fill the memory."""
-    try:
-        if file.exists() and not file.is_file():
-            raise InputError("is not a file", file=file)
-        if file.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"is larger than {MAX_FILE_BYTES:,} bytes", file=file)
-        with file.open("rb") as stream:
-            number = 0
-            while line := stream.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(line) > MAX_LINE_BYTES:
-                    problem = f"is longer than {MAX_LINE_BYTES:,} bytes"
-                    raise InputError(problem, file=file, line=number)
-    except FileNotFoundError as error:
-        raise InputError("is missing", file=file) from error
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=file) from error
 
 
 def _hint(record: LocatedRecord, line: int) -> WrittenHint:

@@ -79,7 +79,7 @@ def iterate_pairs(file: Path) -> Iterator[PreferencePair]:
         InputError: It is not such a file, a row is not a pair, or a pair is repeated. The error
             names file, line (in Parquet the row, from 1) and field.
     """
-    rows = _lines(file) if _format_of(file) == JSON_LINES else _rows(file)
+    rows = read_json_lines(file, MAX_LINE_BYTES) if _format_of(file) == JSON_LINES else _rows(file)
     first_lines: dict[str, int] = {}
     for line, row in rows:
         try:
@@ -131,29 +131,6 @@ def _schema(form: ExportForm) -> Any:
         "int64": pyarrow.int64(),
     }
     return pyarrow.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
-
-
-def _lines(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    _check_lines(file)
-    yield from read_json_lines(file)
-
-
-def _check_lines(file: Path) -> None:
-    """Refuse a line that would fill the memory."""
-    try:
-        if file.exists() and not file.is_file():
-            raise InputError("is not a file", file=file)
-        with file.open("rb") as stream:
-            number = 0
-            while line := stream.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(line) > MAX_LINE_BYTES:
-                    problem = f"is longer than {MAX_LINE_BYTES:,} bytes"
-                    raise InputError(problem, file=file, line=number)
-    except FileNotFoundError as error:
-        raise InputError("is missing", file=file) from error
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=file) from error
 
 
 def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:

@@ -145,13 +145,6 @@ def test_the_attribution_survives_json() -> None:
     assert json.loads(result.model_dump_json())["hints"][-1]["hint_id"] is None
 
 
-def test_every_session_needs_a_gain() -> None:
-    with pytest.raises(ValueError, match="finite"):
-        attribute(CHOSEN, np.where(GAINED < 0, np.nan, GAINED), seed=0)
-    with pytest.raises(ValueError, match="at least one session"):
-        attribute([], np.zeros(0), seed=0)
-
-
 def sliced(lengths: np.ndarray | None = None, ndcg: np.ndarray | None = None, **categories: Any):
     """Slices in which all but the given property is the same for all sessions."""
     known = next(each for each in (lengths, ndcg, *categories.values()) if each is not None)
@@ -238,3 +231,28 @@ def test_large_permutations_come_in_blocks_with_the_same_result(
     whole = adjusted_p_values(values, [mask], seed=0, permutations=300)
     monkeypatch.setattr("agentrec.evaluation.attribution._NUMBERS_AT_ONCE", 350)
     assert adjusted_p_values(values, [mask], seed=0, permutations=300) == whole
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="measured what was gained on 2 of 8"):
+        attribute(CHOSEN, np.where(GAINED < 0, np.nan, GAINED), seed=0)
+    with pytest.raises(ValueError, match="no hint is 0"):
+        attribute(CHOSEN, GAINED + 0.1, seed=0)
+    with pytest.raises(ValueError, match="0 choices"):
+        attribute([], np.zeros(0), seed=0)
+    with pytest.raises(ValueError, match="8 choices"):
+        attribute(CHOSEN, GAINED[1:], seed=0)
+    with pytest.raises(ValueError, match="measured on 7"):
+        _attributed(measured=MeasuredHints(TABLE.hint_ids, TABLE.gains[1:]))
+    for mask in (np.zeros(8, bool), np.ones(7, bool), np.ones(8)):
+        with pytest.raises(ValueError, match="'odd' is no mask"):
+            _attributed(slices={"odd": mask})
+
+
+def test_measurements_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="by 3"):
+        MeasuredHints(["a", "b", "c"], np.zeros((4, 2)))
+    with pytest.raises(ValueError, match="twice"):
+        MeasuredHints(["a", "a"], np.zeros((4, 2)))
+    with pytest.raises(ValueError, match="not finite"):
+        MeasuredHints(["a"], np.full((4, 1), np.inf))

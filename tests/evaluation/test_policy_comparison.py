@@ -151,16 +151,36 @@ def test_it_survives_json() -> None:
 @pytest.mark.parametrize(
     ("ndcg", "message"),
     [
+        ({"ppo": PPO}, "'no_hint' is not among the policies: ppo"),
+        ({}, "'no_hint' is not among the policies: none"),
+        ({"no_hint": NO_HINT[0]}, r"'no_hint' has shape \[4\], not \[seeds, sessions\]"),
+        ({"no_hint": NO_HINT[:, :0]}, r"'no_hint' has shape \[1, 0\]"),
+        ({"no_hint": NO_HINT, "ppo": PPO[:0]}, r"'ppo' has shape \[0, 4\]"),
+        ({"no_hint": NO_HINT, "ppo": PPO[:, :3]}, "same sessions, not {'no_hint': 4, 'ppo': 3}"),
+        ({"no_hint": NO_HINT, "ppo": PPO + 0.1}, "'ppo' has an NDCG that is not a number"),
+        ({"no_hint": NO_HINT, "ppo": PPO - 0.1}, "'ppo' has an NDCG that is not a number"),
+        ({"no_hint": NO_HINT * np.nan}, "'no_hint' has an NDCG that is not a number"),
         ({"no_hint": PPO, "x": PPO[:2]}, "'x' has 2 seeds and 'no_hint' has 3"),
         (
             {"no_hint": NO_HINT, "best_single": PPO[:2], "x": PPO},
             "'x' has 3 seeds and 'best_single' has 2",
         ),
-        ({"no_hint": NO_HINT * np.nan}, "finite"),
     ],
 )
-def test_seeds_that_do_not_pair_and_unknown_values_are_refused(
-    ndcg: dict[str, np.ndarray], message: str
-) -> None:
+def test_values_that_do_not_fit_are_refused(ndcg: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         _compared(ndcg)
+
+
+def test_given_hints_that_do_not_fit_are_refused() -> None:
+    ndcg = {"no_hint": NO_HINT, "ppo": PPO}
+    fits = _given(ndcg)
+    for given, message in (
+        ({"no_hint": fits["no_hint"]}, "not of the same policies: ppo"),
+        ({**fits, "x": fits["ppo"]}, "not of the same policies: x"),
+        ({**fits, "ppo": fits["ppo"][:1]}, r"'ppo' are bool of shape \[1, 4\]"),
+        ({**fits, "ppo": fits["ppo"].astype(float)}, "'ppo' are float64 of shape"),
+        ({**fits, "no_hint": ~fits["no_hint"]}, "'no_hint' gives hints"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            compare_policies(ndcg, given, seed=0)

@@ -267,3 +267,21 @@ async def test_a_plain_model_needs_no_name_without_a_journal(tmp_path: Path) -> 
     async with await CallJournal.open(tmp_path / "calls.sqlite") as journal:
         with pytest.raises(ValueError, match="needs the model's name"):
             ModelGateway(model, journal=journal)
+
+
+async def test_concurrency_is_bounded_and_used() -> None:
+    model = ScriptedChatModel([echo] * 40, latency=0.01)
+    gateway = ModelGateway(model, "m", limiter=CallLimiter(CallLimits(7)))
+    answers = await asyncio.gather(*(gateway.ask("rank", asking(str(n))) for n in range(40)))
+    assert answers == [f"re: {n}" for n in range(40)]
+    assert model.most_at_once == 7
+    assert gateway.calls["made"] == {"rank": 40}
+
+
+async def test_failures_give_their_slot_back() -> None:
+    model = ScriptedChatModel([ValueError("x"), "", "fine"])
+    gateway = ModelGateway(model, "m", limiter=CallLimiter(CallLimits(1)), retries=ONCE)
+    for _ in range(2):
+        with pytest.raises(ModelCallError):
+            await gateway.ask("rank", asking("a"))
+    assert await asyncio.wait_for(gateway.ask("rank", asking("a")), 5) == "fine"

@@ -268,3 +268,10 @@ async def test_a_real_client_and_a_bad_day(tmp_path: Path) -> None:
         # Nothing happened behind the gateway's back.
         assert made == server.requests
         assert failed == server.faults.total() > 20
+
+
+async def test_what_does_not_pass_is_not_tried_again() -> None:
+    model = ScriptedChatModel([ValueError("wrong")])
+    with pytest.raises(ModelCallError, match="wrong"):
+        await ModelGateway(model, "m", retries=SOON).ask("rank", asking("a"))
+    model.assert_exhausted()

@@ -291,3 +291,26 @@ def test_what_was_not_used_for_longest_makes_room() -> None:
 def test_impossible_memory_is_refused() -> None:
     with pytest.raises(ValueError, match="memory"):
         RecentAnswers(-1)
+
+
+async def test_two_journals_on_one_file_lose_nothing(path: Path) -> None:
+    async with await CallJournal.open(path) as one, await CallJournal.open(path) as other:
+        await asyncio.gather(
+            *(
+                j.put(f"{i}-{n}", "n", JournaledAnswer("x"))
+                for n in range(50)
+                for i, j in enumerate((one, other))
+            )
+        )
+    assert len(rows_on_disk(path)) == 100
+
+
+async def test_a_file_of_an_earlier_format_is_refused(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE answers (key TEXT PRIMARY KEY, node TEXT, text TEXT)")
+    connection.execute("INSERT INTO answers VALUES ('k', 'n', 'paid')")
+    connection.commit()
+    connection.close()
+    with pytest.raises(InputError, match="cannot be used as a call journal"):
+        await CallJournal.open(path)
+    assert rows_on_disk(path) == {"k": "paid"}
