@@ -19,6 +19,14 @@ from agentrec.policies.no_regret_gate import GateVerdict
 from agentrec.runs.run_folder import RunFolder
 from agentrec.runs.usage_report import UsageReport
 
+_CALLS = {
+    "made": "calls of the LLM",
+    "cached": "answers that were there already",
+    "saved_by_reward_table": "calls avoided by reusing measured rewards",
+    "input_tokens": "tokens read",
+    "output_tokens": "tokens written",
+}
+
 
 def run_report(folder: RunFolder, metrics: MetricsReport, data: str) -> Report:
     """Report a finished run on some data: hints, answers, metrics and what may go live."""
@@ -162,8 +170,8 @@ def _metrics(report: MetricsReport, data: str) -> Iterator[str | Table]:
     gain = report.differences.get("policy - no_hint")
     if gain is not None:
         yield _verdict(gain["ndcg@10"])
-    calls = ", ".join(f"{name} {count:,}" for name, count in report.llm_calls.items())
-    yield f"LLM calls: {calls}"
+    for name, count in report.llm_calls.items():
+        yield f"{_CALLS.get(name, name)}: {count:,}"
 
 
 def _verdict(gain: Interval) -> str:
