@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from langchain_core.language_models import BaseChatModel
@@ -21,6 +22,11 @@ _TIMEOUT_MARGIN = 30.0
 _DEFAULT_TIMEOUT = 120.0
 # The caller's own client or proxy; with one of them no client is added.
 _CLIENT_PARAMETERS = ("http_client", "http_async_client", "openai_proxy")
+# With one of them LangChain uses OpenAI's Responses API.
+_RESPONSES_PARAMETERS = frozenset(
+    {"context_management", "include", "output_version", "reasoning", "truncation"}
+    | {"use_previous_response_id"}
+)
 
 _KEY_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9_]*_API_KEY\b")
 # These do not change what is answered, only where and how patiently the model is asked.
@@ -71,7 +77,8 @@ def open_chat_model(
     # The first instance only shows which parameters the provider's class has.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        known = _parameter_names(_init_model(name, provider, model, wanted))
+        first = _init_model(name, provider, model, wanted)
+    known = _parameter_names(first)
     unknown = sorted(set(wanted) - known)
     if unknown:
         # Clients pass unknown parameters to the endpoint, which complains too late or never.
@@ -80,13 +87,16 @@ def open_chat_model(
     if timeout is not None:
         defaults["timeout"] = timeout + _TIMEOUT_MARGIN
     if provider == "openai" and not any(key in given for key in _CLIENT_PARAMETERS):
-        from openai import DefaultAsyncHttpxClient
+        from agentrec.llm.spread_connections import spread_client
 
         # LangChain shares one client between all models of an address, also between event loops,
         # and never closes it. ``close_client`` closes this one.
-        client = DefaultAsyncHttpxClient()
+        client = spread_client()
         _clients.add(client)
         defaults["http_async_client"] = client
+    if provider == "openai" and not _is_openai(first) and not given.keys() & _RESPONSES_PARAMETERS:
+        # Other servers rarely have OpenAI's Responses API, and calls without it can be cheaper.
+        defaults["use_responses_api"] = False
     added = {key: value for key, value in defaults.items() if key in known and key not in given}
     return _init_model(name, provider, model, {**added, **wanted})
 
@@ -115,10 +125,7 @@ def model_identity(
         model: The model it returned.
         parameters: The parameters given to it.
     """
-    # The underlying client knows the address from a parameter and from every environment
-    # variable; the model's own field shows only some of them.
-    address = str(getattr(getattr(model, "root_client", None), "base_url", ""))
-    address = address or str((parameters or {}).get("base_url", ""))
+    address = _address(model) or str((parameters or {}).get("base_url", ""))
     suffix = f"@{hashlib.sha256(address.encode()).hexdigest()[:8]}" if address else ""
     given = (parameters or {}).items()
     decisive = without_secrets({key: value for key, value in given if key not in _NOT_IN_IDENTITY})
@@ -126,6 +133,16 @@ def model_identity(
         return f"{name}{suffix}"
     shown = json.dumps(decisive, default=_short_hash, separators=(",", ":"), sort_keys=True)
     return f"{name}{suffix} {shown}"
+
+
+def _address(model: BaseChatModel) -> str:
+    # The underlying client knows the address from a parameter and from every environment
+    # variable; the model's own field shows only some of them.
+    return str(getattr(getattr(model, "root_client", None), "base_url", ""))
+
+
+def _is_openai(model: BaseChatModel) -> bool:
+    return urlsplit(_address(model)).hostname == "api.openai.com"
 
 
 def _short_hash(value: object) -> str:

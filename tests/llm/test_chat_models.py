@@ -218,3 +218,22 @@ async def test_a_client_of_the_callers_own_is_used_and_stays_open() -> None:
         assert model.http_async_client is own
         await close_client(model)
         assert not own.is_closed
+
+
+@pytest.mark.parametrize(
+    ("parameters", "used"),
+    [
+        ({}, None),
+        ({"base_url": "http://127.0.0.1:9/v1"}, False),
+        ({"base_url": "http://127.0.0.1:9/v1", "use_responses_api": True}, True),
+        ({"base_url": "http://127.0.0.1:9/v1", "reasoning": {"effort": "low"}}, True),
+    ],
+)
+def test_the_responses_api_is_left_out_where_a_server_rarely_has_it(
+    monkeypatch: pytest.MonkeyPatch, parameters: dict[str, object], used: bool | None
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    model = open_chat_model("openai:m", parameters)
+    assert isinstance(model, ChatOpenAI)
+    assert model.use_responses_api is used

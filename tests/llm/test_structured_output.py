@@ -226,3 +226,13 @@ async def test_every_request_is_the_same_on_the_wire(extra: dict[str, Any] | Non
         assert first["response_format"]["json_schema"]["schema"]["required"] == ["handles"]
         assert others == [first, first]
         assert first.get("top_k") == (extra or {}).get("top_k")
+
+
+async def test_a_request_without_the_responses_api_is_the_same_on_the_wire() -> None:
+    with serving(write_json=write_json) as server:
+        for responses in (None, False):
+            model = client(server, CLAIMS).model_copy(update={"use_responses_api": responses})
+            assert await ModelGateway(model, "m").ask("n", asking("a"), schema=Ranking) == JSON
+        first, second = server.bodies
+        assert first == second
+        assert "response_format" in first

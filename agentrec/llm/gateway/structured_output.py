@@ -10,7 +10,12 @@ from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import Runnable, RunnableParallel, RunnableSequence
+from langchain_core.runnables import (
+    Runnable,
+    RunnableBinding,
+    RunnableParallel,
+    RunnableSequence,
+)
 from pydantic import BaseModel
 
 from agentrec.errors import ModelCallError
@@ -140,7 +145,9 @@ class StructuredCaller:
             if len(self._calls) >= _MAX_SCHEMAS:
                 self._calls.clear()
             structured = self._model.with_structured_output(dict(schema), include_raw=True)
-            call = self._calls[id(schema)] = _StructuredCall(schema, _without_parser(structured))
+            call = self._calls[id(schema)] = _StructuredCall(
+                schema, _sent_as_it_is(_without_parser(structured))
+            )
         replied: Any = await call.runnable.ainvoke(list(messages))
         message: BaseMessage = replied if isinstance(replied, BaseMessage) else replied["raw"]
         return message
@@ -164,6 +171,22 @@ def _without_parser(structured: Runnable[Any, Any]) -> Runnable[Any, Any]:
         if isinstance(first, RunnableParallel) and set(first.steps__) == {"raw"}:
             return first.steps__["raw"]
     return structured
+
+
+def _sent_as_it_is(runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    """Move the schema to ``extra_body``, the part of a request that OpenAI's client passes on.
+
+    Elsewhere the client compares a schema with its declared types at every call: without this,
+    64 calls of 500 ms at a time are used to .65 instead of .78. The Responses API has another
+    body, so it must have been ruled out.
+    """
+    if isinstance(runnable, RunnableBinding) and "response_format" in runnable.kwargs:
+        model: Any = runnable.bound
+        if getattr(model, "use_responses_api", None) is False:
+            kwargs = dict(runnable.kwargs)
+            moved = {"response_format": kwargs.pop("response_format")}
+            runnable = model.bind(**kwargs, extra_body={**(model.extra_body or {}), **moved})
+    return runnable
 
 
 def _declared_support(model: BaseChatModel) -> bool | None:
