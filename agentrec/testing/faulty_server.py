@@ -205,10 +205,10 @@ class FaultyServer(OpenAIServer):
 
     def _draw(self, request: ChatRequest) -> tuple[Fault | None, random.Random]:
         content = json.dumps(request.body.get("messages"), sort_keys=True)
-        told = content if self.plan.drawn_by == "content" else ""
+        key = content if self.plan.drawn_by == "content" else ""
         with self._lock:
-            drawn = json.dumps([self.plan.seed, self._seen[told], told]).encode()
-            self._seen[told] += 1
+            drawn = json.dumps([self.plan.seed, self._seen[key], key]).encode()
+            self._seen[key] += 1
             lot = random.Random(hashlib.sha256(drawn).digest())
             fault = lot.choice(self.plan.kinds) if lot.random() < self.plan.share else None
             self._met[fault] += 1

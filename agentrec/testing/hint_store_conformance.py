@@ -112,7 +112,7 @@ class HintStoreConformance(HintRevisionConformance):
 
     @pytest.mark.asyncio
     async def test_a_hint_is_found_with_its_vector(self, store: HintStore) -> None:
-        """Of length 1; its cosine with the query is the similarity that is told."""
+        """Of length 1; its cosine with the query is the similarity that is reported."""
         rng = np.random.default_rng(11)
         vectors = rng.normal(size=(20, DIMENSION)) * rng.uniform(0.1, 9.0, size=(20, 1))
         hints = [numbered(number) for number in range(20)]

@@ -1,4 +1,4 @@
-"""Places of what is relevant under texts, as rewards count them."""
+"""Ranks of what is relevant under texts, as rewards count them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from agentrec.app.preferences.reranking import SessionTexts, places_told
+from agentrec.app.preferences.reranking import SessionTexts, ranks_with_texts
 from agentrec.continuations import Continuation, Relevant, continuation_of
 from agentrec.policies.reward_model.augmented_recommender import AugmentedRecommender
 from agentrec.sessions import Session
@@ -34,9 +34,9 @@ class AddingRecommender:
         return torch.from_numpy(vectors)
 
 
-def places(judged: Sequence[Continuation], *moves: Sequence[float]) -> list[list[int]]:
+def ranks_of(judged: Sequence[Continuation], *moves: Sequence[float]) -> list[list[int]]:
     recommender = cast("AugmentedRecommender", AddingRecommender())
-    return places_told(recommender, judged, np.array(moves, dtype=np.float32))
+    return ranks_with_texts(recommender, judged, np.array(moves, dtype=np.float32))
 
 
 def of_targets(targets: str) -> list[Continuation]:
@@ -61,19 +61,19 @@ PRAISE = [0.0, 0.0, 0.0, 5.0, 0.0]
 
 
 def test_targets_are_ranked_among_their_candidates_with_what_texts_add() -> None:
-    assert places(of_targets("abd"), NOTHING, NOTHING, PRAISE) == [[1], [1], [1]]
-    assert places(of_targets("ab"), PRAISE, PRAISE) == [[2], [2]]
+    assert ranks_of(of_targets("abd"), NOTHING, NOTHING, PRAISE) == [[1], [1], [1]]
+    assert ranks_of(of_targets("ab"), PRAISE, PRAISE) == [[2], [2]]
 
 
 def test_of_equals_the_target_comes_last() -> None:
-    assert places(of_targets("cde"), NOTHING, NOTHING, NOTHING) == [[4], [3], [3]]
-    assert places(of_targets("c"), [0.0, 0.0, 0.00001, 0.0, 0.0]) == [[4]]
+    assert ranks_of(of_targets("cde"), NOTHING, NOTHING, NOTHING) == [[4], [3], [3]]
+    assert ranks_of(of_targets("c"), [0.0, 0.0, 0.00001, 0.0, 0.0]) == [[4]]
 
 
 def test_all_that_came_after_a_text_has_its_place() -> None:
     # Shown is b; c and d came after it, then the target.
     rest = judged("a", "bcd", "ae", 0.4, "rest")
-    assert places([rest, rest], NOTHING, PRAISE) == [[1, 4, 3], [2, 4, 1]]
+    assert ranks_of([rest, rest], NOTHING, PRAISE) == [[1, 4, 3], [2, 4, 1]]
 
 
 def test_foreign_texts_are_those_of_others_each_once() -> None:

@@ -124,5 +124,5 @@ class CatalogChat:
         drawn_from = f"{self._seed} {self._turn} {self.history}".encode()
         rng = random.Random(hashlib.sha256(drawn_from).digest())
         drawn = rng.sample(others, min(_CANDIDATES, len(others)))
-        lines = [f"{handle(place)} | {as_data(label)}" for place, label in enumerate(drawn)]
+        lines = [f"{handle(index)} | {as_data(label)}" for index, label in enumerate(drawn)]
         return {"candidates": "\n".join(lines)}

@@ -84,7 +84,7 @@ async def compare(
     async with reopen_run(settings, console, nearest=settings.policy.nearest) as (parts, rewards):
         if not rewards.sessions(split):
             raise InputError(f"there is no {split} session", field="data")
-        numbers = [settings.seed + place for place in range(seeds)]
+        numbers = [settings.seed + index for index in range(seeds)]
         ndcg, given = await compared_ndcg(rewards, policies, numbers, split, parts.display)
         beside = await _baseline_ndcg(parts, rewards.sessions(split))
         for name, row in beside.items():
@@ -100,10 +100,10 @@ async def compare(
 def note_on(split: Split, settings: RunSettings) -> str:
     """What there is to say of the rows without a language model."""
     ids = "" if settings.backbone is None else f", {settings.backbone}"
-    told = f"popularity, item_knn, text_similarity{ids}: without a language model and hints."
+    shown = f"popularity, item_knn, text_similarity{ids}: without a language model and hints."
     if split == "valid" and settings.backbone is not None:
-        told += f" These sessions chose when the training of {settings.backbone} ends."
-    return told
+        shown += f" These sessions chose when the training of {settings.backbone} ends."
+    return shown
 
 
 async def _baseline_ndcg(
@@ -173,11 +173,11 @@ async def _trained(
                     data.train, data.picking, seeds=seeds, on_progress=on_progress
                 )
             policies = []
-            for place, seed in enumerate(seeds):
+            for index, seed in enumerate(seeds):
                 policies.append(
                     trainer.fit(data.train, data.picking, seed=seed, on_progress=lambda *_: check())
                 )
-                report(place + 1, len(seeds))
+                report(index + 1, len(seeds))
             return policies
 
         return await run_blocking(fit)

@@ -201,7 +201,7 @@ def _slices(
         names += [f"{category.name} {value}" for value in category.values[: shares.shape[1]]]
         masks += list((shares >= 0.5).T)
     # Most sessions first: a slice of few says little, and every one costs certainty.
-    order = sorted(range(len(masks)), key=lambda place: -int(masks[place].sum()))
+    order = sorted(range(len(masks)), key=lambda index: -int(masks[index].sum()))
     return standard_slices(
         history_lengths=np.array([len(session.items) for session in sessions]),
         no_hint_ndcg=without,

@@ -116,9 +116,9 @@ def _options(
     probable = isinstance(policy, PPOHintPolicy)
     texts = {hint.hint_id: hint.text for hint in offer.hints}
     columns = {
-        offer.hints[place].hint_id: column
-        for column, place in enumerate(offer.candidates[0].tolist())
-        if place >= 0
+        offer.hints[index].hint_id: column
+        for column, index in enumerate(offer.candidates[0].tolist())
+        if index >= 0
     }
     measured = None
     if ranks[0] is not None and ranks[1] is not None:
@@ -149,7 +149,7 @@ def _blocks(parts: OpenRun) -> dict[str, slice]:
     encoder = parts.components.encoder
     if not isinstance(encoder, RecencySessionEncoder):
         return {}
-    return {str(name): place for name, place in encoder.block_slices.items()}
+    return {str(name): block for name, block in encoder.block_slices.items()}
 
 
 def _unusual(parts: OpenRun, offer: HintOffer, trained: HintOffer) -> tuple[tuple[str, float], ...]:
@@ -158,9 +158,9 @@ def _unusual(parts: OpenRun, offer: HintOffer, trained: HintOffer) -> tuple[tupl
     varies = spread > _WITHOUT_VARIANCE
     distances = np.where(varies, (offer.states[0] - mean) / np.where(varies, spread, 1), 0)
     return tuple(
-        (name, float(np.sqrt(np.square(distances[place]).mean())))
-        for name, place in _blocks(parts).items()
-        if distances[place].size
+        (name, float(np.sqrt(np.square(distances[block]).mean())))
+        for name, block in _blocks(parts).items()
+        if distances[block].size
     )
 
 
@@ -181,13 +181,13 @@ def _deciding(
 
     whole, mean = margin(offer.states), trained.states.mean(axis=0)
     falls = []
-    for name, place in _blocks(parts).items():
+    for name, block in _blocks(parts).items():
         states = offer.states.copy()
-        states[0, place] = mean[place]
+        states[0, block] = mean[block]
         falls.append((name, whole - margin(states)))
-    told = [(name, fall) for name, fall in falls if np.isfinite(fall)]
+    shown = [(name, fall) for name, fall in falls if np.isfinite(fall)]
     # A policy that does not look at sessions decides by nothing of them.
-    return tuple(told) if any(abs(fall) > _WITHOUT_VARIANCE for _, fall in told) else ()
+    return tuple(shown) if any(abs(fall) > _WITHOUT_VARIANCE for _, fall in shown) else ()
 
 
 def _neighbours(

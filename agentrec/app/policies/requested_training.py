@@ -71,10 +71,10 @@ async def train_in_run(
                 let_live, parts.folder, called, trained, data, seed=seed, encoder=encoder
             )
             show(gate_report(parts.folder.gate), console)
-        told = [f"{called} is in {folder}"]
+        shown = [f"{called} is in {folder}"]
         if (folder / CURVE_FILE).is_file():
-            told.append(f"its learning curve is in {folder / CURVE_FILE}")
-        for line in told:
+            shown.append(f"its learning curve is in {folder / CURVE_FILE}")
+        for line in shown:
             # A path that is wrapped cannot be copied.
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -102,8 +102,8 @@ def changed_policy(known: PolicySettings, given: Mapping[str, Any]) -> PolicySet
         problem = (
             validation_message(first, keys, PolicySettings) if below is None else below.problem
         )
-        place = ("policy", *keys, *(() if below is None else below.keys))
-        raise InputError(problem, field=".".join(place)) from error
+        keys_in_file = ("policy", *keys, *(() if below is None else below.keys))
+        raise InputError(problem, field=".".join(keys_in_file)) from error
 
 
 def wanted_policies(known: PolicySettings, names: Sequence[str]) -> list[PolicySettings]:

@@ -184,8 +184,8 @@ def store_policy(
 
 def _forget(folder: Path) -> None:
     """Remove what tells of the policy in a folder before another takes its place."""
-    for told in (folder / TRAINING_FILE, folder / CURVE_FILE, *folder.glob("evaluation.*.json")):
-        told.unlink(missing_ok=True)
+    for stale in (folder / TRAINING_FILE, folder / CURVE_FILE, *folder.glob("evaluation.*.json")):
+        stale.unlink(missing_ok=True)
 
 
 def _share_measured(train: RewardedOffer) -> float:

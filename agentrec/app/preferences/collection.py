@@ -95,9 +95,9 @@ class CollectionOrigin(BaseModel):
         return [name for name in found if name != "reward_model"] or ["reward model"]
 
 
-def _flat(told: dict[str, Any], prefix: str = "") -> dict[str, str]:
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
     flat = {}
-    for name, value in told.items():
+    for name, value in values.items():
         if isinstance(value, dict) and value:
             flat.update(_flat(value, f"{prefix}{name}."))
         else:
@@ -195,16 +195,16 @@ async def collect_pairs(
                     await sink.append(pairs)
                     tally.add(state, pairs)
                     advance()
-    told = tally.collection(len(usable))
+    summary = tally.collection(len(usable))
     with writing(folder):
         model = embedded_folder(writer or parts.components)
         record = {
-            **told.model_dump(mode="json"),
+            **summary.model_dump(mode="json"),
             "prefer": prefer.model_dump(mode="json"),
             "model_folder": None if model is None else str(model),
         }
         await asyncio.to_thread(write_json, folder / "collection.json", record)
-    return told
+    return summary
 
 
 def embedded_folder(components: Components) -> Path | None:

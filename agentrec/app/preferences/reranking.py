@@ -1,4 +1,4 @@
-"""What preference texts do to rankings, by the recommender that is told and by a language model."""
+"""What preference texts do to rankings, by a recommender and by a language model."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from agentrec.runs.open_run import OpenRun
 from agentrec.sessions import Session
 from agentrec.streaming.stream import map_concurrently
 
-Places = Sequence[Sequence[int | None]]
-"""Of each session the places of all that is relevant, the target's first."""
+Ranks = Sequence[Sequence[int | None]]
+"""Of each session the ranks of all that is relevant, the target's first."""
 
 NEXT = ("ndcg@10", "map@10")
 REST = ("rest ndcg@10", "rest map@10")
 TEXT_METRICS = (*NEXT, *REST)
 
 
-class RankedPlaces(BaseModel):
+class RelevantRanks(BaseModel):
     """Where a method puts what is relevant.
 
     Attributes:
@@ -47,7 +47,7 @@ class RankedPlaces(BaseModel):
 
     def scores(self) -> dict[str, list[float]]:
         """Every metric of every session."""
-        next_one = [[place] for place in self.target]
+        next_one = [[rank] for rank in self.target]
         columns = (
             [multi_target_ndcg(each) for each in next_one],
             [average_precision(each) for each in next_one],
@@ -163,7 +163,7 @@ class Reranker:
         sessions: With targets and candidates.
         share: Share of a history that its first part is.
         parts: The run.
-        reward_model: Whose recommender texts are told to.
+        reward_model: Its recommender reads the texts.
     """
 
     sessions: Sequence[Session]
@@ -171,12 +171,12 @@ class Reranker:
     parts: OpenRun
     reward_model: KnowledgeRewardModel
 
-    async def by_recommender(self, texts: SessionTexts) -> RankedPlaces:
-        """Where the recommender that is told texts puts what is relevant."""
+    async def by_recommender(self, texts: SessionTexts) -> RelevantRanks:
+        """Ranks of the relevant items by the recommender that reads the texts."""
         whole = await self._told("target", texts.whole)
         rest = await self._told("rest", texts.first)
-        return RankedPlaces(
-            target=tuple(places[0] for places in whole), rest=tuple(map(tuple, rest))
+        return RelevantRanks(
+            target=tuple(ranks[0] for ranks in whole), rest=tuple(map(tuple, rest))
         )
 
     async def by_model(
@@ -185,7 +185,7 @@ class Reranker:
         components: Components,
         title: str,
         hints: Sequence[Hint | None] | None = None,
-    ) -> RankedPlaces:
+    ) -> RelevantRanks:
         """Where a language model that is given texts puts what is relevant.
 
         Args:
@@ -209,10 +209,10 @@ class Reranker:
             return tuple(made.rank_of(item) for item in one.relevant)
 
         with self.parts.display.counting(title, len(wanted)) as advance:
-            places = await map_concurrently(wanted, ranked, self.parts.concurrency, advance)
+            ranks = await map_concurrently(wanted, ranked, self.parts.concurrency, advance)
         count = len(self.sessions)
-        return RankedPlaces(
-            target=tuple(each[0] for each in places[:count]), rest=tuple(places[count:])
+        return RelevantRanks(
+            target=tuple(each[0] for each in ranks[:count]), rest=tuple(ranks[count:])
         )
 
     async def chosen_hints(self, policy: HintPolicy) -> list[Hint | None]:
@@ -226,16 +226,18 @@ class Reranker:
     async def _told(self, relevant: Relevant, texts: Sequence[str | None]) -> list[list[int]]:
         vectors = await self.reward_model.text_vectors.of([text or "" for text in texts])
         recommender = self.reward_model.recommender
-        return await asyncio.to_thread(places_told, recommender, self._judged(relevant), vectors)
+        return await asyncio.to_thread(
+            ranks_with_texts, recommender, self._judged(relevant), vectors
+        )
 
     def _judged(self, relevant: Relevant) -> list[Continuation]:
         return [continuation_of(one, self.share, relevant) for one in self.sessions]
 
 
-def places_told(
+def ranks_with_texts(
     recommender: AugmentedRecommender, judged: Sequence[Continuation], vectors: np.ndarray
 ) -> list[list[int]]:
-    """Places of what is relevant where the recommender is told a text; blocks.
+    """Ranks of the relevant items by a recommender that reads a text; blocks.
 
     As in rewards, what is relevant comes last of equal ones.
 

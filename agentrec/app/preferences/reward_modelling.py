@@ -144,7 +144,7 @@ async def obtain_reward_model(parts: OpenRun, prefer: PreferSettings) -> Knowled
         "train": len(cut.rewarding) * prefer.reward_texts - len(train.sessions),
         "valid": len(valid) * prefer.reward_texts - len(others.sessions),
     }
-    told = record.model_copy(update={"failures": failures}).model_dump_json(indent=1) + "\n"
+    content = record.model_copy(update={"failures": failures}).model_dump_json(indent=1) + "\n"
     backbone = await _backbone(parts, prefer, cut.rewarding, valid)
     text_vectors = TextVectors(embeddings, parts.knowledge.text_vectors.shape[1])
     vectors = await text_vectors.of(train.texts), await text_vectors.of(others.texts)
@@ -171,7 +171,7 @@ async def obtain_reward_model(parts: OpenRun, prefer: PreferSettings) -> Knowled
                 known.unlink(missing_ok=True)
                 made.save(folder)
                 # Last: what is recorded is whole.
-                write_atomically(known, told.encode())
+                write_atomically(known, content.encode())
             return made
 
         made = await run_blocking(fit)

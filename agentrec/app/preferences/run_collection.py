@@ -87,12 +87,12 @@ async def collect_in_run(settings: RunSettings, console: Console) -> Collection:
     async with opened(settings, console, check) as parts:
         if other is None:
             components, folder = parts.components, parts.folder.preferences
-            told = await collect_pairs(parts, prefer, folder)
+            summary = await collect_pairs(parts, prefer, folder)
         else:
             folder = parts.folder.preferences_of(other.identity)
             async with with_model(parts, other) as components:
-                told = await collect_pairs(parts, prefer, folder, components)
-        show(collection_report(told), console)
+                summary = await collect_pairs(parts, prefer, folder, components)
+        show(collection_report(summary), console)
         file = folder / PAIRS_FILE
         model = embedded_folder(components) or "MODEL_FOLDER"
     for line in (
@@ -100,7 +100,7 @@ async def collect_in_run(settings: RunSettings, console: Console) -> Collection:
         f"Tune a model on them: agentrec dpo train {file} {model} tuned",
     ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    return told
+    return summary
 
 
 async def train_reward_model(settings: RunSettings, console: Console) -> None:
@@ -130,8 +130,8 @@ def pairs_file(run: Path | None, pairs: Path | None) -> Path:
     """
     file = pairs or RunFolder(run or DEFAULT_RUN).preferences / PAIRS_FILE
     if not file.is_file():
-        told = "" if pairs else "; `agentrec prefer collect` makes it"
-        raise InputError(f"there is no file of pairs{told}", file=file)
+        summary = "" if pairs else "; `agentrec prefer collect` makes it"
+        raise InputError(f"there is no file of pairs{summary}", file=file)
     return file
 
 

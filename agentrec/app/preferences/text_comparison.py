@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from agentrec.app.preferences.reranking import (
-    RankedPlaces,
+    RelevantRanks,
     Reranker,
     SessionTexts,
     TextsReport,
@@ -72,8 +72,8 @@ async def evaluate_texts(
         report = await asyncio.to_thread(judge.report)
         name = "texts.json" if split == "test" else f"texts.{split}.json"
         with writing(parts.folder.path):
-            told = report.model_dump(mode="json")
-            await asyncio.to_thread(write_json, parts.folder.path / name, told)
+            content = report.model_dump(mode="json")
+            await asyncio.to_thread(write_json, parts.folder.path / name, content)
         show(text_comparison_report(report, f"{parts.dataset.name}, {split}"), console)
     return report
 
@@ -83,7 +83,7 @@ class _Judge:
 
     def __init__(self, reranker: Reranker) -> None:
         self._reranker = reranker
-        self._places: dict[str, RankedPlaces] = {}
+        self._ranks: dict[str, RelevantRanks] = {}
         self._differences: list[tuple[str, str]] = []
         self._failed: dict[str, int] = {}
         self._preferred: dict[str, list[float]] = {}
@@ -95,8 +95,8 @@ class _Judge:
         reranker, parts = self._reranker, self._parts
         nothing = SessionTexts.none(len(reranker.sessions))
         self._backbone = backbone
-        self._places[backbone] = await reranker.by_recommender(nothing)
-        self._places["llm"] = await reranker.by_model(
+        self._ranks[backbone] = await reranker.by_recommender(nothing)
+        self._ranks["llm"] = await reranker.by_model(
             nothing, parts.components, "Rankings without texts"
         )
 
@@ -108,7 +108,7 @@ class _Judge:
         policy = await asyncio.to_thread(load_policy, folder)
         self._hints = await self._reranker.chosen_hints(policy)
         nothing = SessionTexts.none(len(self._reranker.sessions))
-        self._places["hint"] = await self._reranker.by_model(
+        self._ranks["hint"] = await self._reranker.by_model(
             nothing, self._parts.components, "Rankings with hints", self._hints
         )
         self._differences.append(("hint", "llm"))
@@ -139,11 +139,11 @@ class _Judge:
         self._preferred[called.strip() or "the run's model"] = await self._own_preferred(
             texts.first, foreign.first
         )
-        places, ranks = self._places, f"Rankings, texts of {name}"
-        places[f"told{called}"] = await reranker.by_recommender(texts)
-        places[f"told foreign{called}"] = await reranker.by_recommender(foreign)
-        places[f"reranked{called}"] = await reranker.by_model(texts, parts.components, ranks)
-        places[f"reranked foreign{called}"] = await reranker.by_model(
+        found, title = self._ranks, f"Rankings, texts of {name}"
+        found[f"told{called}"] = await reranker.by_recommender(texts)
+        found[f"told foreign{called}"] = await reranker.by_recommender(foreign)
+        found[f"reranked{called}"] = await reranker.by_model(texts, parts.components, title)
+        found[f"reranked foreign{called}"] = await reranker.by_model(
             foreign, parts.components, f"Rankings, foreign texts of {name}"
         )
         self._differences += [
@@ -154,12 +154,12 @@ class _Judge:
         ]
         if self._hints is not None:
             both = f"hint and text{called}"
-            places[both] = await reranker.by_model(
+            found[both] = await reranker.by_model(
                 texts, parts.components, f"Rankings, hints and texts of {name}", self._hints
             )
             self._differences += [(both, "hint"), (both, f"reranked{called}")]
         if called:
-            places[f"self-ranked{called}"] = await reranker.by_model(
+            found[f"self-ranked{called}"] = await reranker.by_model(
                 texts, writer, f"Rankings by {name}"
             )
             self._differences += [
@@ -188,7 +188,7 @@ class _Judge:
         """All of it; blocks."""
         return texts_report(
             [one.session_id for one in self._reranker.sessions],
-            {name: places.scores() for name, places in self._places.items()},
+            {name: ranks.scores() for name, ranks in self._ranks.items()},
             self._differences,
             self._preferred,
             {"calls made": len(self._parts.journal), **self._failed},

@@ -42,7 +42,7 @@ async def texts_for(
 ) -> list[str | None]:
     """Have texts written for sessions; what was written before is not paid for again.
 
-    How many could not be written is told to whoever watches the run.
+    How many could not be written is shown with the progress.
 
     Args:
         title: What is being done, for people.
